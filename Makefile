@@ -1,0 +1,206 @@
+# Berth. `make help` lists the targets; V=1 shows every command.
+
+BUILD  ?= build
+CC     ?= cc
+CLANG  ?= clang
+PREFIX ?= /usr/local
+PYTHON ?= python3
+
+# make DEBUG=1 checks assertions; make SAN=address|undefined|address,undefined|thread instruments.
+# Each variant builds into a folder of its own, so that switching costs nothing.
+ifneq ($(SAN),)
+    comma   := ,
+    OUT     := $(BUILD)/san-$(subst $(comma),-,$(SAN))
+    SANFLAGS := -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=undefined
+    DEBUG   ?= 1
+else ifeq ($(DEBUG),1)
+    OUT     := $(BUILD)/debug
+else
+    OUT     := $(BUILD)
+endif
+
+OPT     := $(if $(filter 1,$(DEBUG)),-O1 -g -DBERTH_DEBUG=1,-O2 -g)
+WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
+CPPFLAGS += -D_GNU_SOURCE -DHASH_NONFATAL_OOM=1 -I. -Ishim -Ipolicy
+CFLAGS  := -std=gnu11 $(OPT) -fPIC -fvisibility=hidden -pthread $(WARN) $(SANFLAGS) $(EXTRA_CFLAGS)
+LDFLAGS += -pthread $(SANFLAGS)
+DEPFLAGS = -MMD -MP
+
+ifneq ($(V),1)
+    Q := @
+    say = @printf '  %-8s %s\n' $(1) $(2)
+endif
+
+obj = $(patsubst %,$(OUT)/obj/%.o,$(basename $(1)))
+
+POLICY_SRC  := $(sort $(wildcard policy/*.c))
+SHIM_SRC    := $(sort $(wildcard shim/*.c))
+TOOLS_SRC   := $(sort $(wildcard tools/*.c))
+SIM_SRC     := $(sort $(wildcard tests/simcuda/*.c))
+CONF_SRC    := $(sort $(wildcard tests/conformance/*.c))
+MINILM_SRC  := $(sort $(wildcard tests/apps/minilm/*.c))
+UNIT_SRC    := $(sort $(wildcard tests/unit/test_*.c))
+PRELOAD_SRC := $(sort $(wildcard tests/preload/*.c))
+PRELOAD_LIB := $(filter tests/preload/common.c,$(PRELOAD_SRC))
+PRELOAD_APP := $(filter-out $(PRELOAD_LIB),$(PRELOAD_SRC))
+KERNELS     := $(sort $(wildcard tests/apps/kernels/*.cu))
+
+# The shim without the names that it exports, for unit tests; the stub and the library itself apart.
+SHIM_STUB   := shim/stub.c
+SHIM_LIB    := $(filter-out $(SHIM_STUB),$(SHIM_SRC))
+# What the command shares with the shim: the driver's path, the layout of the statistics file.
+SHARED_SRC  := $(wildcard shim/driver_path.c shim/stats_file.c)
+
+LIBBERTH := $(OUT)/libberth.so
+STUB     := $(OUT)/berth-stub/libcuda.so
+SIMCUDA  := $(OUT)/simcuda/libcuda.so.1
+BERTH    := $(OUT)/berth
+MINILM   := $(OUT)/apps/minilm
+CONFORM  := $(OUT)/conformance
+UNIT     := $(patsubst tests/unit/%.c,$(OUT)/unit/%,$(UNIT_SRC))
+PRELOAD  := $(patsubst tests/preload/%.c,$(OUT)/preload/%,$(PRELOAD_APP))
+PTX      := $(patsubst tests/apps/kernels/%.cu,$(OUT)/ptx/%.ptx,$(KERNELS))
+
+.PHONY: all tests check demo install uninstall clean help deps format
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: $(LIBBERTH) $(STUB) $(BERTH)
+
+tests: all $(SIMCUDA) $(UNIT) $(PRELOAD) $(CONFORM) $(MINILM)
+
+help:
+	@sed -n 's/^#: //p' $(firstword $(MAKEFILE_LIST))
+
+#: make              the library, the command
+#: make check        every test that this machine can run; closes with a count
+#: make demo         a real model in a third of the memory it needs, bits compared
+#: make deps         install what is missing to build (apt-get); DEPS=skip makes it a no-op
+#: make install      DESTDIR= PREFIX=/usr/local
+#: make clean        remove build/
+#: make format       run clang-format over the sources
+#: V=1               show every command
+#: DEBUG=1           assertions on, into build/debug
+#: SAN=LIST          address, undefined, thread (comma-separated), into build/san-LIST
+
+deps:
+	$(Q)DEPS=$(DEPS) tests/deps
+
+# Objects -----------------------------------------------------------------------------------------
+
+$(OUT)/obj/%.o: %.c
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(DEPFLAGS) -c $< -o $@
+
+$(OUT)/obj/%.o: %.S
+	$(call say,AS,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(DEPFLAGS) -c $< -o $@
+
+$(OUT)/libpolicy.a: $(call obj,$(POLICY_SRC))
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+# The shim ----------------------------------------------------------------------------------------
+
+$(LIBBERTH): $(call obj,$(SHIM_LIB)) $(OUT)/libpolicy.a shim/exports.map
+	$(call say,LD,$@)
+	$(Q)$(CC) -shared -o $@ $(call obj,$(SHIM_LIB)) $(OUT)/libpolicy.a $(LDFLAGS) \
+	    -Wl,-soname,libcuda.so.1 -Wl,--version-script=shim/exports.map -Wl,-z,defs -Wl,-Bsymbolic \
+	    -lelf -lcjson -lm -ldl
+
+# A second name: programs that dlopen libcuda.so reach libberth.so through this one.
+$(STUB): $(call obj,$(SHIM_STUB)) $(LIBBERTH)
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -shared -o $@ $(call obj,$(SHIM_STUB)) $(LDFLAGS) -Wl,-soname,libcuda.so \
+	    -Wl,--no-as-needed $(LIBBERTH) -Wl,-rpath,'$$ORIGIN/..'
+
+# The command -------------------------------------------------------------------------------------
+
+$(BERTH): $(call obj,$(TOOLS_SRC) $(SHARED_SRC)) $(OUT)/libpolicy.a
+	$(call say,LD,$@)
+	$(Q)$(CC) -o $@ $(call obj,$(TOOLS_SRC) $(SHARED_SRC)) $(OUT)/libpolicy.a $(LDFLAGS) \
+	    -lcjson -lm -ldl
+
+# The test bench ----------------------------------------------------------------------------------
+
+$(SIMCUDA): $(call obj,$(SIM_SRC)) tests/simcuda/exports.map
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -shared -o $@ $(call obj,$(SIM_SRC)) $(LDFLAGS) -Wl,-soname,libcuda.so.1 \
+	    -Wl,--version-script=tests/simcuda/exports.map -Wl,-z,defs -lm -ldl
+
+# Kernels are CUDA C, compiled to PTX by clang without a toolkit and embedded with .incbin.
+$(OUT)/ptx/%.ptx: tests/apps/kernels/%.cu
+	$(call say,PTX,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CLANG) -x cuda --cuda-device-only --cuda-gpu-arch=sm_70 -nocudainc -nocudalib -O2 \
+	    -ffp-contract=off -Wno-unknown-cuda-version -S $< -o $@
+
+$(OUT)/obj/ptx/%.o: $(OUT)/ptx/%.ptx tests/apps/kernels/embed.S
+	$(call say,AS,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -DPTX_NAME=ptx_$* -DPTX_FILE='"$<"' -c tests/apps/kernels/embed.S -o $@
+
+PTX_OBJ := $(patsubst %,$(OUT)/obj/ptx/%.o,$(notdir $(basename $(KERNELS))))
+WITH_SIM = -L$(dir $(SIMCUDA)) -l:libcuda.so.1
+
+$(OUT)/preload/%: $(OUT)/obj/tests/preload/%.o $(call obj,$(PRELOAD_LIB)) $(PTX_OBJ) $(SIMCUDA)
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -o $@ $(filter %.o,$^) $(LDFLAGS) $(WITH_SIM) -lm -ldl
+
+$(CONFORM): $(call obj,$(CONF_SRC)) $(PTX_OBJ) $(SIMCUDA)
+	$(call say,LD,$@)
+	$(Q)$(CC) -o $@ $(filter %.o,$^) $(LDFLAGS) $(WITH_SIM) -lm -ldl
+
+$(MINILM): $(call obj,$(MINILM_SRC)) $(PTX_OBJ) $(SIMCUDA)
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -o $@ $(filter %.o,$^) $(LDFLAGS) $(WITH_SIM) -lcjson -lm -ldl
+
+# A unit test links whatever it needs of the shim, the policy library and the simulator's translator.
+$(OUT)/libshim.a: $(call obj,$(filter-out shim/entry%.c,$(SHIM_LIB)))
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(OUT)/libsimcuda.a: $(call obj,$(SIM_SRC))
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(OUT)/unit/%: $(OUT)/obj/tests/unit/%.o $(OUT)/libshim.a $(OUT)/libpolicy.a $(OUT)/libsimcuda.a
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -o $@ $(filter %.o,$^) $(LDFLAGS) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group \
+	    -lcmocka -lelf -lcjson -lm -ldl
+
+# Running -----------------------------------------------------------------------------------------
+
+check: deps
+	$(Q)$(MAKE) --no-print-directory tests
+	$(Q)OUT=$(OUT) SAN=$(SAN) tests/check
+
+demo: deps
+	$(Q)$(MAKE) --no-print-directory all $(SIMCUDA) $(MINILM)
+	$(Q)OUT=$(OUT) tests/demo
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/berth/berth-stub
+	install -m 755 $(BERTH) $(DESTDIR)$(PREFIX)/bin/berth
+	install -m 644 $(LIBBERTH) $(DESTDIR)$(PREFIX)/lib/berth/libberth.so
+	install -m 644 $(STUB) $(DESTDIR)$(PREFIX)/lib/berth/berth-stub/libcuda.so
+	install -d $(DESTDIR)$(PREFIX)/share/berth
+	install -m 644 policy/policy.schema.json $(DESTDIR)$(PREFIX)/share/berth/policy.schema.json
+
+uninstall:
+	rm -rf $(DESTDIR)$(PREFIX)/bin/berth $(DESTDIR)$(PREFIX)/lib/berth $(DESTDIR)$(PREFIX)/share/berth
+
+clean:
+	rm -rf $(BUILD)
+
+format:
+	$(Q)clang-format -i $$(git ls-files '*.c' '*.h')
+
+-include $(shell find $(OUT)/obj -name '*.d' 2>/dev/null)
