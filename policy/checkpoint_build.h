@@ -1,0 +1,55 @@
+/* checkpoint_build.h - how a format's reader makes a checkpoint: the other side of checkpoint.h.
+ *
+ * A reader adds files and tensors; checkpoint.c owns the memory and the indexes. What is added is
+ * copied. A reader checks every number before it adds it; that names are unique is checked here,
+ * for all formats alike.
+ */
+#ifndef BERTH_POLICY_CHECKPOINT_BUILD_H
+#define BERTH_POLICY_CHECKPOINT_BUILD_H
+
+#include "checkpoint.h"
+
+struct checkpoint_builder {
+    struct checkpoint *checkpoint; /* tensor.name and .shape hold arena offsets until the end */
+    size_t file_room, tensor_room; /* allocated entries */
+    size_t names_used, names_room; /* bytes */
+    size_t extents_used, extents_room;
+};
+
+/* Begin an empty checkpoint.
+ *
+ * returns  0 or -ENOMEM
+ * owner    the caller ends with checkpoint_builder_finish() or checkpoint_builder_abandon()
+ */
+int checkpoint_builder_begin(struct checkpoint_builder *builder, enum checkpoint_format format);
+
+/* Add a file.
+ *
+ * status   from fstat() of the descriptor that is read
+ * index    the file's index in checkpoint.files
+ * returns  0 or -ENOMEM
+ */
+int checkpoint_builder_add_file(struct checkpoint_builder *builder, const char *path,
+                                const struct stat *status, size_t *index);
+
+/* Add a tensor.
+ *
+ * tensor   every field set; name, shape and strides are copied
+ * returns  0, -ENOMEM, or -E2BIG beyond 2^31 tensors
+ */
+int checkpoint_builder_add_tensor(struct checkpoint_builder *builder, const struct tensor *tensor);
+
+/* Make the indexes and hand the checkpoint over.
+ *
+ * out      set on success only
+ * error    filled on failure
+ * returns  0; -EINVAL where two tensors have one name; -ENOMEM. The builder is empty afterwards,
+ *          whatever is returned
+ */
+int checkpoint_builder_finish(struct checkpoint_builder *builder, struct checkpoint **out,
+                              struct input_error *error);
+
+/* Throw away what was built so far. */
+void checkpoint_builder_abandon(struct checkpoint_builder *builder);
+
+#endif
