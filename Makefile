@@ -133,7 +133,7 @@ $(SIMCUDA): $(call obj,$(SIM_SRC)) tests/simcuda/exports.map
 	    -Wl,--version-script=tests/simcuda/exports.map -Wl,-z,defs -lm -ldl
 
 # Kernels are CUDA C, compiled to PTX by clang without a toolkit and embedded with .incbin.
-$(OUT)/ptx/%.ptx: tests/apps/kernels/%.cu
+$(OUT)/ptx/%.ptx: tests/apps/kernels/%.cu $(wildcard tests/apps/kernels/*.h)
 	$(call say,PTX,$<)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CLANG) -x cuda --cuda-device-only --cuda-gpu-arch=sm_70 -nocudainc -nocudalib -O2 \
