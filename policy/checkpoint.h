@@ -10,11 +10,13 @@
 
 #include "dtype.h"
 #include "error.h"
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 struct stat;
+struct checkpoint_chunk;
 
 #define CHECKPOINT_NONE SIZE_MAX /* no such tensor, no such file */
 
@@ -54,13 +56,12 @@ struct checkpoint {
     size_t tensor_count;
     uint64_t total_bytes; /* of all tensors, tied ones counted once */
 
-    /* The rest belongs to checkpoint.c. */
+    /* The rest belongs to checkpoint.c and checkpoint_build.c. */
     uint32_t *by_name;     /* tensor_count indexes, in strcmp() order of the names */
     uint32_t *by_location; /* located_count indexes of tensors with bytes: file, offset, order */
     size_t located_count;
-    int has_views; /* some ranges overlap without being the same */
-    char *names;
-    uint64_t *extents;
+    bool has_views;                 /* some ranges overlap without being the same */
+    struct checkpoint_chunk *arena; /* names, shapes, strides */
 };
 
 /* Say what a file is from its first bytes. The file's name is not asked.

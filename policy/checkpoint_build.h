@@ -1,8 +1,8 @@
 /* checkpoint_build.h - how a format's reader makes a checkpoint: the other side of checkpoint.h.
  *
- * A reader adds files and tensors; checkpoint.c owns the memory and the indexes. What is added is
- * copied. A reader checks every number before it adds it; that names are unique is checked here,
- * for all formats alike.
+ * A reader adds files and tensors; checkpoint_build.c owns the memory and the indexes. What is
+ * added is copied. A reader checks every number before it adds it; that names are unique is checked
+ * here, for all formats alike.
  */
 #ifndef BERTH_POLICY_CHECKPOINT_BUILD_H
 #define BERTH_POLICY_CHECKPOINT_BUILD_H
@@ -10,10 +10,8 @@
 #include "checkpoint.h"
 
 struct checkpoint_builder {
-    struct checkpoint *checkpoint; /* tensor.name and .shape hold arena offsets until the end */
+    struct checkpoint *checkpoint; /* without its indexes as yet */
     size_t file_room, tensor_room; /* allocated entries */
-    size_t names_used, names_room; /* bytes */
-    size_t extents_used, extents_room;
 };
 
 /* Begin an empty checkpoint.

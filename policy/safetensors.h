@@ -11,8 +11,9 @@
 #include "checkpoint_build.h"
 #include <stdbool.h>
 
-#define SAFETENSORS_HEADER_MAX 100000000u /* bytes of JSON that any reader of the format accepts   \
-                                           */
+#define SAFETENSORS_HEADER_MAX                                                                     \
+    100000000u /* bytes of JSON that any reader of the format accepts                              \
+                */
 
 /* Could these be the first bytes of a safetensors file? Asks for nothing but the length and the
  * opening brace.

@@ -1,0 +1,29 @@
+#include "utf8.h"
+
+size_t utf8_decode(const unsigned char *text, size_t left, uint32_t *code)
+{
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    uint32_t value = text[0];
+    size_t bytes, i;
+
+    if (value < 0x80) {
+        *code = value;
+        return 1;
+    }
+    if (value < 0xC0 || value > 0xF7)
+        return 0;
+    bytes = value >= 0xF0 ? 4 : value >= 0xE0 ? 3 : 2;
+    if (bytes > left)
+        return 0;
+
+    value &= 0x7Fu >> bytes;
+    for (i = 1; i < bytes; i++) {
+        if ((text[i] & 0xC0) != 0x80)
+            return 0;
+        value = value << 6 | (text[i] & 0x3F);
+    }
+    if (value < least[bytes] || value > 0x10FFFF || (value >= 0xD800 && value <= 0xDFFF))
+        return 0;
+    *code = value;
+    return bytes;
+}
