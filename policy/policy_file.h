@@ -15,7 +15,7 @@
 #define POLICY_VERSION     1
 #define POLICY_DEVICES_MAX 64         /* GPU indexes 0 to 63 */
 #define POLICY_UNSET       UINT64_MAX /* a budget that nobody gave */
-#define POLICY_BYTES_MAX   16777216   /* of a policy file */
+#define POLICY_BYTES_MAX   16777216   /* a policy file is smaller */
 
 /* Where a weight lives between uses: a GPU index from 0 on, or one of these. */
 enum policy_place {
@@ -93,6 +93,15 @@ struct policy *policy_new(void);
 /* Free a policy. NULL is allowed. */
 void policy_free(struct policy *policy);
 
+/* For error messages: the devices that have a budget. */
+#define POLICY_MEMORY_DEVICES "a GPU index from 0 to 63 or cpu"
+
+/* Find the budget of a device: "0", "cuda:0", "cpu".
+ *
+ * returns  a place in memory; NULL where there is no such device
+ */
+uint64_t *policy_memory_find(struct policy_memory *memory, const char *device);
+
 /* Make every budget unset. */
 void policy_memory_clear(struct policy_memory *memory);
 
@@ -129,6 +138,9 @@ const char *policy_backend_name(enum policy_backend backend);
  * returns  0 or -EINVAL
  */
 int policy_parse_place(const char *text, int *place);
+
+/* Put the entries of a map that was filled by hand into the order that policy_resolve() needs. */
+void policy_map_sort(struct policy_map *map);
 
 /* Where a tensor lives by the map: its longest prefix that ends at a dot or at the name's end.
  *

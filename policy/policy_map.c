@@ -1,0 +1,62 @@
+/* The device map of a policy: which place has the longest prefix of a name. */
+
+#include "policy_file.h"
+#include <stdlib.h>
+#include <string.h>
+
+static int compare_entries(const void *a, const void *b)
+{
+    const struct policy_map_entry *l = a, *r = b;
+
+    return strcmp(l->prefix, r->prefix);
+}
+
+void policy_map_sort(struct policy_map *map)
+{
+    if (map->count)
+        qsort(map->entries, map->count, sizeof(*map->entries), compare_entries);
+}
+
+/* strcmp() of a prefix of the map with the first bytes of a name. */
+static int compare_prefix(const char *prefix, const char *name, size_t bytes)
+{
+    int order = strncmp(prefix, name, bytes);
+
+    return order ? order : prefix[bytes] != '\0';
+}
+
+static const struct policy_map_entry *find_prefix(const struct policy_map *map, const char *name,
+                                                  size_t bytes)
+{
+    size_t first = 0, end = map->count;
+
+    while (first < end) {
+        size_t middle = first + (end - first) / 2;
+        int order = compare_prefix(map->entries[middle].prefix, name, bytes);
+
+        if (order == 0)
+            return &map->entries[middle];
+        if (order < 0)
+            first = middle + 1;
+        else
+            end = middle;
+    }
+    return NULL;
+}
+
+int policy_resolve(const struct policy_map *map, const char *name)
+{
+    size_t bytes = strlen(name);
+
+    for (;;) {
+        const struct policy_map_entry *entry = find_prefix(map, name, bytes);
+        const char *dot;
+
+        if (entry)
+            return entry->place;
+        if (bytes == 0)
+            return POLICY_NOWHERE;
+        dot = memrchr(name, '.', bytes);
+        bytes = dot ? (size_t)(dot - name) : 0;
+    }
+}
