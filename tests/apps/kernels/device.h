@@ -28,6 +28,10 @@ typedef unsigned long long u64;
 #define GRID_DIM_X  ((u32)__nvvm_read_ptx_sreg_nctaid_x())
 #define BARRIER()   __syncthreads()
 
+struct __attribute__((aligned(16))) float4 {
+    float x, y, z, w;
+};
+
 #else
 
 #define THREAD_X    threadIdx.x
