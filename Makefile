@@ -34,7 +34,7 @@ endif
 obj = $(patsubst %,$(OUT)/obj/%.o,$(basename $(1)))
 
 POLICY_SRC  := $(sort $(wildcard policy/*.c))
-SHIM_SRC    := $(sort $(wildcard shim/*.c))
+SHIM_SRC    := $(sort $(wildcard shim/*.c shim/*.S))
 TOOLS_SRC   := $(sort $(wildcard tools/*.c))
 SIM_SRC     := $(sort $(wildcard tests/simcuda/*.c))
 CONF_SRC    := $(sort $(wildcard tests/conformance/*.c))
@@ -49,7 +49,7 @@ KERNELS     := $(sort $(wildcard tests/apps/kernels/*.cu))
 SHIM_STUB   := shim/stub.c
 SHIM_LIB    := $(filter-out $(SHIM_STUB),$(SHIM_SRC))
 # What the command shares with the shim: the driver's path, the layout of the statistics file.
-SHARED_SRC  := $(wildcard shim/driver_path.c shim/stats_file.c)
+SHARED_SRC  := $(wildcard shim/driver_path.c shim/stats_file.c shim/stats_report.c)
 
 LIBBERTH := $(OUT)/libberth.so
 STUB     := $(OUT)/berth-stub/libcuda.so
@@ -162,7 +162,7 @@ $(MINILM): $(call obj,$(MINILM_SRC)) $(PTX_OBJ) $(SIMCUDA)
 	$(Q)$(CC) -o $@ $(filter %.o,$^) $(LDFLAGS) $(WITH_SIM) -lcjson -lm -ldl
 
 # A unit test links whatever it needs of the shim, the policy library and the simulator's translator.
-$(OUT)/libshim.a: $(call obj,$(filter-out shim/entry%.c,$(SHIM_LIB)))
+$(OUT)/libshim.a: $(call obj,$(filter-out shim/entry%.c shim/entry%.S,$(SHIM_LIB)))
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && ar rcs $@ $^
 
