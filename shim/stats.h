@@ -8,15 +8,41 @@
 
 #include "stats_file.h"
 
-struct stats_header *stats(void); /* never NULL */
+/* Set by `berth run` for the program that it launches; a child of that program inherits both, and
+ * knows by the pid that it is not the one whose statistics are asked for. */
+#define STATS_LAUNCHER_VARIABLE "BERTH_LAUNCHER_PID"
+#define STATS_PID_VARIABLE      "BERTH_STATS_PID"
 
-/* Create the file (name: berth-<uid>-<pid>, in /dev/shm, mode 0600). Called once by entry; a second
- * call does nothing. export_path, from BERTH_STATS, is where JSON is left at an orderly end when no
- * launcher does it; NULL for none. */
+/* The counters. Never NULL; another address after stats_open(), so do not keep it.
+ *
+ * locks    none
+ */
+struct stats_header *stats(void);
+
+/* Create the file (name: berth-<uid>-<pid>, in /dev/shm, mode 0600) and count there from now on.
+ * What was counted before is taken along. A second call does nothing, but for a fork's child after
+ * stats_detach().
+ *
+ * driver_text  "libcuda.so.1 13000"; copied
+ * backend      "um", "off"; copied
+ * export_path  from BERTH_STATS: where JSON is left at an orderly end when no launcher does it;
+ * NULL or "" for none. Copied; a relative one counts from the current folder locks        takes the
+ * statistics' own
+ */
 void stats_open(const char *driver_text, const char *backend, const char *export_path);
-/* In the child of a fork: the parent's file is no longer ours. */
+
+/* In the child of a fork: the parent's file is no longer ours. The counters and records stay
+ * where they are, private and zero, so that pointers to them stay good.
+ *
+ * locks    none; resets the statistics' own, which another thread of the parent may have held
+ */
 void stats_detach(void);
-/* At an orderly end: writes the JSON if it is this process's task, removes the file. */
+
+/* At an orderly end: leaves the JSON if that is this process's task, and removes the file unless a
+ * launcher waits to read it. Counters may be bumped afterwards; nobody will see them.
+ *
+ * locks    takes the statistics' own
+ */
 void stats_close(void);
 
 #define stats_add(counter, n)                                                                      \
@@ -29,17 +55,35 @@ void stats_close(void);
 /* Raise a peak to at least value. */
 void stats_peak(_Atomic uint64_t *peak, uint64_t value);
 
-/* The calling thread's shard. */
+/* The calling thread's shard. Threads get theirs in turn.
+ *
+ * locks    none
+ */
 struct stats_shard *stats_shard(void);
 
-/* Count a driver entry point that no table of ours knows. */
+/* Count a driver entry point that no table of ours knows. When the list is full the rest is counted
+ * together, as "(others)".
+ *
+ * locks    takes the statistics' own
+ */
 void stats_unknown(const char *name);
 
-/* A new record for an object; name is copied. returns NULL when the file is full: the caller goes on
- * without. owner: stats_record_release() */
+/* A new record for an object.
+ *
+ * name     copied
+ * dtype    "" where it is not known; copied
+ * shape    rank extents, of which STATS_RANK_MAX are kept; may be NULL where rank is 0
+ * bytes    of the object
+ * returns  a record in tier host, nothing loaded yet; NULL when the file is full or there is none:
+ *          the caller goes on without
+ * owner    the caller ends it with stats_record_release()
+ * locks    takes the statistics' own
+ */
 struct stats_record *stats_record_create(const char *name, enum stats_evidence evidence,
                                          const char *dtype, unsigned rank, const uint64_t *shape,
                                          uint64_t bytes, unsigned device);
+
+/* End a record; NULL is allowed. */
 void stats_record_release(struct stats_record *record);
 
 #endif

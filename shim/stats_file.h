@@ -1,8 +1,8 @@
-/* stats_file.h - the layout of the counters file that a running program shares with `berth stats`.
+/* stats_file.h - the counters file that a running program shares with `berth stats`.
  *
  * One file in shared memory for each process, readable at any moment: also while the program hangs,
- * and after it was killed. The shim is the only writer; a reader maps it read-only and must not
- * trust a single number in it before it has checked it against the file's length.
+ * and after it was killed. The shim is the only writer. A reader copies what it needs with pread()
+ * and must not trust a single number in it before it has checked it against the file's length.
  *
  *     [ header | records: STATS_RECORDS_MAX, sparse | names: STATS_NAMES_BYTES, sparse ]
  *
@@ -14,6 +14,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #define STATS_MAGIC       0x3153544154534842ull /* "BHSTATS1", little-endian */
 #define STATS_LAYOUT      1u
@@ -22,6 +23,9 @@
 #define STATS_NAMES_BYTES (256u << 20)
 #define STATS_UNKNOWN_MAX 64u
 #define STATS_SHARDS      16u
+#define STATS_RANK_MAX    8u
+
+#define STATS_NO_BUDGET UINT64_MAX /* a device whose memory is not limited */
 
 /* Counters that the launch path bumps: one shard for each of a few threads, so that threads do not
  * share a cache line. A reader adds the shards up.
@@ -38,51 +42,73 @@
 
 /* Counters of the slow paths. Bytes unless the name says otherwise; "now" values may go down. */
 #define STATS_COUNTERS(X)                                                                          \
-    X(weights_total_bytes)      /* now: uploaded objects in paged ranges */                        \
-    X(weights_named_bytes)      /* now: of those, bound to a parameter */                          \
-    X(resident_bytes)           /* now: extents in VRAM or on their way there */                   \
+    X(weights_total_bytes) /* now: uploaded objects in paged ranges */                             \
+    X(weights_named_bytes) /* now: of those, bound to a parameter */                               \
+    X(resident_bytes)      /* now: extents in VRAM or on their way there */                        \
     X(peak_resident_bytes)                                                                         \
-    X(plain_bytes)              /* now: VRAM that the program holds outside paged ranges */        \
-    X(in_place_bytes)           /* now: read in place through the host mapping */                  \
-    X(h2d_bytes)                /* moved by the pager */                                           \
+    X(plain_bytes)    /* now: VRAM that the program holds outside paged ranges */                  \
+    X(in_place_bytes) /* now: read in place through the host mapping */                            \
+    X(h2d_bytes)      /* moved by the pager */                                                     \
     X(h2d_count)                                                                                   \
     X(d2h_bytes)                                                                                   \
     X(disk_read_bytes)                                                                             \
-    X(dropped_bytes)            /* given up without a copy */                                      \
+    X(dropped_bytes) /* given up without a copy */                                                 \
     X(written_back_bytes)                                                                          \
-    X(upload_bytes)             /* copied host to device by the program itself */                  \
+    X(upload_bytes) /* copied host to device by the program itself */                              \
     X(evictions)                                                                                   \
     X(steps)                                                                                       \
-    X(launches_per_step)        /* now; 0 while no step is learned */                              \
-    X(driver_failures)          /* count: calls of ours that the driver refused */                 \
-    X(refused)                  /* count: allocations passed through because they could not be paged */
+    X(launches_per_step) /* now; 0 while no step is learned */                                     \
+    X(driver_failures)   /* count: calls of ours that the driver refused */                        \
+    X(refused)           /* count: allocations passed through because they could not be paged */
 
-/* How a parameter's name is known. */
+/* How a parameter's name is known.
+ *
+ * NONE       anonymous
+ * FILE       the source lay inside a mapping of the checkpoint
+ * CONTENT    the bytes are the checkpoint's
+ * FRAMEWORK  the framework said so
+ */
+#define STATS_EVIDENCES(X)                                                                         \
+    X(NONE, none)                                                                                  \
+    X(FILE, file)                                                                                  \
+    X(CONTENT, content)                                                                            \
+    X(FRAMEWORK, framework)
+
 enum stats_evidence {
-    STATS_EVIDENCE_NONE,      /* anonymous */
-    STATS_EVIDENCE_FILE,      /* the source lay inside a mapping of the checkpoint */
-    STATS_EVIDENCE_CONTENT,   /* the bytes are the checkpoint's */
-    STATS_EVIDENCE_FRAMEWORK, /* the framework said so */
+#define X(name, word) STATS_EVIDENCE_##name,
+    STATS_EVIDENCES(X)
+#undef X
+        STATS_EVIDENCE_COUNT
 };
+
+/* Where the bytes are now. */
+#define STATS_TIERS(X)                                                                             \
+    X(VRAM, vram)                                                                                  \
+    X(HOST, host)                                                                                  \
+    X(DISK, disk)
 
 enum stats_tier {
-    STATS_TIER_VRAM,
-    STATS_TIER_HOST,
-    STATS_TIER_DISK,
+#define X(name, word) STATS_TIER_##name,
+    STATS_TIERS(X)
+#undef X
+        STATS_TIER_COUNT
 };
 
-/* One parameter, or one anonymous object. live is stored last (release) when the record is filled,
- * and is cleared when the object is freed; a cleared record may be used again. */
+/* One parameter, or one anonymous object. The generation is odd while the record is live; it is
+ * stored last (release) when the record is filled and raised again before it is used anew, so that
+ * a reader who finds the same odd value before and after has read one parameter and not two. */
 struct stats_record {
-    _Atomic uint32_t live;
+    _Atomic uint32_t generation;
     uint32_t name_offset; /* into the names */
     uint32_t name_bytes;
+    uint32_t name_room; /* bytes reserved at name_offset, for the record's next name */
+    uint32_t next_free; /* the writer's list of records to use again */
     uint8_t evidence;
     _Atomic uint8_t tier;
     uint8_t rank;
     uint8_t device;
     char dtype[16]; /* NUL-terminated; empty when not known */
-    uint64_t shape[8];
+    uint64_t shape[STATS_RANK_MAX];
     _Atomic uint64_t bytes;          /* of the object */
     _Atomic uint64_t resident_bytes; /* now */
     _Atomic uint64_t loads;
@@ -98,30 +124,99 @@ struct stats_shard {
     char pad[128 - (5 * sizeof(uint64_t)) % 128];
 };
 
+struct stats_unknown {
+    _Atomic uint32_t count; /* stored last (release) when the name is filled */
+    char name[60];
+};
+
 struct stats_header {
-    uint64_t magic;
+    _Atomic uint64_t magic; /* stored last (release) */
     uint32_t layout;
     uint32_t header_bytes; /* sizeof(struct stats_header) of the writer */
     uint32_t record_bytes;
     int32_t pid;
+    uint64_t start_ticks;          /* of the process, from /proc: tells it from a later one */
+    uint64_t pid_namespace;        /* inode of /proc/self/ns/pid: where pid means something */
     _Atomic uint32_t record_count; /* records ever used: the scan's bound */
     _Atomic uint32_t names_used;   /* bytes */
     _Atomic uint32_t ended;        /* 1 once the program left in an orderly way */
     _Atomic uint32_t step_learned;
-    char program[256];             /* basename, NUL-terminated */
-    char driver[256];              /* "libcuda.so.1 13000" */
-    char backend[16];              /* "um", "off" */
+    char program[256]; /* basename, NUL-terminated */
+    char driver[256];  /* "libcuda.so.1 13000" */
+    char backend[16];  /* "um", "off" */
     _Atomic uint64_t budget_bytes[STATS_DEVICES_MAX];
-    _Atomic uint32_t device_count;
-    uint32_t reserved;
+    _Atomic uint32_t device_count; /* of budget_bytes */
 #define X(name) _Atomic uint64_t name;
     STATS_COUNTERS(X)
 #undef X
     struct stats_shard shard[STATS_SHARDS];
-    struct {
-        _Atomic uint32_t count;
-        char name[60];
-    } unknown[STATS_UNKNOWN_MAX]; /* entry points asked for that no table of ours knows */
+    struct stats_unknown unknown[STATS_UNKNOWN_MAX]; /* asked for, known to no table of ours */
 };
+
+#define STATS_RECORDS_OFFSET sizeof(struct stats_header)
+#define STATS_NAMES_OFFSET   (STATS_RECORDS_OFFSET + STATS_RECORDS_MAX * sizeof(struct stats_record))
+#define STATS_FILE_BYTES     (STATS_NAMES_OFFSET + STATS_NAMES_BYTES)
+
+/* The folder of the files, and the room for one's whole path. */
+#define STATS_FOLDER     "/dev/shm"
+#define STATS_PATH_BYTES 64
+
+/* The counters of one process at one moment: a reader's copy, or the writer's own memory. */
+struct stats_view {
+    const struct stats_header *header;
+    const struct stats_record *records;
+    const char *names;
+    uint32_t record_count; /* at most what records holds, whatever the header says */
+    uint32_t names_bytes;  /* at most what names holds */
+
+    /* A reader's copy has the generations a second time, read after the records; NULL for the
+     * writer's own memory, which nobody changes while its lock is held. */
+    const uint32_t *generations;
+    void *copy; /* what stats_file_release() frees */
+};
+
+/* Make the path of a process's file.
+ *
+ * path     STATS_PATH_BYTES long
+ */
+void stats_file_path(char path[STATS_PATH_BYTES], uid_t uid, pid_t pid);
+
+/* Read a pid out of a file's name.
+ *
+ * name     without its folder
+ * returns  the pid, or 0 where the name is not that of a file of this user
+ */
+pid_t stats_file_pid(const char *name, uid_t uid);
+
+/* Copy a counters file and check it.
+ *
+ * path     any file
+ * view     set on success only
+ * returns  0; -ENOMSG where it is no counters file; -EPROTO where another version of berth wrote
+ *          it; -EBADMSG where it is damaged; -ENOMEM; else what the file system said
+ * owner    the caller frees the copy with stats_file_release()
+ */
+int stats_file_read(const char *path, struct stats_view *view);
+void stats_file_release(struct stats_view *view);
+
+/* When a process began.
+ *
+ * returns  clock ticks since boot, or 0 where there is no such process
+ * source   proc(5), /proc/pid/stat, field 22
+ */
+uint64_t stats_process_start(pid_t pid);
+
+/* The parent of a process, or 0 where there is no such process. */
+pid_t stats_process_parent(pid_t pid);
+
+/* The namespace in which this process's pid counts, or 0 where it cannot be told. */
+uint64_t stats_pid_namespace(void);
+
+/* Does the process that wrote a header still exist? A killed one that nobody waited for does. One
+ * of another pid namespace is taken to exist, for it cannot be asked about.
+ *
+ * returns  0 or 1
+ */
+int stats_process_exists(const struct stats_header *header);
 
 #endif

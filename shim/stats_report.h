@@ -1,0 +1,133 @@
+/* stats_report.h - the counters added up: what the JSON document, the table and the metrics show.
+ *
+ * A report is plain numbers of one moment. A value exists only as a row of STATS_VALUES or
+ * STATS_PARAMETER_VALUES: the struct, the writer, the reader and the metrics come from these rows.
+ * Renaming one breaks scripts: the document is a promise.
+ */
+#ifndef BERTH_STATS_REPORT_H
+#define BERTH_STATS_REPORT_H
+
+#include "stats_file.h"
+#include <stdio.h>
+
+#define STATS_REPORT_VERSION 1
+
+/* What a value is: it may fall (gauge), or it only grows (counter), or it is true or false. */
+enum stats_kind {
+    STATS_GAUGE,
+    STATS_COUNTER,
+    STATS_BOOL,
+};
+
+/* group  object of the document; its rows stand together
+ * key    within the group; the field of the report is group_key
+ * kind   STATS_*
+ * help   for people and for metrics
+ */
+#define STATS_VALUES(X)                                                                            \
+    X(weights, total_bytes, GAUGE, "Weights in paged allocations")                                 \
+    X(weights, named_bytes, GAUGE, "Weights bound to a parameter")                                 \
+    X(weights, resident_bytes, GAUGE, "Weights in VRAM")                                           \
+    X(weights, host_bytes, GAUGE, "Weights in host memory only")                                   \
+    X(weights, disk_bytes, GAUGE, "Weights in the checkpoint's file only")                         \
+    X(weights, peak_resident_bytes, GAUGE, "Most weights that were in VRAM at once")               \
+    X(transfers, h2d_bytes, COUNTER, "Bytes moved from host to device by the pager")               \
+    X(transfers, h2d_count, COUNTER, "Copies from host to device by the pager")                    \
+    X(transfers, d2h_bytes, COUNTER, "Bytes moved from device to host by the pager")               \
+    X(transfers, disk_read_bytes, COUNTER, "Bytes read from the checkpoint's file")                \
+    X(transfers, dropped_bytes, COUNTER, "Bytes dropped from VRAM without a copy")                 \
+    X(transfers, written_back_bytes, COUNTER, "Changed bytes written back to their home")          \
+    X(launches, count, COUNTER, "Kernel launches")                                                 \
+    X(launches, resident, COUNTER, "Kernel launches that found every weight in VRAM")              \
+    X(launches, waited, COUNTER, "Kernel launches that waited for a weight")                       \
+    X(launches, stall_ns, COUNTER, "Time that launches waited for weights")                        \
+    X(launches, overhead_ns, COUNTER, "Time that launches spent in berth")                         \
+    X(steps, learned, BOOL, "Whether the repeating sequence of launches is known")                 \
+    X(steps, launches_per_step, GAUGE, "Kernel launches in a step")                                \
+    X(steps, count, COUNTER, "Steps done")                                                         \
+    X(errors, driver_failures, COUNTER, "Driver calls of berth's own that failed")                 \
+    X(errors, refused, COUNTER, "Allocations passed through because they could not be paged")
+
+/* The same for one parameter. */
+#define STATS_PARAMETER_VALUES(X)                                                                  \
+    X(loads, COUNTER, "Times that the parameter was brought into VRAM")                            \
+    X(evictions, COUNTER, "Times that the parameter was dropped from VRAM")                        \
+    X(h2d_bytes, COUNTER, "Bytes moved from host to device for the parameter")                     \
+    X(stall_ns, COUNTER, "Time that launches waited for the parameter")
+
+struct stats_parameter {
+    const char *name; /* NUL-terminated, in the report's text */
+    char dtype[16];   /* empty where it is not known */
+    uint64_t shape[STATS_RANK_MAX];
+    unsigned rank;
+    enum stats_tier tier;
+    enum stats_evidence evidence;
+    uint64_t bytes;
+    uint64_t resident_bytes; /* not in the document */
+#define X(key, kind, help) uint64_t key;
+    STATS_PARAMETER_VALUES(X)
+#undef X
+};
+
+struct stats_report_unknown {
+    uint64_t count;
+    char name[60];
+};
+
+struct stats_report {
+    int32_t pid;
+    char program[256];
+    char driver[256];
+    char backend[16];
+    unsigned device_count; /* of budget_bytes, STATS_NO_BUDGET where there is no limit */
+    uint64_t budget_bytes[STATS_DEVICES_MAX];
+#define X(group, key, kind, help) uint64_t group##_##key;
+    STATS_VALUES(X)
+#undef X
+    size_t unknown_count;
+    struct stats_report_unknown unknown[STATS_UNKNOWN_MAX];
+    size_t parameter_count;
+    struct stats_parameter *parameters; /* in the order in which they were uploaded */
+    char *text;                         /* the names */
+};
+
+struct stats_value_info {
+    const char *group;
+    const char *key;
+    enum stats_kind kind;
+    const char *help;
+    size_t offset; /* of the uint64_t in struct stats_report, or in struct stats_parameter */
+};
+
+extern const struct stats_value_info stats_values[];
+extern const size_t stats_value_count;
+extern const struct stats_value_info stats_parameter_values[]; /* group is NULL */
+extern const size_t stats_parameter_value_count;
+
+/* The words of the document: "file", "host". */
+const char *stats_evidence_name(enum stats_evidence evidence);
+const char *stats_tier_name(enum stats_tier tier);
+
+/* Add up the counters of a view.
+ *
+ * report   set on success only; it keeps nothing of the view
+ * returns  0 or -ENOMEM
+ * owner    the caller frees the report's memory with stats_report_release()
+ */
+int stats_report_make(const struct stats_view *view, struct stats_report *report);
+void stats_report_release(struct stats_report *report);
+
+/* Write a report as one JSON document with a newline at its end.
+ *
+ * returns  0, or -errno where the stream reports an error
+ */
+int stats_report_write(const struct stats_report *report, FILE *out);
+
+/* Leave a report as a file. A regular file is replaced as a whole, so that nobody ever reads half a
+ * document; anything else (a pipe, a terminal) is written to.
+ *
+ * returns  0 or -errno, and the file is as it was
+ */
+int stats_report_export(const struct stats_report *report, const char *path);
+
+#endif
