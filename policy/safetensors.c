@@ -244,7 +244,9 @@ static int compare_spans(const void *a, const void *b, void *tensors)
 
     if (l->offset != r->offset)
         return l->offset < r->offset ? -1 : 1;
-    return (l->bytes > r->bytes) - (l->bytes < r->bytes);
+    if (l->bytes != r->bytes)
+        return l->bytes < r->bytes ? -1 : 1;
+    return (l > r) - (l < r);
 }
 
 /* Check that the tensors that were added, in the order of their offsets, leave no byte out.
