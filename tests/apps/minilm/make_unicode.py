@@ -21,7 +21,7 @@ def class_of(code):
     category = unicodedata.category(chr(code))
     if chr(code) in "\t\n\r" or category in ("Zs", "Zl", "Zp"):
         return SPACE
-    if code == 0xFFFD or category[0] == "C" or category == "Mn":
+    if code == 0xFFFD or category in ("Cc", "Cf", "Co", "Mn"):
         return DROP
     if category[0] == "P" or (code < 128 and not chr(code).isalnum()):
         return PUNCT
@@ -106,7 +106,7 @@ def main():
 
     for name, (first, end) in zip(("f900", "2f800"), COMPATIBILITY):
         print(f"const uint32_t unicode_ideographs_{name}[] = {{")
-        table((f"{every.get(c, [c])[0]:#x}" for c in range(first, end + 1)), 11)
+        table((f"{every.get(c, [c])[0]}" for c in range(first, end + 1)), 12)
         print("};\n" if name == "f900" else "};")
 
 
