@@ -1,6 +1,7 @@
 #include "driver.h"
 #include "driver_path.h"
 #include "log.h"
+#include "stats.h"
 
 #include <dlfcn.h>
 #include <limits.h>
@@ -10,7 +11,6 @@
 
 typedef void *dlopen_function(const char *path, int flags);
 
-static atomic_ulong g_missing_calls;
 static _Atomic(const struct driver *) g_driver;
 
 /* What is kept when there is no driver, or no memory to remember one in. */
@@ -28,7 +28,6 @@ static const struct driver g_no_driver = {
 
 CUresult driver_not_supported(void)
 {
-    atomic_fetch_add_explicit(&g_missing_calls, 1, memory_order_relaxed);
     return CUDA_ERROR_NOT_SUPPORTED;
 }
 
@@ -37,37 +36,53 @@ CUresult driver_no_device(void)
     return CUDA_ERROR_NO_DEVICE;
 }
 
-unsigned long driver_missing_calls(void)
-{
-    return atomic_load_explicit(&g_missing_calls, memory_order_relaxed);
-}
-
 void *driver_next_symbol(const char *name)
 {
     return dlsym(RTLD_NEXT, name);
 }
 
-enum need { NEED_REQUIRED, NEED_OPTIONAL, NEED_HOOK };
+/* What a driver without the function is filled with: one for each name, so that it can be counted.
+ */
+#define MISSING(symbol)                                                                            \
+    static CUresult missing_##symbol(void)                                                         \
+    {                                                                                              \
+        stats_unknown(#symbol);                                                                    \
+        return CUDA_ERROR_NOT_SUPPORTED;                                                           \
+    }
+#define MISSING_REQUIRED(symbol) MISSING(symbol)
+#define MISSING_OPTIONAL(symbol)
+#define X(name, symbol, since, null_stream, params) MISSING(symbol)
+HOOKS(X)
+#undef X
+#define X(need, symbol, params) MISSING_##need(symbol)
+DRIVER_CALLS(X)
+#undef X
 
-/* One function: what find() answers, else what stands for it. */
-static void *fill_one(struct driver *drv, void *found, const char *symbol, enum need need)
+/* A function that has to be there: what was found, else what stands for it. */
+static void *required(struct driver *drv, void *found, const char *symbol, void *missing)
 {
-    if (found || need == NEED_OPTIONAL)
+    if (found)
         return found;
-    if (need == NEED_REQUIRED && !drv->missing)
+    if (!drv->missing)
         drv->missing = symbol;
-    return (void *)driver_not_supported;
+    return missing;
 }
 
 void driver_fill(struct driver *drv, void *(*find)(void *arg, const char *symbol), void *arg)
 {
+    void *found;
+
     drv->missing = NULL;
 #define X(name, symbol, since, null_stream, params)                                                \
-    *(void **)&drv->symbol = fill_one(drv, find(arg, #symbol), #symbol, NEED_HOOK);
+    found = find(arg, #symbol);                                                                    \
+    *(void **)&drv->symbol = found ? found : (void *)missing_##symbol;
     HOOKS(X)
 #undef X
+#define FILL_REQUIRED(found, symbol) required(drv, found, #symbol, (void *)missing_##symbol)
+#define FILL_OPTIONAL(found, symbol) found
 #define X(need, symbol, params)                                                                    \
-    *(void **)&drv->symbol = fill_one(drv, find(arg, #symbol), #symbol, NEED_##need);
+    found = find(arg, #symbol);                                                                    \
+    *(void **)&drv->symbol = FILL_##need(found, symbol);
     DRIVER_CALLS(X)
 #undef X
 }

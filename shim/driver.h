@@ -3,8 +3,8 @@
  * A struct driver is filled once and never changed: from the real library by driver_get(), with
  * fakes by tests. Nobody in shim/ calls a cu* function by its exported name, for that is our own
  * hook or trampoline: always drv->cuX(). A function that this driver lacks answers
- * CUDA_ERROR_NOT_SUPPORTED, but for the OPTIONAL rows below, which are NULL then and have to be
- * tested for.
+ * CUDA_ERROR_NOT_SUPPORTED and is counted by its name (stats_unknown), but for the OPTIONAL rows
+ * below, which are NULL then and have to be tested for.
  */
 #ifndef BERTH_DRIVER_H
 #define BERTH_DRIVER_H
@@ -91,11 +91,8 @@ void driver_fill(struct driver *drv, void *(*find)(void *arg, const char *symbol
  */
 const struct driver *driver_get(void);
 
-/* How many calls of functions that this driver lacks have been answered in its stead. */
-unsigned long driver_missing_calls(void);
-
 /* Functions that stand for what is not there. They take any parameters. */
-CUresult driver_not_supported(void); /* answers CUDA_ERROR_NOT_SUPPORTED, counted */
+CUresult driver_not_supported(void); /* answers CUDA_ERROR_NOT_SUPPORTED */
 CUresult driver_no_device(void);     /* answers CUDA_ERROR_NO_DEVICE */
 
 /* The next dlopen() and dlmopen() after ours in the look-up order: glibc's.

@@ -1,5 +1,6 @@
 #include "entry.h"
 #include "log.h"
+#include "stats.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
@@ -23,6 +24,7 @@ int entry_is_passive(void)
 
 static void child_starts(void)
 {
+    stats_detach();
     atomic_store_explicit(&g_passive, 1, memory_order_relaxed);
 }
 
@@ -74,9 +76,11 @@ void *entry_substitute(void *address, const char *name, int version, cuuint64_t 
     hook = hook_index_find(index, address, name, version, flags);
     if (hook >= 0)
         return g_hook_functions[hook];
-    if (hook == HOOK_UNKNOWN)
+    if (hook == HOOK_UNKNOWN) {
+        stats_unknown(name);
         log_debug("entry", "unknown entry point %s version=%d flags=%llu", name, version,
                   (unsigned long long)flags);
+    }
     return address;
 }
 
@@ -129,7 +133,7 @@ void *entry_resolve(unsigned int id)
     real = dlsym(drv->handle, g_export_names[id]);
     if (!real) {
         /* The slot stays as it is, so that every such call comes by here and is counted. */
-        log_debug("entry", "this driver has no %s", g_export_names[id]);
+        stats_unknown(g_export_names[id]);
         return (void *)driver_not_supported;
     }
     __atomic_store_n(&entry_slots[id], real, __ATOMIC_RELEASE);
