@@ -1,0 +1,222 @@
+/* Images: finding the PTX in what a program loads, and translating it. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "device.h"
+#include "module.h"
+
+#define WRAPPER_MAGIC 0x466243B1u
+#define FATBIN_MAGIC  0xBA55ED50u
+
+#define ENTRY_PTX        1u
+#define ENTRY_COMPRESSED (0x2000u | 0x8000u) /* flags: LZ4, zstd */
+
+struct fatbin_wrapper {
+    uint32_t magic;
+    uint32_t version;
+    const void *fatbin;
+    const void *reserved;
+};
+
+struct fatbin_header {
+    uint32_t magic;
+    uint16_t version;
+    uint16_t header_bytes;
+    uint64_t bytes; /* of the entries behind the header */
+};
+
+struct fatbin_entry {
+    uint16_t kind;
+    uint16_t reserved0;
+    uint32_t header_bytes;
+    uint64_t payload_bytes;
+    uint32_t compressed_bytes;
+    uint32_t reserved1;
+    uint32_t reserved2;
+    uint32_t sm;
+    uint32_t reserved3[2];
+    uint64_t flags;
+};
+
+static void log_line(const struct load_log *log, const char *line)
+{
+    if (log->bytes)
+        snprintf(log->text, log->bytes, "%s\n", line);
+}
+
+/* Of a fatbin's PTX entries the newest that the device can take. */
+static CUresult fatbin_find_ptx(const void *fatbin, const char **text, size_t *bytes,
+                                const struct load_log *log)
+{
+    const struct fatbin_header *header = fatbin;
+    const char *at = (const char *)fatbin + header->header_bytes;
+    const char *end = at + header->bytes;
+    uint32_t best_sm = 0;
+    int compressed = 0;
+
+    *text = NULL;
+    while (end - at >= (ptrdiff_t)sizeof(struct fatbin_entry)) {
+        struct fatbin_entry entry;
+        uint64_t stored;
+
+        memcpy(&entry, at, sizeof(entry));
+        stored = entry.payload_bytes > entry.compressed_bytes ? entry.payload_bytes
+                                                              : entry.compressed_bytes;
+        if (entry.header_bytes < sizeof(entry) || entry.header_bytes > (uint64_t)(end - at) ||
+            stored > (uint64_t)(end - at) - entry.header_bytes)
+            return CUDA_ERROR_INVALID_IMAGE;
+        if (entry.kind == ENTRY_PTX && entry.sm <= DEVICE_CC_MAJOR * 10 + DEVICE_CC_MINOR) {
+            if (entry.flags & ENTRY_COMPRESSED) {
+                compressed = 1;
+            } else if (!*text || entry.sm > best_sm) {
+                *text = at + entry.header_bytes;
+                *bytes = strnlen(*text, entry.payload_bytes);
+                best_sm = entry.sm;
+            }
+        }
+        at += entry.header_bytes + stored;
+    }
+    if (*text)
+        return CUDA_SUCCESS;
+    log_line(log, compressed
+                      ? "simcuda: the fatbin's PTX is compressed; build with --no-compress"
+                      : "simcuda: the fatbin holds no PTX for compute capability 7.5 or below");
+    return CUDA_ERROR_NO_BINARY_FOR_GPU;
+}
+
+CUresult image_find_ptx(const void *image, const char **text, size_t *bytes,
+                        const struct load_log *log)
+{
+    uint32_t magic;
+
+    memcpy(&magic, image, sizeof(magic));
+    if (magic == WRAPPER_MAGIC) {
+        struct fatbin_wrapper wrapper;
+
+        memcpy(&wrapper, image, sizeof(wrapper));
+        image = wrapper.fatbin;
+        memcpy(&magic, image, sizeof(magic));
+        if (magic != FATBIN_MAGIC)
+            return CUDA_ERROR_INVALID_IMAGE;
+    }
+    if (magic == FATBIN_MAGIC)
+        return fatbin_find_ptx(image, text, bytes, log);
+    if (memcmp(image, "\177ELF", 4) == 0) {
+        log_line(log, "simcuda: machine code cannot be run here; the image must hold PTX");
+        return CUDA_ERROR_NO_BINARY_FOR_GPU;
+    }
+    *text = image;
+    *bytes = strlen(*text);
+    return CUDA_SUCCESS;
+}
+
+CUresult image_load(const void *data, const struct load_log *log, struct image **out)
+{
+    struct image *image;
+    const char *text;
+    size_t bytes;
+    CUresult res;
+
+    res = image_find_ptx(data, &text, &bytes, log);
+    if (res != CUDA_SUCCESS)
+        return res;
+    image = malloc(sizeof(*image));
+    if (!image)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    res = (CUresult)ptx_module_load(text, bytes, log->text, log->bytes, &image->ptx);
+    if (res != CUDA_SUCCESS) {
+        free(image);
+        return res;
+    }
+    atomic_init(&image->references, 1);
+    *out = image;
+    return CUDA_SUCCESS;
+}
+
+void image_unref(struct image *image)
+{
+    if (atomic_fetch_sub(&image->references, 1) != 1)
+        return;
+    ptx_module_unload(image->ptx);
+    free(image);
+}
+
+static CUresult file_read_all(FILE *file, char **data)
+{
+    long bytes;
+
+    if (fseek(file, 0, SEEK_END) != 0 || (bytes = ftell(file)) < 0)
+        return CUDA_ERROR_INVALID_SOURCE;
+    rewind(file);
+    *data = malloc((size_t)bytes + 1);
+    if (!*data)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    if (fread(*data, 1, (size_t)bytes, file) != (size_t)bytes) {
+        free(*data);
+        return CUDA_ERROR_INVALID_SOURCE;
+    }
+    (*data)[bytes] = '\0';
+    return CUDA_SUCCESS;
+}
+
+CUresult image_read_file(const char *path, char **data)
+{
+    FILE *file = fopen(path, "rb");
+    CUresult res;
+
+    if (!file)
+        return CUDA_ERROR_FILE_NOT_FOUND;
+    res = file_read_all(file, data);
+    fclose(file);
+    return res;
+}
+
+/* The log ----------------------------------------------------------------------------------------
+ */
+
+/* Values that are numbers stand in the pointers themselves. */
+static size_t option_number(unsigned count, const CUjit_option *options, void **values,
+                            CUjit_option wanted)
+{
+    unsigned i;
+
+    for (i = 0; i < count; i++) {
+        if (options[i] == wanted)
+            return (size_t)(uint32_t)(uintptr_t)values[i];
+    }
+    return 0;
+}
+
+void load_log_find(struct load_log *log, unsigned count, const CUjit_option *options, void **values)
+{
+    unsigned i;
+
+    log->text = NULL;
+    log->bytes = 0;
+    for (i = 0; i < count; i++) {
+        if (options[i] == CU_JIT_ERROR_LOG_BUFFER)
+            log->text = values[i];
+        if (options[i] == CU_JIT_INFO_LOG_BUFFER && values[i] &&
+            option_number(count, options, values, CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES))
+            *(char *)values[i] = '\0';
+    }
+    if (log->text)
+        log->bytes = option_number(count, options, values, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES);
+    if (log->bytes)
+        log->text[0] = '\0';
+}
+
+void load_log_report(const struct load_log *log, unsigned count, const CUjit_option *options,
+                     void **values)
+{
+    unsigned i;
+
+    for (i = 0; i < count; i++) {
+        if (options[i] == CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES)
+            values[i] = (void *)(uintptr_t)(log->bytes ? strlen(log->text) : 0);
+        if (options[i] == CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES)
+            values[i] = NULL;
+    }
+}
