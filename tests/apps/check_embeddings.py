@@ -5,7 +5,8 @@
     check_embeddings.py GOLDEN --ids FILE           token ids: equal
     check_embeddings.py GOLDEN --embeddings FILE    token ids equal, embeddings within 5e-4
 
-FILE is what `minilm --json` printed for those sentences. Prints one line; exit 1 where they disagree.
+FILE is what `minilm --json` printed for those sentences. Prints one line; exit 1 where they
+disagree.
 """
 import json
 import sys

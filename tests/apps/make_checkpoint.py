@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Generate a model directory of exactly the shape of all-MiniLM-L6-v2, for machines without a network.
+"""Generate a model directory of exactly the shape of all-MiniLM-L6-v2, for want of a network.
 
     python3 make_checkpoint.py DIRECTORY
 
-Names, dtypes, sizes and file offsets of model.safetensors are those of the real checkpoint; the values are
-pseudo-random, small and the same on every machine, and no two tensors hold the same bytes. The
-embeddings mean nothing, but they are as good for comparing bits. vocab.txt has as many tokens as the
-real one, in the same places. Only the standard library is used.
+Names, dtypes, sizes and file offsets of model.safetensors are those of the real checkpoint; the
+values are pseudo-random, small and the same on every machine, and no two tensors hold the same
+bytes. The embeddings mean nothing, but they are as good for comparing bits. vocab.txt has as many
+tokens as the real one, the special ones in the same places. Only the standard library is used.
 """
 import json
 import random
@@ -19,7 +19,7 @@ VOCABULARY, POSITIONS, MAX_TOKENS = 30522, 512, 256
 HEADER_BYTES = 11408
 SEED = 20260
 
-# The top byte of a little-endian float, by a random byte: plus or minus 2^-7 to 2^-5, and plus 1 to 2.
+# The top byte of a little-endian float, by a random byte: +-2^-7 to 2^-5, and +1 to 2.
 SMALL_TOP = bytes(0x3C if byte & 1 else 0xBC for byte in range(256))
 SCALE_TOP = bytes([0x3F]) * 256
 # The second byte of a layer norm's scale: its exponent bit, and a fraction below 1/8.
@@ -93,7 +93,7 @@ def write_weights(path):
 
 
 def vocabulary():
-    """[PAD], unused places, the special tokens, single characters, then words and ##pieces of syllables."""
+    """[PAD], unused places, special tokens, single characters, words and ##pieces of syllables."""
     tokens = ["[PAD]"] + [f"[unused{i}]" for i in range(99)]
     tokens += ["[UNK]", "[CLS]", "[SEP]", "[MASK]"] + [f"[unused{i}]" for i in range(99, 994)]
     letters = [chr(code) for code in range(33, 127) if not chr(code).isupper()]

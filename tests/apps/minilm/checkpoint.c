@@ -48,6 +48,8 @@ static void read_tensor(const char *path, const cJSON *entry, const char *data, 
     {
         if (out->rank == TENSOR_RANK_MAX)
             die("%s: tensor %s: more than %d dimensions", path, entry->string, TENSOR_RANK_MAX);
+        if (!cJSON_IsNumber(extent) || extent->valuedouble < 0 || extent->valuedouble > 1e15)
+            die("%s: tensor %s: bad shape in the header", path, entry->string);
         out->shape[out->rank++] = (size_t)extent->valuedouble;
     }
     out->name = strdup(entry->string);

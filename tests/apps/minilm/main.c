@@ -16,8 +16,8 @@
 static const char usage[] =
     "usage: minilm --model DIR [OPTIONS] < sentences\n"
     "\n"
-    "Encode each line of standard input with the MiniLM sentence encoder in DIR (model.safetensors,\n"
-    "config.json, vocab.txt) on a GPU.\n"
+    "Encode each line of standard input on a GPU, with the MiniLM sentence encoder in DIR\n"
+    "(model.safetensors, config.json, vocab.txt).\n"
     "\n"
     "  --json       a JSON object for each sentence: text, ids, embedding\n"
     "  --arena      all weights in one allocation; default: one each\n"

@@ -3,8 +3,8 @@
 
     python3 make_unicode.py > unicode_data.c
 
-Everything comes from Python's own unicodedata: the general category of a character, and what is left of it
-after canonical decomposition, removal of non-spacing marks and lower-casing.
+Everything comes from Python's own unicodedata: the general category of a character, and what is
+left of it after canonical decomposition, removal of non-spacing marks and lower-casing.
 """
 import unicodedata
 
