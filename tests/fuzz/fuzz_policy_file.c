@@ -3,7 +3,7 @@
  * What is refused must make one line; what is taken must hold what the header promises.
  *
  *     clang -std=gnu11 -g -O1 -D_GNU_SOURCE -I. -Ipolicy -fsanitize=fuzzer,address,undefined \
- *         tests/fuzz/fuzz_policy_file.c policy/*.c -lcjson -lm -o fuzz_policy_file
+ *         tests/fuzz/fuzz_policy_file.c policy/[a-z]*.c -lcjson -lm -o fuzz_policy_file
  *     ./fuzz_policy_file -max_total_time=60 -max_len=2048 CORPUS tests/data/policies
  */
 #include "policy_file.h"
