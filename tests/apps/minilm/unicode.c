@@ -40,12 +40,13 @@ static size_t fold_hangul(uint32_t code, uint32_t out[UNICODE_FOLD_MAX])
     return tail ? 3 : 2;
 }
 
-/* Runs of stride 2 may interleave with their neighbours, so the last few that start at or before
- * the code point are asked, not only the nearest.
+/* No run begins inside another one, so the nearest that starts at or before the code point decides.
  */
 static uint32_t fold_single(uint32_t code)
 {
+    const struct unicode_fold_run *run;
     size_t low = 0, high = unicode_fold_run_count;
+    uint32_t offset;
 
     while (low < high) {
         size_t middle = low + (high - low) / 2;
@@ -55,14 +56,13 @@ static uint32_t fold_single(uint32_t code)
         else
             high = middle;
     }
-    for (size_t back = 0; back < 2 && low > back; back++) {
-        const struct unicode_fold_run *run = &unicode_fold_runs[low - 1 - back];
-        uint32_t offset = code - run->first;
-
-        if (offset % run->stride == 0 && offset / run->stride < run->count)
-            return (uint32_t)((int32_t)code + run->delta);
-    }
-    return code;
+    if (low == 0)
+        return code;
+    run = &unicode_fold_runs[low - 1];
+    offset = code - run->first;
+    if (offset % run->stride || offset / run->stride >= run->count)
+        return code;
+    return (uint32_t)((int32_t)code + run->delta);
 }
 
 size_t unicode_fold(uint32_t code, uint32_t out[UNICODE_FOLD_MAX])
