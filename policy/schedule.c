@@ -1,0 +1,323 @@
+#include "schedule.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NO_LAUNCH UINT32_MAX
+
+/* How an extent is used in the step. */
+struct usage {
+    uint32_t first;   /* the first launch that touches it; NO_LAUNCH when none does */
+    uint32_t last;    /* the last one seen so far */
+    uint32_t loads;   /* in each step, if it streamed */
+    uint64_t at_last; /* bytes touched by the step up to and with that launch */
+};
+
+size_t schedule_find_step(const uint64_t *signature, size_t count)
+{
+    /* match[p] is how far the sequence, read backwards, agrees with itself p launches earlier: the
+     * Z function of the reversed sequence. A step of length p is there when match[p] >= p. */
+    size_t *match, left = 0, right = 0, found = 0;
+
+    if (count < 2)
+        return 0;
+    match = calloc(count, sizeof(*match));
+    if (!match)
+        return 0;
+    for (size_t p = 1; p <= count / 2; p++) {
+        size_t n = 0;
+
+        if (p < right)
+            n = match[p - left] < right - p ? match[p - left] : right - p;
+        while (p + n < count && signature[count - 1 - n] == signature[count - 1 - p - n])
+            n++;
+        match[p] = n;
+        if (p + n > right) {
+            left = p;
+            right = p + n;
+        }
+        if (n >= p) {
+            found = p;
+            break;
+        }
+    }
+    free(match);
+    return found;
+}
+
+static uint64_t launch_bytes(const struct schedule_trace *step,
+                             const struct schedule_extent *extents, size_t launch)
+{
+    uint64_t bytes = 0;
+
+    for (uint32_t i = step->first[launch]; i < step->first[launch + 1]; i++)
+        bytes += extents[step->extent[i]].bytes;
+    return bytes;
+}
+
+/* The most that one launch needs of what comes and goes. */
+static uint64_t largest_launch(const struct schedule_trace *step,
+                               const struct schedule_extent *extents, const struct usage *usage)
+{
+    uint64_t largest = 0;
+
+    for (size_t l = 0; l < step->launches; l++) {
+        uint64_t bytes = 0;
+
+        for (uint32_t i = step->first[l]; i < step->first[l + 1]; i++)
+            if (usage[step->extent[i]].loads)
+                bytes += extents[step->extent[i]].bytes;
+        if (bytes > largest)
+            largest = bytes;
+    }
+    return largest;
+}
+
+/* Count how often each extent would be loaded in a step if it streamed: once for each use that lies
+ * further than a window from the use before it, the step being a ring. */
+static void count_loads(const struct schedule_trace *step, const struct schedule_extent *extents,
+                        uint64_t window_bytes, struct usage *usage)
+{
+    uint64_t touched = 0, whole = 0;
+
+    for (size_t l = 0; l < step->launches; l++)
+        whole += launch_bytes(step, extents, l);
+    for (size_t l = 0; l < step->launches; l++) {
+        uint64_t before = touched;
+
+        touched += launch_bytes(step, extents, l);
+        for (uint32_t i = step->first[l]; i < step->first[l + 1]; i++) {
+            struct usage *u = &usage[step->extent[i]];
+
+            if (u->first == NO_LAUNCH) {
+                u->first = (uint32_t)l;
+                u->loads = 0;
+            } else if (before - u->at_last > window_bytes) {
+                u->loads++;
+            }
+            u->last = (uint32_t)l;
+            u->at_last = touched;
+        }
+    }
+    /* Round the ring: from the last use of this step to the first of the next one. */
+    touched = 0;
+    for (size_t l = 0; l < step->launches; l++) {
+        for (uint32_t i = step->first[l]; i < step->first[l + 1]; i++) {
+            struct usage *u = &usage[step->extent[i]];
+
+            if (u->first == l && whole - u->at_last + touched > window_bytes)
+                u->loads++;
+        }
+        touched += launch_bytes(step, extents, l);
+    }
+}
+
+/* What it costs in loads and copies back to let an extent stream. One that is used so often that it
+ * would never leave the window (activations) stays before all others: it takes its room anyway. */
+static uint32_t load_cost(const struct usage *usage, const struct schedule_extent *extent)
+{
+    if (!usage->loads)
+        return UINT32_MAX;
+    return usage->loads * (extent->written ? 2 : 1);
+}
+
+/* Among the extents that cost the same, fix as many bytes as room holds, evenly through the step:
+ * after each extent, the share of the class that is fixed so far is as near to room / class_bytes
+ * as whole extents allow. order is by first use. */
+static uint64_t spread(const uint32_t *order, size_t count, const struct schedule_extent *extents,
+                       uint64_t class_bytes, uint64_t room, uint8_t *fixed)
+{
+    uint64_t passed = 0, taken = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        uint64_t bytes = extents[order[i]].bytes;
+        long double due;
+
+        passed += bytes;
+        due = (long double)room * (long double)passed / (long double)class_bytes;
+        if (taken + bytes <= room && (long double)(taken + bytes) <= due + 0.5L) {
+            fixed[order[i]] = 1;
+            taken += bytes;
+        }
+    }
+    /* What rounding left over, at the end of the step: still room for whole extents. */
+    for (size_t i = count; i-- > 0;) {
+        uint64_t bytes = extents[order[i]].bytes;
+
+        if (!fixed[order[i]] && taken + bytes <= room) {
+            fixed[order[i]] = 1;
+            taken += bytes;
+        }
+    }
+    return taken;
+}
+
+/* Fix extents into room bytes, those that would be loaded most often first. */
+static uint64_t choose_fixed(const struct schedule_extent *extents, const struct usage *usage,
+                             const uint32_t *used, size_t used_count, uint64_t room, uint8_t *fixed,
+                             uint32_t *class)
+{
+    uint32_t cost_max = 0;
+    uint64_t taken = 0;
+
+    for (size_t i = 0; i < used_count; i++) {
+        uint32_t cost = load_cost(&usage[used[i]], &extents[used[i]]);
+
+        if (cost > cost_max)
+            cost_max = cost;
+    }
+    for (uint32_t cost = cost_max;;) {
+        uint64_t class_bytes = 0;
+        uint32_t next = 0;
+        size_t count = 0;
+
+        for (size_t i = 0; i < used_count; i++) {
+            uint32_t c = load_cost(&usage[used[i]], &extents[used[i]]);
+
+            if (c == cost) {
+                class[count++] = used[i];
+                class_bytes += extents[used[i]].bytes;
+            } else if (c < cost && c > next) {
+                next = c;
+            }
+        }
+        if (class_bytes)
+            taken += spread(class, count, extents, class_bytes,
+                            class_bytes < room - taken ? class_bytes : room - taken, fixed);
+        if (!next)
+            break;
+        cost = next;
+    }
+    return taken;
+}
+
+/* List the loads of one step: an extent that does not stay is loaded before a launch that uses it,
+ * unless the window still holds it. held[] is when it was last used, in streamed bytes. Two rounds,
+ * so that what the end of a step leaves in the window is not loaded again at the start. */
+static int list_loads(const struct schedule_trace *step, const struct schedule_extent *extents,
+                      struct schedule_plan *plan, uint64_t window_bytes, uint64_t *held)
+{
+    uint64_t streamed = 0;
+    size_t room = step->first[step->launches];
+
+    plan->load = calloc(room ? room : 1, sizeof(*plan->load));
+    if (!plan->load)
+        return -ENOMEM;
+    memset(held, 0, plan->extent_count * sizeof(*held));
+    for (int round = 0; round < 2; round++) {
+        plan->load_count = 0;
+        plan->load_bytes = 0;
+        for (size_t l = 0; l < step->launches; l++) {
+            for (uint32_t i = step->first[l]; i < step->first[l + 1]; i++) {
+                uint32_t e = step->extent[i];
+
+                if (plan->fixed[e])
+                    continue;
+                if (!held[e] || streamed + extents[e].bytes - held[e] >= window_bytes) {
+                    streamed += extents[e].bytes;
+                    plan->load[plan->load_count].extent = e;
+                    plan->load[plan->load_count++].launch = (uint32_t)l;
+                    plan->load_bytes += extents[e].bytes;
+                }
+                held[e] = streamed;
+            }
+        }
+    }
+    return 0;
+}
+
+/* The distinct extents of the step, in order of first use. */
+static size_t list_used(const struct schedule_trace *step, const struct usage *usage,
+                        uint32_t *used)
+{
+    size_t count = 0;
+
+    for (size_t l = 0; l < step->launches; l++)
+        for (uint32_t i = step->first[l]; i < step->first[l + 1]; i++)
+            if (usage[step->extent[i]].first == l)
+                used[count++] = step->extent[i];
+    return count;
+}
+
+static int check_trace(const struct schedule_trace *step, size_t extent_count)
+{
+    if (!step->launches || step->first[0] != 0)
+        return -EINVAL;
+    for (size_t l = 0; l < step->launches; l++)
+        if (step->first[l] > step->first[l + 1])
+            return -EINVAL;
+    for (uint32_t i = 0; i < step->first[step->launches]; i++)
+        if (step->extent[i] >= extent_count)
+            return -EINVAL;
+    return 0;
+}
+
+int schedule_plan_create(const struct schedule_trace *step, const struct schedule_extent *extents,
+                         size_t extent_count, uint64_t budget_bytes, uint64_t window_bytes,
+                         struct schedule_plan *out)
+{
+    struct usage *usage = NULL;
+    uint32_t *used = NULL, *class = NULL;
+    uint64_t *held = NULL, all_bytes = 0, largest;
+    size_t used_count;
+    int err = check_trace(step, extent_count);
+
+    memset(out, 0, sizeof(*out));
+    if (err)
+        return err;
+    out->extent_count = extent_count;
+    out->launches = step->launches;
+    out->fixed = calloc(extent_count ? extent_count : 1, 1);
+    usage = calloc(extent_count + 1, sizeof(*usage));
+    used = calloc(extent_count + 1, sizeof(*used));
+    class = calloc(extent_count + 1, sizeof(*class));
+    held = calloc(extent_count + 1, sizeof(*held));
+    err = -ENOMEM;
+    if (!out->fixed || !usage || !used || !class || !held)
+        goto out;
+
+    for (size_t e = 0; e < extent_count; e++)
+        usage[e].first = NO_LAUNCH;
+    if (!window_bytes)
+        window_bytes = budget_bytes / 4;
+    count_loads(step, extents, window_bytes, usage);
+    /* Twice the largest launch: one launch's extents are in use while the next one's arrive. */
+    largest = largest_launch(step, extents, usage);
+    if (window_bytes < 2 * largest)
+        window_bytes = 2 * largest;
+    if (window_bytes > budget_bytes)
+        window_bytes = budget_bytes;
+    used_count = list_used(step, usage, used);
+    for (size_t i = 0; i < used_count; i++)
+        all_bytes += extents[used[i]].bytes;
+    if (all_bytes <= budget_bytes)
+        window_bytes = 0;
+    out->window_bytes = window_bytes;
+    out->fixed_bytes = choose_fixed(extents, usage, used, used_count, budget_bytes - window_bytes,
+                                    out->fixed, class);
+    err = list_loads(step, extents, out, window_bytes, held);
+out:
+    free(usage);
+    free(used);
+    free(class);
+    free(held);
+    if (err)
+        schedule_plan_destroy(out);
+    return err;
+}
+
+void schedule_plan_destroy(struct schedule_plan *plan)
+{
+    free(plan->fixed);
+    free(plan->load);
+    memset(plan, 0, sizeof(*plan));
+}
+
+uint64_t schedule_next_use(uint64_t now, uint64_t last, uint64_t interval)
+{
+    const uint64_t never = UINT64_MAX / 2;
+
+    if (interval && last + 2 * interval >= now)
+        return last + interval > now ? last + interval : now;
+    return never + last;
+}

@@ -1,0 +1,88 @@
+/* schedule.h - what stays resident through a step, and in which order the rest streams.
+ *
+ * A step is one turn of a repeating launch sequence: a token, a denoising step, a sentence. When
+ * less memory than its extents need is at hand, the fewest bytes move if a fixed set of extents
+ * stays and everything else streams through a window; and the link is busy all through the step,
+ * not in one burst of it, if the fixed set is spread evenly. LRU would evict each extent just
+ * before its next use and stream everything, so nothing here is ever LRU on a cycle.
+ *
+ * Pure functions: no clock, no locks, no randomness; the same trace gives the same plan.
+ */
+#ifndef BERTH_POLICY_SCHEDULE_H
+#define BERTH_POLICY_SCHEDULE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* A recorded stretch of launches, each with the extents that it touches.
+ *
+ * Launch i touches extent[first[i]] .. extent[first[i + 1] - 1], each once, by identity; first has
+ * launches + 1 elements.
+ */
+struct schedule_trace {
+    const uint32_t *first;
+    const uint32_t *extent;
+    size_t launches;
+};
+
+/* What the plan must know of an extent; indexed by its identity. */
+struct schedule_extent {
+    uint64_t bytes;
+    uint8_t written; /* kernels write it: to give it up costs a copy back as well */
+};
+
+/* One load of the streaming part: before launch `launch` of the step, `extent` is brought in. An
+ * extent that is used, given up and used again within one step has several. */
+struct schedule_load {
+    uint32_t extent;
+    uint32_t launch;
+};
+
+struct schedule_plan {
+    uint8_t *fixed;             /* by identity: 1 where the extent stays resident */
+    struct schedule_load *load; /* in order of use; one step of them, repeated for ever */
+    size_t extent_count;
+    size_t load_count;
+    size_t launches; /* of the step */
+    uint64_t fixed_bytes;
+    uint64_t window_bytes; /* what the streaming part may hold at once */
+    uint64_t load_bytes;   /* moved in each step */
+};
+
+/* Find the step at the end of a sequence of launches.
+ *
+ * signature  one number for each launch; equal for launches that touch the same extents
+ * returns    the smallest p such that the last 2 p signatures are the same p twice; 0 if there is
+ *            none. p is the step's length in launches
+ */
+size_t schedule_find_step(const uint64_t *signature, size_t count);
+
+/* Choose what stays, for one step.
+ *
+ * step          whose extents are all less than extent_count
+ * extents       extent_count of them
+ * budget_bytes  of memory for all of them together
+ * window_bytes  wanted for streaming; it is raised to what the largest launch needs, and limited to
+ *               the budget; 0 takes a default of a quarter of the budget
+ * out           zeroed on failure
+ * returns       0, -ENOMEM, or -EINVAL for an identity out of range or an empty step
+ * owner         schedule_plan_destroy()
+ */
+int schedule_plan_create(const struct schedule_trace *step, const struct schedule_extent *extents,
+                         size_t extent_count, uint64_t budget_bytes, uint64_t window_bytes,
+                         struct schedule_plan *out);
+void schedule_plan_destroy(struct schedule_plan *plan);
+
+/* Without a step: when will an extent be used next, as far as its past tells?
+ *
+ * now       the clock: launches seen so far
+ * last      when it was last used
+ * interval  between its last two uses; 0 when it was used once
+ * returns   a launch number to compare: the extent with the greatest is given up first. An extent
+ *           that was used only once is expected latest of all, the later the more recently it was
+ *           used, so that a first pass over a cycle evicts behind itself; one that is overdue by
+ *           more than its interval is taken for finished
+ */
+uint64_t schedule_next_use(uint64_t now, uint64_t last, uint64_t interval);
+
+#endif
