@@ -1,17 +1,58 @@
 #include "access.h"
+#include "launch.h"
+#include "log.h"
+#include "object.h"
+#include "range.h"
+#include "residency.h"
+#include "stats.h"
+#include "upload.h"
 
-#include <stdatomic.h>
+/* Is the source of a unified copy memory of the host? A device address must not be taken for one:
+ * its file mapping would be nobody's. */
+static int is_host_source(const struct transfer_access *span)
+{
+    const struct driver *drv = driver_get();
+    struct range_view view;
+    unsigned int type = 0;
 
-static _Atomic unsigned long g_calls_begun;
+    if (span->source == ACCESS_FROM_HOST)
+        return 1;
+    if (span->source != ACCESS_FROM_EITHER || !span->host_src ||
+        range_find((CUdeviceptr)(uintptr_t)span->host_src, &view))
+        return 0;
+    if (drv->cuPointerGetAttribute(&type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE,
+                                   (CUdeviceptr)(uintptr_t)span->host_src) != CUDA_SUCCESS)
+        return 1; /* nothing that the driver knows: pageable host memory */
+    return type == CU_MEMORYTYPE_HOST;
+}
 
 void access_begin(struct access_call *call)
 {
+    CUdeviceptr addr[ACCESS_INLINE];
+    size_t bytes[ACCESS_INLINE];
+    size_t count = 0;
+
     call->held = NULL;
-    atomic_fetch_add_explicit(&g_calls_begun, 1, memory_order_relaxed);
+    for (size_t i = 0; i < call->count && count < ACCESS_INLINE; i++) {
+        addr[count] = call->spans[i].addr;
+        bytes[count++] = call->spans[i].bytes;
+    }
+    call->held = launch_hold_spans(addr, bytes, count, call->stream);
 }
 
 void access_end(struct access_call *call, CUresult result)
 {
-    (void)call;
-    (void)result;
+    launch_end(call->held, call->stream, result);
+    if (result != CUDA_SUCCESS)
+        return;
+    for (size_t i = 0; i < call->count; i++) {
+        const struct transfer_access *span = &call->spans[i];
+
+        if (span->kind != ACCESS_WRITE || !span->bytes)
+            continue;
+        if (is_host_source(span) && span->host_src)
+            upload_record(span->addr, span->host_src, span->bytes);
+        else
+            upload_mark_written(span->addr, span->bytes);
+    }
 }

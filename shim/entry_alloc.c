@@ -1,15 +1,111 @@
-/* entry_alloc.c - what a program allocates and frees. */
+/* entry_alloc.c - what a program allocates and frees.
+ *
+ * The plain_* functions are the driver's own calls, which range.c falls back to. What the program
+ * allocates as managed memory stays as it is: it pages by itself.
+ */
+#include "config.h"
 #include "entry.h"
+#include "range.h"
+
+#define PITCH_ALIGN 512 /* of rows; the driver's own answer on all cards so far */
+
+static int is_off(void)
+{
+    return entry_is_passive() || config()->off;
+}
+
+static int is_capturing(CUstream stream)
+{
+    const struct driver *drv = driver_get();
+    CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
+
+    return drv->cuStreamIsCapturing && (drv->cuStreamIsCapturing(stream, &status) != CUDA_SUCCESS ||
+                                        status != CU_STREAM_CAPTURE_STATUS_NONE);
+}
+
+struct plain_alloc {
+    size_t bytes;
+    size_t *pitch;
+    size_t width_bytes, height;
+    unsigned int element_bytes;
+    CUmemoryPool pool;
+    CUstream stream;
+};
+
+static CUresult plain_sync(void *arg, CUdeviceptr *out)
+{
+    const struct plain_alloc *call = arg;
+
+    return driver_get()->cuMemAlloc_v2(out, call->bytes);
+}
+
+static CUresult plain_pitch(void *arg, CUdeviceptr *out)
+{
+    const struct plain_alloc *call = arg;
+
+    return driver_get()->cuMemAllocPitch_v2(out, call->pitch, call->width_bytes, call->height,
+                                            call->element_bytes);
+}
+
+static CUresult plain_async(void *arg, CUdeviceptr *out)
+{
+    const struct plain_alloc *call = arg;
+
+    return driver_get()->cuMemAllocAsync(out, call->bytes, call->stream);
+}
+
+static CUresult plain_pool(void *arg, CUdeviceptr *out)
+{
+    const struct plain_alloc *call = arg;
+
+    return driver_get()->cuMemAllocFromPoolAsync(out, call->bytes, call->pool, call->stream);
+}
+
+/* Stream-ordered memory of a capture is a node of the graph: not ours. */
+static CUresult alloc_async(struct plain_alloc *call, range_plain_fn *plain, CUdeviceptr *out)
+{
+    if (!out || is_off() || is_capturing(call->stream))
+        return plain(call, out);
+    return range_alloc(call->bytes, plain, call, out);
+}
+
+static CUresult free_async(CUdeviceptr addr, CUstream stream)
+{
+    int paged = 0;
+    CUresult result = CUDA_SUCCESS;
+
+    if (!is_off() && !is_capturing(stream))
+        result = range_free_async(addr, stream, &paged);
+    return paged ? result : driver_get()->cuMemFreeAsync(addr, stream);
+}
 
 CUresult cuMemAlloc_v2(CUdeviceptr *out, size_t bytes)
 {
-    return driver_get()->cuMemAlloc_v2(out, bytes);
+    struct plain_alloc call = {.bytes = bytes};
+
+    if (!out || is_off())
+        return driver_get()->cuMemAlloc_v2(out, bytes);
+    return range_alloc(bytes, plain_sync, &call, out);
 }
 
 CUresult cuMemAllocPitch_v2(CUdeviceptr *out, size_t *pitch, size_t width_bytes, size_t height,
                             unsigned int element_bytes)
 {
-    return driver_get()->cuMemAllocPitch_v2(out, pitch, width_bytes, height, element_bytes);
+    struct plain_alloc call = {.pitch = pitch,
+                               .width_bytes = width_bytes,
+                               .height = height,
+                               .element_bytes = element_bytes};
+    size_t row_bytes, bytes;
+    CUresult result;
+
+    if (!out || !pitch || is_off() || !width_bytes ||
+        __builtin_add_overflow(width_bytes, PITCH_ALIGN - 1, &row_bytes) ||
+        __builtin_mul_overflow(row_bytes / PITCH_ALIGN * PITCH_ALIGN, height, &bytes) ||
+        (element_bytes != 4 && element_bytes != 8 && element_bytes != 16))
+        return plain_pitch(&call, out);
+    *pitch = row_bytes / PITCH_ALIGN * PITCH_ALIGN; /* the driver's call sets its own */
+    result = range_alloc(bytes, plain_pitch, &call, out);
+    return result;
 }
 
 CUresult cuMemAllocManaged(CUdeviceptr *out, size_t bytes, unsigned int flags)
@@ -19,36 +115,50 @@ CUresult cuMemAllocManaged(CUdeviceptr *out, size_t bytes, unsigned int flags)
 
 CUresult cuMemAllocAsync(CUdeviceptr *out, size_t bytes, CUstream stream)
 {
-    return driver_get()->cuMemAllocAsync(out, bytes, stream);
+    struct plain_alloc call = {.bytes = bytes, .stream = stream};
+
+    return alloc_async(&call, plain_async, out);
 }
 
 CUresult cuMemAllocAsync_ptsz(CUdeviceptr *out, size_t bytes, CUstream stream)
 {
-    return driver_get()->cuMemAllocAsync_ptsz(out, bytes, stream);
+    struct plain_alloc call = {.bytes = bytes, .stream = stream ? stream : CU_STREAM_PER_THREAD};
+
+    return alloc_async(&call, plain_async, out);
 }
 
 CUresult cuMemAllocFromPoolAsync(CUdeviceptr *out, size_t bytes, CUmemoryPool pool, CUstream stream)
 {
-    return driver_get()->cuMemAllocFromPoolAsync(out, bytes, pool, stream);
+    struct plain_alloc call = {.bytes = bytes, .pool = pool, .stream = stream};
+
+    return alloc_async(&call, plain_pool, out);
 }
 
 CUresult cuMemAllocFromPoolAsync_ptsz(CUdeviceptr *out, size_t bytes, CUmemoryPool pool,
                                       CUstream stream)
 {
-    return driver_get()->cuMemAllocFromPoolAsync_ptsz(out, bytes, pool, stream);
+    struct plain_alloc call = {
+        .bytes = bytes, .pool = pool, .stream = stream ? stream : CU_STREAM_PER_THREAD};
+
+    return alloc_async(&call, plain_pool, out);
 }
 
 CUresult cuMemFree_v2(CUdeviceptr addr)
 {
-    return driver_get()->cuMemFree_v2(addr);
+    int paged = 0;
+    CUresult result = CUDA_SUCCESS;
+
+    if (!is_off())
+        result = range_free(addr, &paged);
+    return paged ? result : driver_get()->cuMemFree_v2(addr);
 }
 
 CUresult cuMemFreeAsync(CUdeviceptr addr, CUstream stream)
 {
-    return driver_get()->cuMemFreeAsync(addr, stream);
+    return free_async(addr, stream ? stream : CU_STREAM_LEGACY);
 }
 
 CUresult cuMemFreeAsync_ptsz(CUdeviceptr addr, CUstream stream)
 {
-    return driver_get()->cuMemFreeAsync_ptsz(addr, stream);
+    return free_async(addr, stream ? stream : CU_STREAM_PER_THREAD);
 }

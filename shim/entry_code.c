@@ -1,5 +1,16 @@
-/* entry_code.c - modules, libraries and the functions in them. */
+/* entry_code.c - modules, libraries and the functions in them.
+ *
+ * Parameter layouts come from here where the driver does not tell them.
+ */
 #include "entry.h"
+#include "layout.h"
+
+static CUresult loaded(CUresult result, const void *image)
+{
+    if (result == CUDA_SUCCESS)
+        layout_image_loaded(image);
+    return result;
+}
 
 CUresult cuModuleLoad(CUmodule *out, const char *path)
 {
@@ -8,22 +19,24 @@ CUresult cuModuleLoad(CUmodule *out, const char *path)
 
 CUresult cuModuleLoadData(CUmodule *out, const void *image)
 {
-    return driver_get()->cuModuleLoadData(out, image);
+    return loaded(driver_get()->cuModuleLoadData(out, image), image);
 }
 
 CUresult cuModuleLoadDataEx(CUmodule *out, const void *image, unsigned int num_options,
                             CUjit_option *options, void **values)
 {
-    return driver_get()->cuModuleLoadDataEx(out, image, num_options, options, values);
+    return loaded(driver_get()->cuModuleLoadDataEx(out, image, num_options, options, values),
+                  image);
 }
 
 CUresult cuModuleLoadFatBinary(CUmodule *out, const void *image)
 {
-    return driver_get()->cuModuleLoadFatBinary(out, image);
+    return loaded(driver_get()->cuModuleLoadFatBinary(out, image), image);
 }
 
 CUresult cuModuleUnload(CUmodule module)
 {
+    layout_forget_all();
     return driver_get()->cuModuleUnload(module);
 }
 
@@ -36,12 +49,14 @@ CUresult cuLibraryLoadData(CUlibrary *out, const void *image, CUjit_option *jit_
                            void **jit_values, unsigned int num_jit_options,
                            CUlibraryOption *options, void **values, unsigned int num_options)
 {
-    return driver_get()->cuLibraryLoadData(out, image, jit_options, jit_values, num_jit_options,
-                                           options, values, num_options);
+    return loaded(driver_get()->cuLibraryLoadData(out, image, jit_options, jit_values,
+                                                  num_jit_options, options, values, num_options),
+                  image);
 }
 
 CUresult cuLibraryUnload(CUlibrary library)
 {
+    layout_forget_all();
     return driver_get()->cuLibraryUnload(library);
 }
 

@@ -1,37 +1,104 @@
 /* entry_context.c - start-up, and contexts that come to their end. */
+#include "config.h"
 #include "entry.h"
+#include "range.h"
+#include "residency.h"
+#include "stats.h"
+#include <stdio.h>
+#include <string.h>
+
+static void open_stats(const struct driver *drv)
+{
+    const char *name = strrchr(drv->path, '/');
+    char text[256];
+    int version = 0;
+
+    drv->cuDriverGetVersion(&version);
+    snprintf(text, sizeof(text), "%s %d", name ? name + 1 : drv->path, version);
+    stats_open(text, config()->off ? "off" : "um", config()->stats_path);
+}
+
+/* The process ends in an orderly way: the pager makes no further call into a driver that may be on
+ * its way out, and the counters are left behind. */
+__attribute__((destructor)) static void end_process(void)
+{
+    if (entry_is_passive())
+        return;
+    residency_stop();
+    stats_close();
+}
 
 CUresult cuInit(unsigned int flags)
 {
-    return driver_get()->cuInit(flags);
+    const struct driver *drv = driver_get();
+    CUresult result = drv->cuInit(flags);
+
+    if (result == CUDA_SUCCESS && !entry_is_passive())
+        open_stats(drv);
+    return result;
+}
+
+/* What was allocated in ctx goes with it; the pager must have let go before. */
+static void forget(CUcontext ctx, int gone)
+{
+    range_context_destroyed(ctx);
+    residency_context_destroyed(ctx, gone);
 }
 
 CUresult cuCtxDestroy(CUcontext ctx)
 {
+    if (!entry_is_passive())
+        forget(ctx, 0);
     return driver_get()->cuCtxDestroy(ctx);
 }
 
 CUresult cuCtxDestroy_v2(CUcontext ctx)
 {
+    if (!entry_is_passive())
+        forget(ctx, 0);
     return driver_get()->cuCtxDestroy_v2(ctx);
+}
+
+/* The primary context is counted: it goes with its last release. Holding it once more for a moment
+ * tells which one it is. */
+static CUresult end_primary(CUdevice dev, CUresult (*end)(CUdevice))
+{
+    const struct driver *drv = driver_get();
+    CUcontext primary = NULL;
+    unsigned int flags;
+    int active = 0;
+    CUresult result;
+
+    if (entry_is_passive() ||
+        drv->cuDevicePrimaryCtxGetState(dev, &flags, &active) != CUDA_SUCCESS || !active ||
+        drv->cuDevicePrimaryCtxRetain(&primary, dev) != CUDA_SUCCESS)
+        return end(dev);
+    drv->cuDevicePrimaryCtxRelease_v2(dev);
+    residency_pause(dev);
+    result = end(dev);
+    if (result == CUDA_SUCCESS &&
+        (drv->cuDevicePrimaryCtxGetState(dev, &flags, &active) != CUDA_SUCCESS || !active))
+        forget(primary, 1);
+    residency_resume(dev);
+    return result;
 }
 
 CUresult cuDevicePrimaryCtxRelease(CUdevice dev)
 {
-    return driver_get()->cuDevicePrimaryCtxRelease(dev);
+    return end_primary(dev, driver_get()->cuDevicePrimaryCtxRelease);
 }
 
 CUresult cuDevicePrimaryCtxRelease_v2(CUdevice dev)
 {
-    return driver_get()->cuDevicePrimaryCtxRelease_v2(dev);
+    return end_primary(dev, driver_get()->cuDevicePrimaryCtxRelease_v2);
 }
 
 CUresult cuDevicePrimaryCtxReset(CUdevice dev)
 {
-    return driver_get()->cuDevicePrimaryCtxReset(dev);
+    return end_primary(dev, driver_get()->cuDevicePrimaryCtxReset);
 }
 
 CUresult cuDevicePrimaryCtxReset_v2(CUdevice dev)
 {
-    return driver_get()->cuDevicePrimaryCtxReset_v2(dev);
+    return end_primary(dev, driver_get()->cuDevicePrimaryCtxReset_v2);
 }

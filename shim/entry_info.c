@@ -1,30 +1,135 @@
-/* entry_info.c - what a program asks and says about memory: sizes, bounds, attributes, hints. */
+/* entry_info.c - what a program asks and says about memory: sizes, bounds, attributes, hints.
+ *
+ * One consistent story: a paged allocation looks like the device memory that was asked for, and the
+ * card looks as large as what can be allocated.
+ */
+#include "config.h"
 #include "entry.h"
+#include "log.h"
+#include "range.h"
+#include "residency.h"
+#include <string.h>
+
+static int find_paged(CUdeviceptr addr, struct range_view *view)
+{
+    return !entry_is_passive() && !config()->off && range_find(addr, view) &&
+           view->kind == ALLOCATION_PAGED;
+}
+
+/* Does berth answer for the memory of this device? */
+static int is_paged_device(CUdevice device)
+{
+    return !entry_is_passive() && residency_get(device) != NULL;
+}
 
 CUresult cuMemGetInfo_v2(size_t *free_bytes, size_t *total_bytes)
 {
-    return driver_get()->cuMemGetInfo_v2(free_bytes, total_bytes);
+    const struct driver *drv = driver_get();
+    CUresult result = drv->cuMemGetInfo_v2(free_bytes, total_bytes);
+    uint64_t free_now, total;
+    CUdevice device;
+
+    if (result == CUDA_SUCCESS && drv->cuCtxGetDevice(&device) == CUDA_SUCCESS &&
+        is_paged_device(device)) {
+        range_capacity(device, &free_now, &total);
+        *free_bytes = free_now;
+        *total_bytes = total;
+    }
+    return result;
 }
 
 CUresult cuDeviceTotalMem_v2(size_t *bytes, CUdevice dev)
 {
-    return driver_get()->cuDeviceTotalMem_v2(bytes, dev);
+    CUresult result = driver_get()->cuDeviceTotalMem_v2(bytes, dev);
+    uint64_t free_now, total;
+
+    if (result == CUDA_SUCCESS && is_paged_device(dev)) {
+        range_capacity(dev, &free_now, &total);
+        *bytes = total;
+    }
+    return result;
 }
 
 CUresult cuMemGetAddressRange_v2(CUdeviceptr *base, size_t *bytes, CUdeviceptr addr)
 {
-    return driver_get()->cuMemGetAddressRange_v2(base, bytes, addr);
+    struct range_view view;
+
+    if (!find_paged(addr, &view))
+        return driver_get()->cuMemGetAddressRange_v2(base, bytes, addr);
+    if (base)
+        *base = view.base;
+    if (bytes)
+        *bytes = view.bytes;
+    return CUDA_SUCCESS;
+}
+
+/* The attributes in which managed memory differs from what the program thinks that it has.
+ *
+ * returns  CUDA_SUCCESS with *data set; CUDA_ERROR_NOT_SUPPORTED for an attribute in which the
+ * driver's own answer is right; CUDA_ERROR_INVALID_VALUE for what device memory has not
+ */
+static CUresult paged_attribute(const struct range_view *view, CUpointer_attribute attribute,
+                                CUdeviceptr addr, void *data)
+{
+    const unsigned int device_type = CU_MEMORYTYPE_DEVICE;
+    const CUdeviceptr base = view->base;
+
+    switch (attribute) {
+    case CU_POINTER_ATTRIBUTE_MEMORY_TYPE:
+        memcpy(data, &device_type, sizeof(device_type));
+        return CUDA_SUCCESS;
+    case CU_POINTER_ATTRIBUTE_DEVICE_POINTER:
+        memcpy(data, &addr, sizeof(addr));
+        return CUDA_SUCCESS;
+    case CU_POINTER_ATTRIBUTE_HOST_POINTER:
+        return CUDA_ERROR_INVALID_VALUE;
+    case CU_POINTER_ATTRIBUTE_IS_MANAGED:
+    case CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE:
+    case CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE:
+        *(unsigned char *)data = 0;
+        return CUDA_SUCCESS;
+    case CU_POINTER_ATTRIBUTE_BUFFER_ID:
+        memcpy(data, &view->id, sizeof(view->id));
+        return CUDA_SUCCESS;
+    case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR:
+        memcpy(data, &base, sizeof(base));
+        return CUDA_SUCCESS;
+    case CU_POINTER_ATTRIBUTE_RANGE_SIZE:
+        memcpy(data, &view->bytes, sizeof(view->bytes));
+        return CUDA_SUCCESS;
+    case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL:
+        memcpy(data, &view->device, sizeof(view->device));
+        return CUDA_SUCCESS;
+    default:
+        return CUDA_ERROR_NOT_SUPPORTED;
+    }
 }
 
 CUresult cuPointerGetAttribute(void *data, CUpointer_attribute attribute, CUdeviceptr addr)
 {
+    CUresult result = CUDA_ERROR_NOT_SUPPORTED;
+    struct range_view view;
+
+    if (data && find_paged(addr, &view))
+        result = paged_attribute(&view, attribute, addr, data);
+    if (result != CUDA_ERROR_NOT_SUPPORTED)
+        return result;
     return driver_get()->cuPointerGetAttribute(data, attribute, addr);
 }
 
+/* Asked for many at once, what does not apply is answered with zero and no error. */
 CUresult cuPointerGetAttributes(unsigned int count, CUpointer_attribute *attributes, void **data,
                                 CUdeviceptr addr)
 {
-    return driver_get()->cuPointerGetAttributes(count, attributes, data, addr);
+    CUresult result = driver_get()->cuPointerGetAttributes(count, attributes, data, addr);
+    struct range_view view;
+
+    if (result != CUDA_SUCCESS || !find_paged(addr, &view))
+        return result;
+    for (unsigned int i = 0; i < count; i++)
+        if (paged_attribute(&view, attributes[i], addr, data[i]) == CUDA_ERROR_INVALID_VALUE)
+            memset(data[i], 0, sizeof(void *));
+    return result;
 }
 
 CUresult cuPointerSetAttribute(const void *value, CUpointer_attribute attribute, CUdeviceptr addr)
@@ -34,37 +139,65 @@ CUresult cuPointerSetAttribute(const void *value, CUpointer_attribute attribute,
 
 CUresult cuIpcGetMemHandle(CUipcMemHandle *handle, CUdeviceptr addr)
 {
+    struct range_view view;
+
+    if (find_paged(addr, &view)) {
+        log_warn("range", "memory that is paged cannot be shared with another process; run this "
+                          "program with --backend off");
+        return CUDA_ERROR_NOT_SUPPORTED;
+    }
     return driver_get()->cuIpcGetMemHandle(handle, addr);
+}
+
+/* A program's hints about memory that is not managed, as it knows, are an error; about a paged
+ * allocation they would be followed, against residency's own. */
+static int is_foreign_hint(CUdeviceptr addr)
+{
+    struct range_view view;
+
+    return find_paged(addr, &view);
 }
 
 CUresult cuMemAdvise(CUdeviceptr addr, size_t bytes, CUmem_advise advice, CUdevice dev)
 {
+    if (is_foreign_hint(addr))
+        return CUDA_ERROR_INVALID_VALUE;
     return driver_get()->cuMemAdvise(addr, bytes, advice, dev);
 }
 
 CUresult cuMemAdvise_v2(CUdeviceptr addr, size_t bytes, CUmem_advise advice, CUmemLocation location)
 {
+    if (is_foreign_hint(addr))
+        return CUDA_ERROR_INVALID_VALUE;
     return driver_get()->cuMemAdvise_v2(addr, bytes, advice, location);
 }
 
 CUresult cuMemPrefetchAsync(CUdeviceptr addr, size_t bytes, CUdevice dev, CUstream stream)
 {
+    if (is_foreign_hint(addr))
+        return CUDA_ERROR_INVALID_VALUE;
     return driver_get()->cuMemPrefetchAsync(addr, bytes, dev, stream);
 }
 
 CUresult cuMemPrefetchAsync_ptsz(CUdeviceptr addr, size_t bytes, CUdevice dev, CUstream stream)
 {
+    if (is_foreign_hint(addr))
+        return CUDA_ERROR_INVALID_VALUE;
     return driver_get()->cuMemPrefetchAsync_ptsz(addr, bytes, dev, stream);
 }
 
 CUresult cuMemPrefetchAsync_v2(CUdeviceptr addr, size_t bytes, CUmemLocation location,
                                unsigned int flags, CUstream stream)
 {
+    if (is_foreign_hint(addr))
+        return CUDA_ERROR_INVALID_VALUE;
     return driver_get()->cuMemPrefetchAsync_v2(addr, bytes, location, flags, stream);
 }
 
 CUresult cuMemPrefetchAsync_v2_ptsz(CUdeviceptr addr, size_t bytes, CUmemLocation location,
                                     unsigned int flags, CUstream stream)
 {
+    if (is_foreign_hint(addr))
+        return CUDA_ERROR_INVALID_VALUE;
     return driver_get()->cuMemPrefetchAsync_v2_ptsz(addr, bytes, location, flags, stream);
 }

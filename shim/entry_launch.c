@@ -1,13 +1,32 @@
-/* entry_launch.c - kernel launches. */
+/* entry_launch.c - kernel launches.
+ *
+ * Stream 0 means another stream in the _ptsz variants; launch.h wants to know which.
+ */
 #include "entry.h"
+#include "launch.h"
+
+static CUstream legacy(CUstream stream)
+{
+    return stream ? stream : CU_STREAM_LEGACY;
+}
+
+static CUstream per_thread(CUstream stream)
+{
+    return stream ? stream : CU_STREAM_PER_THREAD;
+}
 
 CUresult cuLaunchKernel(CUfunction function, unsigned int grid_x, unsigned int grid_y,
                         unsigned int grid_z, unsigned int block_x, unsigned int block_y,
                         unsigned int block_z, unsigned int shared_bytes, CUstream stream,
                         void **params, void **extra)
 {
-    return driver_get()->cuLaunchKernel(function, grid_x, grid_y, grid_z, block_x, block_y, block_z,
-                                        shared_bytes, stream, params, extra);
+    struct use *use = launch_begin(function, params, extra, legacy(stream));
+    CUresult result =
+        driver_get()->cuLaunchKernel(function, grid_x, grid_y, grid_z, block_x, block_y, block_z,
+                                     shared_bytes, stream, params, extra);
+
+    launch_end(use, legacy(stream), result);
+    return result;
 }
 
 CUresult cuLaunchKernel_ptsz(CUfunction function, unsigned int grid_x, unsigned int grid_y,
@@ -15,20 +34,35 @@ CUresult cuLaunchKernel_ptsz(CUfunction function, unsigned int grid_x, unsigned 
                              unsigned int block_z, unsigned int shared_bytes, CUstream stream,
                              void **params, void **extra)
 {
-    return driver_get()->cuLaunchKernel_ptsz(function, grid_x, grid_y, grid_z, block_x, block_y,
-                                             block_z, shared_bytes, stream, params, extra);
+    struct use *use = launch_begin(function, params, extra, per_thread(stream));
+    CUresult result =
+        driver_get()->cuLaunchKernel_ptsz(function, grid_x, grid_y, grid_z, block_x, block_y,
+                                          block_z, shared_bytes, stream, params, extra);
+
+    launch_end(use, per_thread(stream), result);
+    return result;
 }
 
 CUresult cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction function, void **params,
                           void **extra)
 {
-    return driver_get()->cuLaunchKernelEx(config, function, params, extra);
+    CUstream stream = legacy(config ? config->hStream : NULL);
+    struct use *use = config ? launch_begin(function, params, extra, stream) : NULL;
+    CUresult result = driver_get()->cuLaunchKernelEx(config, function, params, extra);
+
+    launch_end(use, stream, result);
+    return result;
 }
 
 CUresult cuLaunchKernelEx_ptsz(const CUlaunchConfig *config, CUfunction function, void **params,
                                void **extra)
 {
-    return driver_get()->cuLaunchKernelEx_ptsz(config, function, params, extra);
+    CUstream stream = per_thread(config ? config->hStream : NULL);
+    struct use *use = config ? launch_begin(function, params, extra, stream) : NULL;
+    CUresult result = driver_get()->cuLaunchKernelEx_ptsz(config, function, params, extra);
+
+    launch_end(use, stream, result);
+    return result;
 }
 
 CUresult cuLaunchCooperativeKernel(CUfunction function, unsigned int grid_x, unsigned int grid_y,
@@ -36,8 +70,12 @@ CUresult cuLaunchCooperativeKernel(CUfunction function, unsigned int grid_x, uns
                                    unsigned int block_z, unsigned int shared_bytes, CUstream stream,
                                    void **params)
 {
-    return driver_get()->cuLaunchCooperativeKernel(function, grid_x, grid_y, grid_z, block_x,
-                                                   block_y, block_z, shared_bytes, stream, params);
+    struct use *use = launch_begin(function, params, NULL, legacy(stream));
+    CUresult result = driver_get()->cuLaunchCooperativeKernel(
+        function, grid_x, grid_y, grid_z, block_x, block_y, block_z, shared_bytes, stream, params);
+
+    launch_end(use, legacy(stream), result);
+    return result;
 }
 
 CUresult cuLaunchCooperativeKernel_ptsz(CUfunction function, unsigned int grid_x,
@@ -46,6 +84,10 @@ CUresult cuLaunchCooperativeKernel_ptsz(CUfunction function, unsigned int grid_x
                                         unsigned int block_z, unsigned int shared_bytes,
                                         CUstream stream, void **params)
 {
-    return driver_get()->cuLaunchCooperativeKernel_ptsz(
+    struct use *use = launch_begin(function, params, NULL, per_thread(stream));
+    CUresult result = driver_get()->cuLaunchCooperativeKernel_ptsz(
         function, grid_x, grid_y, grid_z, block_x, block_y, block_z, shared_bytes, stream, params);
+
+    launch_end(use, per_thread(stream), result);
+    return result;
 }

@@ -1,0 +1,73 @@
+#include "config.h"
+#include "log.h"
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct config g_config;
+static pthread_once_t g_once = PTHREAD_ONCE_INIT;
+
+static void refuse(const char *variable, const struct input_error *error)
+{
+    char line[INPUT_ERROR_TEXT_BYTES];
+
+    log_warn("config", "%s: %s; berth is off for this program", variable,
+             input_error_format(error, line, sizeof(line)));
+    g_config.off = 1;
+}
+
+static void read_flags(struct policy *policy)
+{
+    const char *memory = getenv("BERTH_MAX_MEMORY");
+    const char *backend = getenv("BERTH_BACKEND");
+    const char *checkpoint = getenv("BERTH_CHECKPOINT");
+    struct policy_memory flags;
+    struct input_error error;
+
+    policy_memory_clear(&flags);
+    if (memory && *memory) {
+        if (policy_parse_max_memory(memory, &flags, &error))
+            refuse("BERTH_MAX_MEMORY", &error);
+        else
+            policy_memory_override(&policy->max_memory, &flags);
+    }
+    if (backend && *backend && policy_parse_backend(backend, &policy->backend, &error))
+        refuse("BERTH_BACKEND", &error);
+    if (checkpoint && *checkpoint) {
+        free(policy->checkpoint);
+        policy->checkpoint = strdup(checkpoint);
+    }
+}
+
+static void read_environment(void)
+{
+    const char *path = getenv("BERTH_POLICY");
+    struct input_error error;
+
+    g_config.stats_path = getenv("BERTH_STATS");
+    if (path && *path && policy_read(path, &g_config.policy, &error))
+        refuse("BERTH_POLICY", &error);
+    if (!g_config.policy)
+        g_config.policy = policy_new();
+    if (!g_config.policy) {
+        static struct policy nothing; /* out of memory at start-up: off, and nothing to free */
+
+        policy_memory_clear(&nothing.max_memory);
+        g_config.policy = &nothing;
+        g_config.off = 1;
+        return;
+    }
+    read_flags(g_config.policy);
+    if (g_config.policy->backend == POLICY_BACKEND_OFF)
+        g_config.off = 1;
+    if (g_config.policy->backend == POLICY_BACKEND_VMM) {
+        log_warn("config", "backend vmm is not in this version (um is); berth is off");
+        g_config.off = 1;
+    }
+}
+
+const struct config *config(void)
+{
+    pthread_once(&g_once, read_environment);
+    return &g_config;
+}

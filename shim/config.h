@@ -1,0 +1,29 @@
+/* config.h - what the user asked of this process, read once from the environment.
+ *
+ * The flags of `berth run` arrive as BERTH_* variables, so that LD_PRELOAD alone works too. A value
+ * that does not parse is logged and turns berth off (everything passes through): a misread budget
+ * is worse than none.
+ */
+#ifndef BERTH_CONFIG_H
+#define BERTH_CONFIG_H
+
+#include "policy_file.h"
+
+/* variable             what it holds */
+#define CONFIG_VARIABLES(X)                                                                        \
+    X(BERTH_POLICY)     /* path of a policy file or of a bare device map */                        \
+    X(BERTH_CHECKPOINT) /* path of the checkpoint */                                               \
+    X(BERTH_MAX_MEMORY) /* "0=8GiB,cpu=64GiB" */                                                   \
+    X(BERTH_BACKEND)    /* auto, um, off */                                                        \
+    X(BERTH_STATS)      /* where to leave the statistics */
+
+struct config {
+    struct policy *policy; /* never NULL; max_memory has the flags' values in it */
+    int off;               /* pass everything through */
+    const char *stats_path;
+};
+
+/* The configuration; reads it on the first call. Never NULL. Thread-safe. */
+const struct config *config(void);
+
+#endif

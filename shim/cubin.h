@@ -1,0 +1,32 @@
+/* cubin.h - parameter layouts of the kernels in a code image.
+ *
+ * Reads ELF cubins, and fatbins (bare or behind nvcc's wrapper) whose entries are raw ELF. Images
+ * come from the program and are as trustworthy as it is; all the same nothing is read outside what
+ * their own headers claim.
+ */
+#ifndef BERTH_CUBIN_H
+#define BERTH_CUBIN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define CUBIN_PARAMS_MAX 512
+
+struct cubin_param {
+    uint32_t offset;
+    uint32_t bytes;
+};
+
+/* Called once for each kernel; params are sorted by their ordinal. name lives as long as the call.
+ */
+typedef void cubin_kernel_fn(void *arg, const char *name, const struct cubin_param *params,
+                             size_t count);
+
+/* Walk over the kernels of an image.
+ *
+ * image    a cubin (ELF), a fatbin, or a wrapper that points to one; PTX text holds no layouts
+ * returns  how many kernels were found; 0 for what is not understood
+ */
+size_t cubin_walk(const void *image, cubin_kernel_fn *fn, void *arg);
+
+#endif

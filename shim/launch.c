@@ -1,0 +1,291 @@
+#include "launch.h"
+#include "layout.h"
+#include "object.h"
+#include "range.h"
+#include "residency.h"
+#include "stats.h"
+#include <stdlib.h>
+#include <string.h>
+
+#define WORDS_MAX   64   /* pointers of one launch that are looked at */
+#define SET_MAX     4096 /* extents of one launch */
+#define CACHE_SLOTS 512  /* launches that a thread remembers; a power of two */
+
+/* What one launch of before touched: the answer for the same function with the same pointers, as
+ * long as no allocation or object has changed. */
+struct remembered {
+    CUfunction function;
+    uint64_t generation; /* range_generation() when it was made; 0: empty */
+    uint32_t word_count;
+    uint32_t count, room;
+    uint64_t words[WORDS_MAX];
+    struct extent **set;
+    struct residency *res;
+};
+
+/* A thread's own launch cache: no other thread sees it. */
+struct launch_cache {
+    struct remembered slot[CACHE_SLOTS];
+    struct extent *set[SET_MAX]; /* while it is put together */
+};
+
+static _Thread_local struct launch_cache *t_cache;
+static pthread_key_t g_cache_key;
+static pthread_once_t g_cache_once = PTHREAD_ONCE_INIT;
+
+static void cache_free(void *arg)
+{
+    struct launch_cache *cache = arg;
+
+    for (size_t i = 0; i < CACHE_SLOTS; i++)
+        free(cache->slot[i].set);
+    free(cache);
+    t_cache = NULL;
+}
+
+static void cache_key_create(void)
+{
+    pthread_key_create(&g_cache_key, cache_free);
+}
+
+static struct launch_cache *cache_get(void)
+{
+    if (t_cache)
+        return t_cache;
+    pthread_once(&g_cache_once, cache_key_create);
+    t_cache = calloc(1, sizeof(*t_cache));
+    if (t_cache)
+        pthread_setspecific(g_cache_key, t_cache);
+    return t_cache;
+}
+
+/* Words of a parameter that point between first and end. Parameters need not be aligned in the
+ * program's memory; words are aligned within the parameter. */
+static size_t scan(const void *param, size_t bytes, uint64_t first, uint64_t end, uint64_t *words,
+                   size_t count)
+{
+    for (size_t at = 0; at + 8 <= bytes && count < WORDS_MAX; at += 8) {
+        uint64_t word;
+
+        memcpy(&word, (const char *)param + at, 8);
+        if (word - first < end - first)
+            words[count++] = word;
+    }
+    return count;
+}
+
+/* extra is {BUFFER_POINTER, buffer, BUFFER_SIZE, &bytes, END} in any order. */
+static size_t scan_extra(void **extra, uint64_t first, uint64_t end, uint64_t *words)
+{
+    const void *buffer = NULL;
+    size_t bytes = 0;
+
+    for (; extra[0] != CU_LAUNCH_PARAM_END; extra += 2) {
+        if (extra[0] == CU_LAUNCH_PARAM_BUFFER_POINTER)
+            buffer = extra[1];
+        else if (extra[0] == CU_LAUNCH_PARAM_BUFFER_SIZE)
+            bytes = *(const size_t *)extra[1];
+        else
+            return 0;
+    }
+    return buffer ? scan(buffer, bytes, first, end, words, 0) : 0;
+}
+
+static size_t scan_params(CUfunction function, void **params, void **extra, uint64_t *words)
+{
+    const struct layout *layout;
+    uint64_t first, end;
+    size_t count = 0;
+
+    range_bounds(&first, &end);
+    if (first >= end)
+        return 0;
+    if (!params)
+        return extra ? scan_extra(extra, first, end, words) : 0;
+    layout = layout_get(function);
+    for (uint32_t i = 0; layout && i < layout->count; i++)
+        if (layout->param[i].bytes >= 8)
+            count = scan(params[i], layout->param[i].bytes, first, end, words, count);
+    return count;
+}
+
+static size_t add_extent(struct extent **set, size_t count, struct extent *e)
+{
+    for (size_t i = 0; i < count; i++)
+        if (set[i] == e)
+            return count;
+    if (count < SET_MAX)
+        set[count++] = e;
+    return count;
+}
+
+/* The extents of [first, end), which lies in a paged allocation. What is larger than all the room
+ * there is is left at its home and read in place: that beats moving it. The lock is held. */
+static size_t add_span(const struct allocation *a, CUdeviceptr first, CUdeviceptr end,
+                       uint64_t limit, struct extent **set, size_t count)
+{
+    struct range *r = a->range;
+
+    if (end - first > limit)
+        return count;
+    for (size_t i = (first - r->base) / r->extent_bytes;
+         i < r->extent_count && r->extents[i].first < end; i++)
+        count = add_extent(set, count, &r->extents[i]);
+    return count;
+}
+
+/* Look words up: the extents of the objects that they point into. */
+static size_t resolve(const uint64_t *words, size_t word_count, struct residency *res,
+                      CUdevice device, struct extent **set)
+{
+    uint64_t limit = residency_limit(res);
+    size_t count = 0;
+
+    range_read_lock();
+    for (size_t i = 0; i < word_count; i++) {
+        struct allocation *a = range_allocation_at(words[i]);
+        CUdeviceptr first, end;
+
+        if (!a || a->kind != ALLOCATION_PAGED || a->device != device)
+            continue;
+        object_span(a, words[i], &first, &end);
+        count = add_span(a, first, end, limit, set, count);
+    }
+    range_unlock();
+    return count;
+}
+
+static struct remembered *slot_of(struct launch_cache *cache, CUfunction function,
+                                  const uint64_t *words, size_t count)
+{
+    uint64_t hash = (uint64_t)(uintptr_t)function;
+
+    for (size_t i = 0; i < count; i++)
+        hash = (hash ^ words[i]) * 0x9e3779b97f4a7c15ull;
+    return &cache->slot[(hash >> 32) & (CACHE_SLOTS - 1)];
+}
+
+static int is_same(const struct remembered *r, CUfunction function, uint64_t generation,
+                   const uint64_t *words, size_t count)
+{
+    return r->generation == generation && r->function == function && r->word_count == count &&
+           !memcmp(r->words, words, count * sizeof(*words));
+}
+
+static void remember(struct remembered *r, CUfunction function, uint64_t generation,
+                     const uint64_t *words, size_t word_count, struct residency *res,
+                     struct extent *const *set, size_t count)
+{
+    r->generation = 0;
+    if (r->room < count) {
+        struct extent **grown = realloc(r->set, count * sizeof(*grown));
+
+        if (!grown)
+            return;
+        r->set = grown;
+        r->room = (uint32_t)count;
+    }
+    memcpy(r->set, set, count * sizeof(*set));
+    memcpy(r->words, words, word_count * sizeof(*words));
+    r->count = (uint32_t)count;
+    r->word_count = (uint32_t)word_count;
+    r->function = function;
+    r->res = res;
+    r->generation = generation;
+}
+
+static int all_settled(struct extent *const *set, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!atomic_load_explicit(&set[i]->settled, memory_order_acquire))
+            return 0;
+    return 1;
+}
+
+/* Nothing of ours goes into a stream that captures. */
+static int is_capturing(CUstream stream)
+{
+    const struct driver *drv = driver_get();
+    CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
+
+    return drv->cuStreamIsCapturing && (drv->cuStreamIsCapturing(stream, &status) != CUDA_SUCCESS ||
+                                        status != CU_STREAM_CAPTURE_STATUS_NONE);
+}
+
+/* The device whose extents may come and go under this thread's context; -1 for none. */
+static CUdevice paged_device(void)
+{
+    CUdevice device;
+
+    if (driver_get()->cuCtxGetDevice(&device) != CUDA_SUCCESS || !residency_active(device))
+        return -1;
+    return device;
+}
+
+struct use *launch_begin(CUfunction function, void **params, void **extra, CUstream stream)
+{
+    struct stats_shard *shard = stats_shard();
+    uint64_t words[WORDS_MAX], generation;
+    struct launch_cache *cache;
+    struct remembered *r;
+    size_t word_count;
+    CUdevice device;
+
+    atomic_fetch_add_explicit(&shard->launches, 1, memory_order_relaxed);
+    if (!residency_any_active() || (device = paged_device()) < 0)
+        goto resident;
+    word_count = scan_params(function, params, extra, words);
+    cache = cache_get();
+    if (!word_count || !cache)
+        goto resident;
+    generation = range_generation();
+    r = slot_of(cache, function, words, word_count);
+    if (!is_same(r, function, generation, words, word_count)) {
+        struct residency *res = residency_get(device);
+        size_t count = res ? resolve(words, word_count, res, device, cache->set) : 0;
+
+        remember(r, function, generation, words, word_count, res, cache->set, count);
+        if (!r->generation)
+            goto resident;
+    }
+    if (all_settled(r->set, r->count))
+        goto resident;
+    if (is_capturing(stream))
+        return NULL;
+    return residency_acquire(r->res, r->set, r->count, RESIDENCY_LOAD, stream);
+
+resident:
+    atomic_fetch_add_explicit(&shard->launches_resident, 1, memory_order_relaxed);
+    return NULL;
+}
+
+struct use *launch_hold_spans(const CUdeviceptr *addr, const size_t *bytes, size_t count,
+                              CUstream stream)
+{
+    struct launch_cache *cache;
+    struct residency *res;
+    CUdevice device;
+    size_t held = 0;
+
+    if (!residency_any_active() || (device = paged_device()) < 0 || is_capturing(stream))
+        return NULL;
+    res = residency_get(device);
+    cache = cache_get();
+    if (!res || !cache)
+        return NULL;
+    range_read_lock();
+    for (size_t i = 0; i < count; i++) {
+        struct allocation *a = range_allocation_at(addr[i]);
+
+        if (a && a->kind == ALLOCATION_PAGED && a->device == device)
+            held = add_span(a, addr[i], addr[i] + bytes[i], UINT64_MAX, cache->set, held);
+    }
+    range_unlock();
+    return residency_acquire(res, cache->set, held, RESIDENCY_AS_IS, stream);
+}
+
+void launch_end(struct use *use, CUstream stream, CUresult result)
+{
+    if (use)
+        residency_release(use, stream, result);
+}

@@ -1,0 +1,46 @@
+/* launch.h - which extents a kernel launch touches.
+ *
+ * Every aligned 8-byte word of a launch's parameters that points into a paged allocation stands for
+ * the object there, whole. The prediction only changes when a byte arrives, never whether: what it
+ * misses is read in place. Parameter layouts are cached for each function; which extents a set of
+ * pointers stands for is cached for each thread, so that a launch whose extents are all settled
+ * takes no lock and allocates nothing.
+ */
+#ifndef BERTH_LAUNCH_H
+#define BERTH_LAUNCH_H
+
+#include "driver.h"
+#include <stddef.h>
+
+struct use;
+
+/* A launch is about to be queued: make its extents resident and pin them.
+ *
+ * function  a CUfunction, or a CUkernel cast to one
+ * params    kernelParams of the launch; NULL when extra is used
+ * extra     as cuLaunchKernel takes it; NULL
+ * stream    normalised: never 0
+ * returns   what launch_end() wants; NULL in most cases
+ */
+struct use *launch_begin(CUfunction function, void **params, void **extra, CUstream stream);
+
+/* A copy or memset is about to be queued: keep what is resident of its spans from being dropped
+ * while it runs. Copies read and write pages where they are, so nothing is loaded.
+ *
+ * returns  what launch_end() wants
+ */
+struct use *launch_hold_spans(const CUdeviceptr *addr, const size_t *bytes, size_t count,
+                              CUstream stream);
+
+/* The launch was queued, or result says why not. */
+void launch_end(struct use *use, CUstream stream, CUresult result);
+
+/* A code image was loaded or a function looked up in it: parameter layouts of drivers that do not
+ * tell come from the image. image may be NULL. */
+void launch_image_loaded(const void *image);
+
+/* Functions of a module or library that goes must not be taken for later ones at the same address.
+ */
+void launch_forget_functions(void);
+
+#endif

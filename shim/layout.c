@@ -1,0 +1,240 @@
+#include "layout.h"
+#include "cubin.h"
+#include "log.h"
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+
+#define TABLE_MIN 1024
+
+/* Open addressing; entries are published once and never change, so readers need no lock. A table
+ * that has become too small is replaced and kept, for a reader may still walk it. */
+struct table {
+    size_t room; /* a power of two */
+    size_t count;
+    struct table *older;
+    const struct layout *_Atomic slot[];
+};
+
+/* A kernel's layout as an image gave it, for drivers without cuFuncGetParamInfo. */
+struct named_layout {
+    char *name;
+    size_t count;
+    struct cubin_param *params;
+    UT_hash_handle hh;
+};
+
+static pthread_mutex_t g_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct table *_Atomic g_table;
+static struct named_layout *g_named; /* g_lock */
+static _Atomic uint64_t g_epoch = 1;
+
+static size_t hash_function(CUfunction function, size_t room)
+{
+    uint64_t h = (uint64_t)(uintptr_t)function >> 4;
+
+    h *= 0x9e3779b97f4a7c15ull;
+    return (size_t)(h >> 20) & (room - 1);
+}
+
+static const struct layout *find(const struct table *table, CUfunction function, uint64_t epoch)
+{
+    if (!table)
+        return NULL;
+    for (size_t i = hash_function(function, table->room);; i = (i + 1) & (table->room - 1)) {
+        const struct layout *layout = atomic_load_explicit(&table->slot[i], memory_order_acquire);
+
+        if (!layout)
+            return NULL;
+        if (layout->function == function && layout->epoch == epoch)
+            return layout;
+    }
+}
+
+static void insert(struct table *table, const struct layout *layout)
+{
+    size_t i = hash_function(layout->function, table->room);
+
+    while (atomic_load_explicit(&table->slot[i], memory_order_relaxed))
+        i = (i + 1) & (table->room - 1);
+    atomic_store_explicit(&table->slot[i], layout, memory_order_release);
+    table->count++;
+}
+
+/* A table with room for one more; layouts of an epoch that has passed are left behind. g_lock is
+ * held. */
+static struct table *table_with_room(uint64_t epoch)
+{
+    struct table *table = atomic_load_explicit(&g_table, memory_order_relaxed), *bigger;
+    size_t room = table ? table->room : TABLE_MIN, live = 0;
+
+    if (table && 2 * (table->count + 1) <= table->room)
+        return table;
+    for (size_t i = 0; table && i < table->room; i++) {
+        const struct layout *l = atomic_load_explicit(&table->slot[i], memory_order_relaxed);
+
+        live += l && l->epoch == epoch;
+    }
+    while (room < 4 * (live + 1))
+        room *= 2;
+    bigger = calloc(1, sizeof(*bigger) + room * sizeof(bigger->slot[0]));
+    if (!bigger)
+        return NULL;
+    bigger->room = room;
+    bigger->older = table;
+    for (size_t i = 0; table && i < table->room; i++) {
+        const struct layout *l = atomic_load_explicit(&table->slot[i], memory_order_relaxed);
+
+        if (l && l->epoch == epoch)
+            insert(bigger, l);
+    }
+    atomic_store_explicit(&g_table, bigger, memory_order_release);
+    return bigger;
+}
+
+static struct layout *layout_new(CUfunction function, size_t room)
+{
+    struct layout *layout = calloc(1, sizeof(*layout) + room * sizeof(layout->param[0]));
+
+    if (layout)
+        layout->function = function;
+    return layout;
+}
+
+/* Ask the driver, parameter by parameter, until it says that there is no such index. */
+static struct layout *ask_driver(CUfunction function)
+{
+    const struct driver *drv = driver_get();
+    struct layout *layout = layout_new(function, LAYOUT_PARAMS_MAX), *exact;
+    CUresult result = CUDA_ERROR_NOT_SUPPORTED;
+
+    if (!layout)
+        return NULL;
+    for (uint32_t i = 0; i < LAYOUT_PARAMS_MAX; i++) {
+        size_t offset = 0, bytes = 0;
+
+        result = drv->cuFuncGetParamInfo ? drv->cuFuncGetParamInfo(function, i, &offset, &bytes)
+                                         : CUDA_ERROR_NOT_SUPPORTED;
+        /* The runtime launches kernels of libraries through their own handle. */
+        if (result != CUDA_SUCCESS && result != CUDA_ERROR_INVALID_VALUE &&
+            drv->cuKernelGetParamInfo)
+            result = drv->cuKernelGetParamInfo((CUkernel)function, i, &offset, &bytes);
+        if (result != CUDA_SUCCESS)
+            break;
+        layout->param[i].offset = (uint32_t)offset;
+        layout->param[i].bytes = (uint32_t)bytes;
+        layout->count = i + 1;
+    }
+    layout->known = result == CUDA_ERROR_INVALID_VALUE || layout->count > 0;
+    exact = realloc(layout, sizeof(*layout) + layout->count * sizeof(layout->param[0]));
+    return exact ? exact : layout;
+}
+
+/* Look the function's name up among the images' kernels. g_lock is held. */
+static void take_named(struct layout **layout)
+{
+    const struct driver *drv = driver_get();
+    CUfunction function = (*layout)->function;
+    struct named_layout *named = NULL;
+    struct layout *grown;
+    const char *name = NULL;
+
+    if (drv->cuFuncGetName && drv->cuFuncGetName(&name, function) != CUDA_SUCCESS)
+        name = NULL;
+    if (!name && drv->cuKernelGetName &&
+        drv->cuKernelGetName(&name, (CUkernel)function) != CUDA_SUCCESS)
+        name = NULL;
+    if (name)
+        HASH_FIND_STR(g_named, name, named);
+    if (!named)
+        return;
+    grown = realloc(*layout, sizeof(**layout) + named->count * sizeof((*layout)->param[0]));
+    if (!grown)
+        return;
+    for (size_t i = 0; i < named->count; i++) {
+        grown->param[i].offset = named->params[i].offset;
+        grown->param[i].bytes = named->params[i].bytes;
+    }
+    grown->count = (uint32_t)named->count;
+    grown->known = 1;
+    *layout = grown;
+}
+
+const struct layout *layout_get(CUfunction function)
+{
+    uint64_t epoch = atomic_load_explicit(&g_epoch, memory_order_acquire);
+    const struct layout *known =
+        find(atomic_load_explicit(&g_table, memory_order_acquire), function, epoch);
+    struct layout *layout;
+    struct table *table;
+
+    if (known)
+        return known;
+    layout = ask_driver(function);
+    if (!layout)
+        return NULL;
+    layout->epoch = epoch;
+    pthread_mutex_lock(&g_lock);
+    if (!layout->known)
+        take_named(&layout);
+    table = table_with_room(epoch);
+    known = find(table, function, epoch);
+    if (!known && table) {
+        insert(table, layout);
+        known = layout;
+    } else {
+        free(layout);
+    }
+    pthread_mutex_unlock(&g_lock);
+    return known;
+}
+
+static void remember(void *arg, const char *name, const struct cubin_param *params, size_t count)
+{
+    struct named_layout *named = NULL;
+    struct cubin_param *copy = malloc((count ? count : 1) * sizeof(*copy));
+
+    (void)arg;
+    if (!copy)
+        return;
+    memcpy(copy, params, count * sizeof(*copy));
+    pthread_mutex_lock(&g_lock);
+    HASH_FIND_STR(g_named, name, named);
+    if (named) {
+        /* The same name in another image: a launch may be of either, so only equal layouts help. */
+        if (named->count != count || memcmp(named->params, copy, count * sizeof(*copy)))
+            named->count = 0;
+        free(copy);
+    } else {
+        named = calloc(1, sizeof(*named));
+        if (named)
+            named->name = strdup(name);
+        if (named && named->name) {
+            named->count = count;
+            named->params = copy;
+            HASH_ADD_KEYPTR(hh, g_named, named->name, strlen(named->name), named);
+        } else {
+            free(named);
+            free(copy);
+        }
+    }
+    pthread_mutex_unlock(&g_lock);
+}
+
+void layout_image_loaded(const void *image)
+{
+    const struct driver *drv = driver_get();
+    size_t kernels;
+
+    if (!image || drv->cuFuncGetParamInfo)
+        return;
+    kernels = cubin_walk(image, remember, NULL);
+    log_debug("launch", "%zu kernels' parameters read from a code image", kernels);
+}
+
+void layout_forget_all(void)
+{
+    atomic_fetch_add_explicit(&g_epoch, 1, memory_order_acq_rel);
+}

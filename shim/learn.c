@@ -1,0 +1,237 @@
+/* learn.c - residency's view of the program's habits: the step, and where in it the program is.
+ *
+ * Until a step is known, every launch is recorded. Once it is, the record is the step, and the
+ * program is followed through the plan's loads by what it touches.
+ */
+#include "log.h"
+#include "pager.h"
+#include "stats.h"
+#include <stdlib.h>
+#include <string.h>
+
+#define HISTORY_LAUNCHES_MAX ((size_t)1 << 16)
+#define HISTORY_EXTENTS_MAX  ((size_t)1 << 20)
+#define FIRST_TRY            16
+
+static uint64_t mix(uint64_t hash, uint64_t value)
+{
+    hash ^= value + 0x9e3779b97f4a7c15ull + (hash << 6) + (hash >> 2);
+    return hash * 0xff51afd7ed558ccdull;
+}
+
+static int grow(void **array, size_t *room, size_t want, size_t element_bytes)
+{
+    size_t more = *room ? *room : 256;
+    void *grown;
+
+    while (more < want)
+        more *= 2;
+    grown = realloc(*array, more * element_bytes);
+    if (!grown)
+        return -1;
+    *array = grown;
+    *room = more;
+    return 0;
+}
+
+static int reserve_history(struct history *h, size_t count)
+{
+    size_t used = h->launches ? h->first[h->launches] : 0;
+
+    if (h->launches + 2 > h->launch_room) {
+        size_t room = h->launch_room;
+
+        if (grow((void **)&h->signature, &room, h->launches + 2, sizeof(*h->signature)))
+            return -1;
+        room = h->launch_room;
+        if (grow((void **)&h->first, &room, h->launches + 2, sizeof(*h->first)))
+            return -1;
+        h->launch_room = room;
+    }
+    if (used + count > h->extent_room &&
+        grow((void **)&h->extent, &h->extent_room, used + count, sizeof(*h->extent)))
+        return -1;
+    return 0;
+}
+
+static void record(struct history *h, struct extent *const *set, size_t count)
+{
+    uint64_t signature = count;
+    uint32_t at;
+
+    if (h->launches >= HISTORY_LAUNCHES_MAX ||
+        (h->launches && h->first[h->launches] + count > HISTORY_EXTENTS_MAX)) {
+        h->launches = 0; /* no step so far: what comes now matters more than what was */
+        h->next_try = FIRST_TRY;
+    }
+    if (reserve_history(h, count))
+        return;
+    if (!h->launches)
+        h->first[0] = 0;
+    at = h->first[h->launches];
+    for (size_t i = 0; i < count; i++) {
+        h->extent[at++] = set[i]->id;
+        signature = mix(signature, set[i]->id);
+    }
+    h->signature[h->launches++] = signature;
+    h->first[h->launches] = at;
+}
+
+/* The extent's load that the plan has next, counted from the program's place; load_count if none.
+ */
+static size_t next_load(const struct residency *res, const struct extent *e)
+{
+    size_t n = res->plan.load_count;
+
+    for (size_t d = 0; d < n; d++)
+        if (res->plan.load[(res->cursor_use + d) % n].extent == e->id)
+            return d;
+    return n;
+}
+
+static void set_cursor(struct residency *res, uint64_t use)
+{
+    size_t n = res->plan.load_count;
+
+    for (; res->cursor_use < use; res->cursor_use++) {
+        struct extent *passed = res->table[res->plan.load[res->cursor_use % n].extent];
+
+        if (res->cursor_use < res->cursor_load && passed->ahead)
+            passed->ahead--;
+        if ((res->cursor_use + 1) % n == 0) {
+            stats_add(steps, 1);
+            res->misses = 0;
+        }
+    }
+    if (res->cursor_load < res->cursor_use)
+        res->cursor_load = res->cursor_use;
+}
+
+/* The program touched an extent that streams: it has come to that extent's next load in the plan.
+ * Touching once more what is still there says nothing; an absent extent which the plan does not
+ * expect soon is a miss, and too many of those end the plan. */
+static void follow(struct residency *res, struct extent *e)
+{
+    size_t n = res->plan.load_count, distance;
+
+    if (extent_is_present(e) && !e->ahead)
+        return;
+    distance = n ? next_load(res, e) : 0;
+    if (distance < n && (e->ahead || distance <= n / 2)) {
+        if (res->cursor_use + distance > res->cursor_load)
+            res->misses++;
+        set_cursor(res, res->cursor_use + distance + 1);
+    } else {
+        res->misses++;
+    }
+    if (res->misses > 8 + n / 4) {
+        log_debug("residency", "the step of %zu launches is over", res->plan.launches);
+        learn_forget(res);
+    }
+}
+
+void learn_touch(struct residency *res, struct extent *const *set, size_t count)
+{
+    res->clock++;
+    for (size_t i = 0; i < count; i++) {
+        struct extent *e = set[i];
+
+        if (e->last_use && res->clock > e->last_use)
+            e->interval = res->clock - e->last_use;
+        e->last_use = res->clock;
+        if (res->last_touched != EXTENT_NONE && res->last_touched != e->id)
+            res->table[res->last_touched]->successor = e->id;
+        res->last_touched = e->id;
+    }
+    if (!res->learned) {
+        record(&res->history, set, count);
+        return;
+    }
+    for (size_t i = 0; i < count && res->learned; i++)
+        if (!set[i]->fixed)
+            follow(res, set[i]);
+}
+
+int learn_is_due(const struct residency *res)
+{
+    return !res->learned && res->history.launches >= res->history.next_try &&
+           res->history.launches > 0;
+}
+
+/* Plan the step that begins at step_first of the history. returns 0 or -1 */
+static int make_plan(struct residency *res)
+{
+    const struct history *h = &res->history;
+    struct schedule_trace step = {.launches = h->launches - res->step_first};
+    struct schedule_extent *extents = calloc(res->table_count + 1, sizeof(*extents));
+    uint32_t *first = calloc(step.launches + 1, sizeof(*first));
+    int err = -1;
+
+    if (!extents || !first)
+        goto out;
+    for (size_t l = 0; l <= step.launches; l++)
+        first[l] = h->first[res->step_first + l] - h->first[res->step_first];
+    for (uint32_t i = 0; i < res->table_count; i++) {
+        extents[i].bytes = res->table[i]->bytes;
+        extents[i].written = res->table[i]->mode == BACKEND_MOVED;
+    }
+    step.first = first;
+    step.extent = h->extent + h->first[res->step_first];
+    err = schedule_plan_create(&step, extents, res->table_count, room_limit(res), 0, &res->plan);
+out:
+    free(extents);
+    free(first);
+    return err ? -1 : 0;
+}
+
+void learn_plan(struct residency *res)
+{
+    struct history *h = &res->history;
+    size_t length = schedule_find_step(h->signature, h->launches);
+
+    h->next_try = h->launches + (h->launches / 8 > FIRST_TRY ? h->launches / 8 : FIRST_TRY);
+    if (!length)
+        return;
+    res->step_first = h->launches - length;
+    if (make_plan(res))
+        return;
+    if (!res->plan.load_count) { /* this stretch fits as it is: nothing to plan for */
+        schedule_plan_destroy(&res->plan);
+        return;
+    }
+    res->learned = 1;
+    res->cursor_use = res->cursor_load = 0;
+    res->misses = 0;
+    for (uint32_t i = 0; i < res->table_count; i++) {
+        struct extent *e = res->table[i];
+
+        e->ahead = 0;
+        e->fixed = res->plan.fixed[i];
+        atomic_store_explicit(&e->settled, e->fixed && e->state == EXTENT_RESIDENT && !e->ready,
+                              memory_order_release);
+    }
+    stats_set(step_learned, 1);
+    stats_set(launches_per_step, length);
+    log_debug("residency", "a step of %zu launches: %llu bytes stay, %llu stream in %zu loads",
+              length, (unsigned long long)res->plan.fixed_bytes,
+              (unsigned long long)res->plan.load_bytes, res->plan.load_count);
+}
+
+void learn_forget(struct residency *res)
+{
+    if (!res->learned)
+        return;
+    res->learned = 0;
+    schedule_plan_destroy(&res->plan);
+    res->history.launches = 0;
+    res->history.next_try = FIRST_TRY;
+    for (uint32_t i = 0; i < res->table_count; i++) {
+        struct extent *e = res->table[i];
+
+        e->fixed = 0;
+        e->ahead = 0;
+        atomic_store_explicit(&e->settled, 0, memory_order_release);
+    }
+    stats_set(step_learned, 0);
+    stats_set(launches_per_step, 0);
+}

@@ -1,0 +1,64 @@
+/* object.h - the objects of an allocation: byte intervals that uploads defined.
+ *
+ * An object is what one upload, or a run of adjacent uploads, put on the device; it is bound when
+ * its parameter is known. Bytes of an allocation that belong to no object were never uploaded: the
+ * program's own working memory. Objects of one allocation are sorted and never overlap. Everything
+ * here is guarded by range.h's lock, held for writing by what changes objects.
+ */
+#ifndef BERTH_OBJECT_H
+#define BERTH_OBJECT_H
+
+#include "range.h"
+#include "stats.h"
+
+struct object {
+    CUdeviceptr first, end;      /* half-open, inside its allocation */
+    const struct tensor *tensor; /* NULL while anonymous; owned by a checkpoint, which never goes */
+    uint64_t tensor_offset;      /* of first, in the tensor's bytes */
+    enum stats_evidence evidence;
+    int written;                 /* changed on the device since it was uploaded */
+    struct stats_record *record; /* NULL when the statistics are full */
+};
+
+/* The bytes around addr that belong together: its object, else the gap between two objects.
+ *
+ * allocation  holds addr
+ * first, end  the interval
+ * returns     the object, NULL for a gap
+ */
+struct object *object_span(struct allocation *allocation, CUdeviceptr addr, CUdeviceptr *first,
+                           CUdeviceptr *end);
+
+/* Define [first, end) as a piece of a tensor, or as anonymous bytes where tensor is NULL.
+ *
+ * What lies there already is replaced: objects that are covered go, objects that are touched are
+ * cut. A piece that continues a neighbour (the same tensor, at the place where the tensor would
+ * be; or both anonymous) joins it.
+ *
+ * returns  0 or -ENOMEM: then nothing changed
+ */
+int object_define(struct allocation *allocation, CUdeviceptr first, CUdeviceptr end,
+                  const struct tensor *tensor, uint64_t tensor_offset,
+                  enum stats_evidence evidence);
+
+/* [first, end) was changed by a copy or memset on the device: objects there are marked. */
+void object_mark_written(struct allocation *allocation, CUdeviceptr first, CUdeviceptr end);
+
+/* All objects of an allocation go. */
+void object_clear(struct allocation *allocation);
+
+/* How [first, end) of a range's addresses must be loaded: BACKEND_SHARED when every allocated byte
+ * of it was uploaded (but for padding of up to a page of 4 KiB between objects), else
+ * BACKEND_MOVED. Takes the lock for reading. */
+enum backend_mode object_mode(CUdeviceptr first, CUdeviceptr end);
+
+enum object_move {
+    OBJECT_LOADED,
+    OBJECT_DROPPED,
+};
+
+/* Count a load or a drop of [first, end) for the parameters that lie there. Takes the lock for
+ * reading; never changes an object. */
+void object_account(CUdeviceptr first, CUdeviceptr end, enum object_move move);
+
+#endif

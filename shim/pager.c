@@ -1,0 +1,483 @@
+/* pager.c - the pager thread: loads, drops, and what comes next. */
+#include "pager.h"
+#include "log.h"
+#include "object.h"
+#include "stats.h"
+#include <signal.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define POLL_NS                                                                                    \
+    50000           /* between looks at several streams' events, none of which may be waited for */
+#define HOPS_MAX 64 /* of the successor chain, without a step */
+
+enum room {
+    ROOM_MADE, /* something was dropped: look again */
+    ROOM_THERE,
+    ROOM_LATER,      /* when a use has run */
+    ROOM_IMPOSSIBLE, /* all that is resident is wanted */
+};
+
+void pager_wake(struct residency *res)
+{
+    pthread_cond_signal(&res->work);
+}
+
+void pager_break(struct residency *res, const char *what, CUresult result)
+{
+    const char *name = NULL;
+
+    if (res->broken)
+        return;
+    res->broken = 1;
+    res->drv->cuGetErrorName(result, &name);
+    log_warn("residency",
+             "%s failed on device %d with %s (%d): paging ends there, the program goes "
+             "on and reads in place",
+             what, res->device, name ? name : "?", (int)result);
+    learn_forget(res);
+    for (struct request *r = res->requests; r; r = r->next)
+        r->done = 1;
+    res->requests = NULL;
+    res->requests_tail = &res->requests;
+    pthread_cond_broadcast(&res->progress);
+    pthread_cond_broadcast(&res->work);
+}
+
+/* A driver call of ours failed. Now and then that is nothing; again and again it is the end. */
+static void count_failure(struct residency *res, const char *what, CUresult result)
+{
+    stats_add(driver_failures, 1);
+    if (++res->failures >= FAILURES_MAX || result == CUDA_ERROR_ILLEGAL_ADDRESS ||
+        result == CUDA_ERROR_CONTEXT_IS_DESTROYED || result == CUDA_ERROR_DEINITIALIZED)
+        pager_break(res, what, result);
+}
+
+/* Enter the context of a range for a driver call, without the lock. */
+static CUresult enter(struct residency *res, struct range *range, struct lane **lane)
+{
+    CUresult result = CUDA_SUCCESS;
+
+    *lane = transfer_lane(&res->lanes, range->ctx);
+    if (!*lane)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    res->handling = range;
+    pthread_mutex_unlock(&res->lock);
+    if (res->pager_ctx != range->ctx) {
+        result = res->drv->cuCtxSetCurrent(range->ctx);
+        res->pager_ctx = result == CUDA_SUCCESS ? range->ctx : NULL;
+    }
+    if (result == CUDA_SUCCESS)
+        result = transfer_open_streams(res->drv, *lane);
+    return result;
+}
+
+static void leave(struct residency *res)
+{
+    pthread_mutex_lock(&res->lock);
+    res->handling = NULL;
+    res->progress_count++;
+    pthread_cond_broadcast(&res->progress);
+}
+
+/* Gives the lock up. The extent is ABSENT, and there is room for it. */
+static void load(struct residency *res, struct extent *e)
+{
+    enum backend_mode mode = BACKEND_SHARED;
+    CUevent ready = NULL;
+    struct lane *lane;
+    CUresult result;
+
+    e->state = EXTENT_LOADING;
+    res->resident_bytes += e->bytes;
+    stats_set(resident_bytes, res->resident_bytes);
+    stats_peak(&stats()->peak_resident_bytes, res->resident_bytes);
+    result = enter(res, e->range, &lane);
+    if (!lane) {
+        e->state = EXTENT_ABSENT;
+        res->resident_bytes -= e->bytes;
+        return;
+    }
+    if (result == CUDA_SUCCESS) {
+        mode = object_mode(e->first, e->first + e->bytes);
+        result = res->backend->load(res->drv, res->device, e->first, e->bytes, mode, lane->h2d);
+    }
+    if (result == CUDA_SUCCESS) {
+        object_account(e->first, e->first + e->bytes, OBJECT_LOADED);
+        ready = transfer_take_event(res->drv, lane);
+        if (ready && res->drv->cuEventRecord(ready, lane->h2d) != CUDA_SUCCESS) {
+            res->drv->cuEventDestroy_v2(ready);
+            ready = NULL;
+        }
+    }
+    leave(res);
+    if (result != CUDA_SUCCESS) {
+        e->state = EXTENT_ABSENT;
+        res->resident_bytes -= e->bytes;
+        stats_set(resident_bytes, res->resident_bytes);
+        count_failure(res, "loading", result);
+        return;
+    }
+    res->failures = 0;
+    e->mode = mode;
+    e->ready = ready;
+    e->load_number = ++res->load_number;
+    e->state = EXTENT_RESIDENT;
+    stats_add(h2d_bytes, e->bytes);
+    stats_add(h2d_count, 1);
+}
+
+/* Gives the lock up. The extent is RESIDENT and not pinned. */
+static void drop(struct residency *res, struct extent *e)
+{
+    struct lane *lane;
+    CUevent gone = NULL;
+    CUresult result;
+
+    e->state = EXTENT_EVICTING;
+    atomic_store_explicit(&e->settled, 0, memory_order_release);
+    if (e->ready) {
+        transfer_give_event(res->drv, transfer_lane(&res->lanes, e->range->ctx), e->ready);
+        e->ready = NULL;
+    }
+    result = enter(res, e->range, &lane);
+    if (!lane) {
+        e->state = EXTENT_RESIDENT;
+        return;
+    }
+    if (result == CUDA_SUCCESS)
+        result = res->backend->drop(res->drv, res->device, e->first, e->bytes, e->mode, lane->d2h);
+    if (result == CUDA_SUCCESS) {
+        object_account(e->first, e->first + e->bytes, OBJECT_DROPPED);
+        /* What is loaded next must find the room that a copy back still takes. */
+        gone = transfer_take_event(res->drv, lane);
+        if (gone && res->drv->cuEventRecord(gone, lane->d2h) == CUDA_SUCCESS)
+            res->drv->cuStreamWaitEvent(lane->h2d, gone, 0);
+    }
+    leave(res);
+    if (gone)
+        transfer_give_event(res->drv, lane, gone);
+    if (result != CUDA_SUCCESS) {
+        e->state = EXTENT_RESIDENT;
+        count_failure(res, "evicting", result);
+        return;
+    }
+    e->state = EXTENT_ABSENT;
+    res->resident_bytes -= e->bytes;
+    stats_set(resident_bytes, res->resident_bytes);
+    stats_add(evictions, 1);
+    if (e->mode == BACKEND_SHARED) {
+        stats_add(dropped_bytes, e->bytes);
+    } else {
+        stats_add(written_back_bytes, e->bytes);
+        stats_add(d2h_bytes, e->bytes);
+    }
+}
+
+/* Forget the events of loads that have arrived: launches need not wait for them any more. */
+static void retire_loads(struct residency *res)
+{
+    for (uint32_t i = 0; i < res->table_count; i++) {
+        struct extent *e = res->table[i];
+
+        if (!e->ready || res->drv->cuEventQuery(e->ready) == CUDA_ERROR_NOT_READY)
+            continue;
+        transfer_give_event(res->drv, transfer_lane(&res->lanes, e->range->ctx), e->ready);
+        e->ready = NULL;
+        if (e->fixed)
+            atomic_store_explicit(&e->settled, 1, memory_order_release);
+    }
+}
+
+static int may_drop(const struct extent *e)
+{
+    return e->state == EXTENT_RESIDENT && !e->pins;
+}
+
+/* The extent that is needed latest, of those that nothing keeps. With a step: what the program has
+ * passed. Without: what its past makes expect latest. */
+static struct extent *find_victim(struct residency *res)
+{
+    struct extent *best = NULL;
+    uint64_t best_next = 0;
+
+    for (uint32_t i = 0; i < res->table_count; i++) {
+        struct extent *e = res->table[i];
+        uint64_t next;
+
+        if (!may_drop(e) || e->fixed || e->ahead)
+            continue;
+        next = schedule_next_use(res->clock, e->last_use, e->interval);
+        if (!best || next > best_next) {
+            best = e;
+            best_next = next;
+        }
+    }
+    return best;
+}
+
+/* For a launch that cannot wait: what was loaded furthest ahead, then what the plan would keep. */
+static struct extent *find_victim_by_force(struct residency *res)
+{
+    size_t n = res->plan.load_count;
+
+    while (res->learned && res->cursor_load > res->cursor_use) {
+        struct extent *e = res->table[res->plan.load[--res->cursor_load % n].extent];
+
+        if (e->ahead && --e->ahead == 0 && may_drop(e))
+            return e;
+    }
+    for (uint32_t i = 0; i < res->table_count; i++)
+        if (may_drop(res->table[i]))
+            return res->table[i];
+    return NULL;
+}
+
+static int has_room(const struct residency *res, uint64_t bytes)
+{
+    uint64_t limit =
+        res->budget_bytes > res->plain_bytes ? res->budget_bytes - res->plain_bytes : 0;
+
+    return res->resident_bytes + bytes <= limit;
+}
+
+/* One victim at a time, for the lock is given up. */
+static enum room make_room(struct residency *res, uint64_t bytes, int force)
+{
+    struct extent *victim;
+
+    if (has_room(res, bytes))
+        return ROOM_THERE;
+    victim = find_victim(res);
+    if (!victim) {
+        use_retire(res);
+        victim = find_victim(res);
+    }
+    if (!victim && force)
+        victim = find_victim_by_force(res);
+    if (victim) {
+        drop(res, victim);
+        return ROOM_MADE;
+    }
+    return res->uses ? ROOM_LATER : ROOM_IMPOSSIBLE;
+}
+
+static void finish_request(struct residency *res)
+{
+    struct request *r = res->requests;
+
+    res->requests = r->next;
+    if (!res->requests)
+        res->requests_tail = &res->requests;
+    r->done = 1;
+    res->progress_count++;
+    pthread_cond_broadcast(&res->progress);
+}
+
+/* Bring in one extent of the launch that waits longest. returns what to do next */
+static enum room serve(struct residency *res)
+{
+    struct request *r = res->requests;
+
+    if (!r->pinned) {
+        for (size_t i = 0; i < r->count; i++)
+            r->set[i]->pins++;
+        r->pinned = 1;
+    }
+    for (size_t i = 0; i < r->count; i++) {
+        struct extent *e = r->set[i];
+        enum room room;
+
+        if (e->state != EXTENT_ABSENT || !e->range)
+            continue;
+        room = make_room(res, e->bytes, 1);
+        if (room == ROOM_THERE) {
+            unsigned failures = res->failures;
+
+            load(res, e);
+            if (res->failures > failures && res->requests == r)
+                finish_request(res); /* the launch reads in place what does not load */
+            return ROOM_MADE;
+        }
+        if (room == ROOM_IMPOSSIBLE)
+            break;
+        return room;
+    }
+    finish_request(res);
+    return ROOM_MADE;
+}
+
+/* With a step: load what it needs next, as far ahead as what it has passed makes room. */
+static enum room run_ahead_in_step(struct residency *res)
+{
+    size_t n = res->plan.load_count;
+
+    while (res->cursor_load < res->cursor_use + n) {
+        struct extent *e = res->table[res->plan.load[res->cursor_load % n].extent];
+        enum room room;
+
+        if (!e->range)
+            return ROOM_IMPOSSIBLE;
+        if (!extent_is_present(e)) {
+            room = make_room(res, e->bytes, 0);
+            if (room != ROOM_THERE)
+                return room;
+            load(res, e);
+            return ROOM_MADE; /* the lock was given up: the plan may be another */
+        }
+        e->ahead++;
+        res->cursor_load++;
+    }
+    return ROOM_IMPOSSIBLE;
+}
+
+/* Without a step: load what followed the last time, where that is needed sooner than what must go.
+ */
+static enum room run_ahead_by_successors(struct residency *res)
+{
+    uint32_t id = res->last_touched;
+    uint64_t ahead_bytes = 0;
+
+    for (unsigned hop = 1; hop <= HOPS_MAX && id != EXTENT_NONE; hop++) {
+        struct extent *e, *victim;
+
+        id = res->table[id]->successor;
+        if (id == EXTENT_NONE || id == res->last_touched)
+            break;
+        e = res->table[id];
+        ahead_bytes += e->bytes;
+        if (!e->range || ahead_bytes > res->budget_bytes / 4)
+            break;
+        if (extent_is_present(e))
+            continue;
+        if (has_room(res, e->bytes)) {
+            load(res, e);
+            return ROOM_MADE;
+        }
+        victim = find_victim(res);
+        if (!victim ||
+            schedule_next_use(res->clock, victim->last_use, victim->interval) <= res->clock + hop)
+            break;
+        drop(res, victim);
+        return ROOM_MADE;
+    }
+    return ROOM_IMPOSSIBLE;
+}
+
+/* The program's own VRAM grew: what no longer fits beside it goes. */
+static enum room trim(struct residency *res)
+{
+    if (has_room(res, 0))
+        return ROOM_THERE;
+    return make_room(res, 0, 1);
+}
+
+static int is_single_stream(const struct residency *res, CUstream stream)
+{
+    for (const struct use *use = res->uses; use; use = use->next)
+        if (use->recorded && use->stream != stream)
+            return 0;
+    return 1;
+}
+
+/* Wait until some use may have run. One stream's oldest event may be waited for; of several, none
+ * may: the program may hold one back until another has gone on. A use that is not recorded yet is
+ * about to be: its thread wakes us. */
+static void wait_for_use(struct residency *res)
+{
+    struct use *use = use_first_recorded(res);
+    struct timespec until;
+
+    if (!use) {
+        res->idle = 1;
+        pthread_cond_wait(&res->work, &res->lock);
+        res->idle = 0;
+        return;
+    }
+    if (is_single_stream(res, use->stream)) {
+        CUevent event = use->event;
+
+        res->waiting = 1;
+        pthread_mutex_unlock(&res->lock);
+        res->drv->cuEventSynchronize(event);
+        pthread_mutex_lock(&res->lock);
+        res->waiting = 0;
+        pthread_cond_broadcast(&res->progress);
+        return;
+    }
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += POLL_NS;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    pthread_cond_timedwait(&res->work, &res->lock, &until);
+}
+
+/* One piece of work. returns 0 when there is nothing to do until somebody wakes the pager */
+static int turn(struct residency *res)
+{
+    enum room room;
+
+    use_retire(res);
+    retire_loads(res);
+    if (learn_is_due(res))
+        learn_plan(res);
+    room = trim(res);
+    if (room == ROOM_MADE)
+        return 1;
+    if (res->requests)
+        room = serve(res);
+    else if (res->learned)
+        room = run_ahead_in_step(res);
+    else
+        room = run_ahead_by_successors(res);
+    if (room == ROOM_LATER)
+        wait_for_use(res);
+    return room == ROOM_MADE || room == ROOM_LATER;
+}
+
+static void *pager_main(void *arg)
+{
+    struct residency *res = arg;
+    CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED;
+
+    /* A capture of the program's in another thread must not be invalidated by what we do here. */
+    if (res->drv->cuThreadExchangeStreamCaptureMode)
+        res->drv->cuThreadExchangeStreamCaptureMode(&mode);
+    pthread_mutex_lock(&res->lock);
+    for (;;) {
+        while (!res->broken && !res->paused && turn(res))
+            ;
+        res->idle = 1;
+        pthread_cond_wait(&res->work, &res->lock);
+        res->idle = 0;
+    }
+    return NULL;
+}
+
+int pager_start(struct residency *res)
+{
+    sigset_t all, old;
+    pthread_attr_t attr;
+    pthread_t thread;
+    int err;
+
+    if (res->running)
+        return 0;
+    /* The program's signals are for the program's threads. */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    pthread_attr_init(&attr);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    err = pthread_create(&thread, &attr, pager_main, res);
+    pthread_attr_destroy(&attr);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (err) {
+        log_warn("residency", "no thread for the pager (%d): device %d is not paged", err,
+                 res->device);
+        return -1;
+    }
+    res->running = 1;
+    return 0;
+}

@@ -1,0 +1,127 @@
+/* pager.h - the inside of residency: one device's state, shared by its three files.
+ *
+ * residency.c   the registry: devices, budgets, extents that come and go
+ * use.c         launching threads: what they touch, what they pin, what they wait for
+ * pager.c       the pager thread: the only one that loads and drops
+ *
+ * Every function here is called with res->lock held and returns with it held; those that say so
+ * give it up in between.
+ */
+#ifndef BERTH_PAGER_H
+#define BERTH_PAGER_H
+
+#include "residency.h"
+#include "schedule.h"
+#include "transfer.h"
+
+#define EXTENT_NONE  UINT32_MAX
+#define FAILURES_MAX 8 /* loads or drops that the driver refused in a row before paging ends */
+
+/* A launch that waits for its extents. It lies on the launching thread's stack, so that the pager
+ * never holds on to one while it has given the lock up. */
+struct request {
+    struct extent *const *set;
+    size_t count;
+    int pinned; /* the set is pinned: the request is first in line */
+    int done;
+    struct request *next;
+};
+
+/* Work of the program that was queued (or is about to be) and pins its extents until it has run. */
+struct use {
+    struct residency *res;
+    struct lane *lane; /* of the stream's context */
+    CUevent event;     /* recorded behind the work */
+    int recorded;      /* the work is queued; until then the event says nothing */
+    CUstream stream;
+    size_t count, room;
+    struct extent **set; /* an extent whose range has gone is NULL */
+    struct use *next;
+};
+
+/* What launches touched, until the step is known; the step itself afterwards. */
+struct history {
+    uint64_t *signature; /* of each launch */
+    uint32_t *first;     /* launches + 1: where its extents begin */
+    uint32_t *extent;    /* identities */
+    size_t launches, launch_room, extent_room;
+    size_t next_try; /* look for a step when there are so many launches */
+};
+
+struct residency {
+    const struct driver *drv;
+    const struct backend *backend;
+    CUdevice device;
+    pthread_mutex_t lock;
+    pthread_cond_t work;     /* the pager waits */
+    pthread_cond_t progress; /* others wait for the pager */
+    _Atomic int active;      /* extents may come and go */
+    int running;             /* the pager's thread exists */
+    _Atomic int broken;      /* paging has ended: trouble, or the program ends */
+
+    uint64_t budget_bytes, plain_bytes;
+    uint64_t total_bytes;    /* of extents in use */
+    uint64_t resident_bytes; /* of extents LOADING, RESIDENT or EVICTING */
+    struct extent **table;   /* by identity; never NULL below table_count */
+    uint32_t table_count, table_room;
+
+    uint64_t clock; /* launches that touched anything */
+    uint32_t last_touched;
+    uint64_t load_number;
+    struct request *requests, **requests_tail;
+    struct use *uses, **uses_tail; /* in the order of their launches */
+    struct use *free_uses;
+    struct lane *lanes;
+    struct range *handling; /* the pager is in a driver call for it, without the lock */
+    int waiting;            /* the pager waits for an event, without the lock */
+    int idle;               /* the pager waits for work */
+    int paused;             /* the pager must wait, whatever there is to do */
+    CUcontext pager_ctx;
+    unsigned failures;
+    uint64_t progress_count;
+
+    struct history history;
+    int learned;
+    size_t step_first; /* the step is history's launches from here on */
+    struct schedule_plan plan;
+    uint64_t cursor_use, cursor_load; /* in the plan's loads, never wrapped */
+    unsigned misses;                  /* in the present step */
+};
+
+/* Start the pager's thread if it does not run. returns 0 or -1 */
+int pager_start(struct residency *res);
+void pager_wake(struct residency *res);
+
+/* Paging ends: everything that waits goes on, nothing is loaded or dropped any more. */
+void pager_break(struct residency *res, const char *what, CUresult result);
+
+/* learn.c: record a launch; follow the plan. present: was the extent in VRAM (or on its way)? */
+void learn_touch(struct residency *res, struct extent *const *set, size_t count);
+/* Is it time to look for a step? */
+int learn_is_due(const struct residency *res);
+/* Look for a step, plan it. */
+void learn_plan(struct residency *res);
+/* The plan no longer fits what happens, or what there is. */
+void learn_forget(struct residency *res);
+
+/* use.c: drop the pins of uses that have run. returns how many did */
+size_t use_retire(struct residency *res);
+/* The use that link leads to ends at once: its pins go. */
+void use_end(struct residency *res, struct use **link);
+/* The oldest use whose event may be waited for; NULL when none is recorded. */
+struct use *use_first_recorded(struct residency *res);
+/* The pins of extents in range are gone. */
+void use_forget_range(struct residency *res, const struct range *range);
+
+/* residency_limit() for those who hold the lock. */
+static inline uint64_t room_limit(const struct residency *res)
+{
+    return res->budget_bytes > res->plain_bytes ? res->budget_bytes - res->plain_bytes : 0;
+}
+
+static inline int extent_is_present(const struct extent *e)
+{
+    return e->state == EXTENT_RESIDENT || e->state == EXTENT_LOADING;
+}
+
+#endif

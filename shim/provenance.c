@@ -1,0 +1,243 @@
+#include "provenance.h"
+#include "log.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PAGEMAP_FILE    ((uint64_t)1 << 61) /* a page of a file, or shared anonymous */
+#define PAGEMAP_SWAPPED ((uint64_t)1 << 62)
+#define PAGEMAP_PRESENT ((uint64_t)1 << 63)
+
+/* PROCMAP_QUERY of Linux 6.11, which answers for one address what /proc/self/maps lists for all.
+ * source: include/uapi/linux/fs.h */
+struct procmap_query {
+    uint64_t size;
+    uint64_t query_flags;
+    uint64_t query_addr;
+    uint64_t vma_start;
+    uint64_t vma_end;
+    uint64_t vma_flags;
+    uint64_t vma_page_size;
+    uint64_t vma_offset;
+    uint64_t inode;
+    uint32_t dev_major;
+    uint32_t dev_minor;
+    uint32_t vma_name_size;
+    uint32_t build_id_size;
+    uint64_t vma_name_addr;
+    uint64_t build_id_addr;
+};
+#define PROCMAP_QUERY_IOCTL _IOWR('f', 17, struct procmap_query)
+
+struct mapping {
+    uint64_t first, end; /* addresses */
+    uint64_t offset;     /* of first, in the file */
+    uint64_t inode;
+    char path[PATH_MAX];
+};
+
+/* A file that was mapped at least once. The list only grows: as many entries as there are files. */
+struct known_file {
+    uint64_t inode;
+    char *path;
+    struct checkpoint *checkpoint; /* NULL: it is none */
+    size_t file;
+    struct known_file *next;
+};
+
+static pthread_mutex_t g_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct known_file *g_files; /* g_lock */
+
+/* returns 1, 0 when there is no file mapping at addr, -1 when the kernel cannot be asked like this
+ */
+static int query_kernel(uint64_t addr, struct mapping *out)
+{
+    struct procmap_query query = {.size = sizeof(query), .query_addr = addr};
+    int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    int result;
+
+    if (fd < 0)
+        return -1;
+    query.vma_name_addr = (uintptr_t)out->path;
+    query.vma_name_size = sizeof(out->path);
+    result = ioctl(fd, PROCMAP_QUERY_IOCTL, &query);
+    if (result < 0)
+        result = errno == ENOENT ? 0 : -1;
+    else
+        result = query.inode != 0 && query.vma_name_size > 0 && out->path[0] == '/';
+    close(fd);
+    out->first = query.vma_start;
+    out->end = query.vma_end;
+    out->offset = query.vma_offset;
+    out->inode = query.inode;
+    return result;
+}
+
+/* The same from the text, for older kernels. */
+static int read_maps(uint64_t addr, struct mapping *out)
+{
+    FILE *maps = fopen("/proc/self/maps", "re");
+    char *line = NULL;
+    size_t room = 0;
+    int found = 0;
+
+    if (!maps)
+        return 0;
+    while (!found && getline(&line, &room, maps) > 0) {
+        unsigned long long first, end, offset, inode;
+        int path_at = 0;
+
+        if (sscanf(line, "%llx-%llx %*4s %llx %*x:%*x %llu %n", &first, &end, &offset, &inode,
+                   &path_at) < 4 ||
+            addr < first || addr >= end)
+            continue;
+        line[strcspn(line, "\n")] = '\0';
+        if (!inode || !path_at || line[path_at] != '/' ||
+            strlen(line + path_at) >= sizeof(out->path))
+            break;
+        strcpy(out->path, line + path_at);
+        out->first = first;
+        out->end = end;
+        out->offset = offset;
+        out->inode = inode;
+        found = 1;
+    }
+    free(line);
+    fclose(maps);
+    return found;
+}
+
+/* How many bytes from addr on, at most bytes, are still the file's own: no page of them is a
+ * private copy that somebody wrote. */
+static size_t unmodified(uint64_t addr, size_t bytes)
+{
+    uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
+    uint64_t page = addr / page_bytes, last = (addr + bytes - 1) / page_bytes;
+    int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    uint64_t entries[512];
+    size_t whole = bytes;
+
+    if (fd < 0)
+        return 0;
+    while (page <= last) {
+        size_t want = last - page + 1 < 512 ? (size_t)(last - page + 1) : 512;
+        ssize_t got = pread(fd, entries, want * 8, (off_t)(page * 8));
+
+        if (got < 8)
+            goto changed;
+        for (size_t i = 0; i < (size_t)got / 8; i++, page++) {
+            if ((entries[i] & PAGEMAP_SWAPPED) ||
+                ((entries[i] & PAGEMAP_PRESENT) && !(entries[i] & PAGEMAP_FILE)))
+                goto changed;
+        }
+    }
+    close(fd);
+    return whole;
+
+changed:
+    close(fd);
+    return page * page_bytes > addr ? (size_t)(page * page_bytes - addr) : 0;
+}
+
+/* Open a mapped file and see what it is. The file is named by its path and must still be the inode
+ * that is mapped. */
+static void recognise(const struct mapping *m, struct known_file *file)
+{
+    struct input_error error;
+    struct stat status;
+    unsigned char head[16];
+    ssize_t got;
+    int fd = open(m->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+
+    if (fd < 0)
+        return;
+    if (fstat(fd, &status) || !S_ISREG(status.st_mode) || status.st_ino != m->inode)
+        goto out;
+    got = pread(fd, head, sizeof(head), 0);
+    if (got <= 0 ||
+        checkpoint_identify(head, (size_t)got, (uint64_t)status.st_size) == CHECKPOINT_UNKNOWN)
+        goto out;
+    if (checkpoint_open_fd(fd, m->path, &file->checkpoint, &error)) {
+        char line[INPUT_ERROR_TEXT_BYTES];
+
+        log_debug("upload", "not a checkpoint: %s", input_error_format(&error, line, sizeof(line)));
+        file->checkpoint = NULL;
+        goto out;
+    }
+    file->file = checkpoint_find_file(file->checkpoint, status.st_dev, status.st_ino);
+    log_debug("upload", "recognised %s: %zu tensors", m->path, file->checkpoint->tensor_count);
+out:
+    close(fd);
+}
+
+/* The entry of a file; made on the first call for it. NULL when out of memory. g_lock is held. */
+static struct known_file *known_file(const struct mapping *m)
+{
+    struct known_file *file;
+    struct stat status;
+
+    for (file = g_files; file; file = file->next) {
+        if (file->inode != m->inode || strcmp(file->path, m->path))
+            continue;
+        /* Names mean what the header said when it was read. */
+        if (file->checkpoint &&
+            (stat(m->path, &status) ||
+             checkpoint_file_compare(&file->checkpoint->files[file->file], &status))) {
+            log_warn("upload", "%s was changed while in use; its parameters are not named any more",
+                     m->path);
+            file->checkpoint = NULL; /* objects may point into it: it is not freed */
+        }
+        return file;
+    }
+    file = calloc(1, sizeof(*file));
+    if (!file)
+        return NULL;
+    file->path = strdup(m->path);
+    if (!file->path) {
+        free(file);
+        return NULL;
+    }
+    file->inode = m->inode;
+    recognise(m, file);
+    file->next = g_files;
+    g_files = file;
+    return file;
+}
+
+int provenance_find(const void *source, size_t bytes, struct provenance *out)
+{
+    uint64_t addr = (uint64_t)(uintptr_t)source;
+    struct known_file *file;
+    struct mapping m;
+    int found;
+
+    if (!bytes)
+        return 0;
+    found = query_kernel(addr, &m);
+    if (found < 0)
+        found = read_maps(addr, &m);
+    if (!found)
+        return 0;
+    pthread_mutex_lock(&g_lock);
+    file = known_file(&m);
+    if (file && file->checkpoint && file->file != CHECKPOINT_NONE) {
+        out->checkpoint = file->checkpoint;
+        out->file = file->file;
+    } else {
+        file = NULL;
+    }
+    pthread_mutex_unlock(&g_lock);
+    if (!file)
+        return 0;
+    out->offset = m.offset + (addr - m.first);
+    out->bytes = m.end - addr < bytes ? (size_t)(m.end - addr) : bytes;
+    out->bytes = unmodified(addr, out->bytes);
+    return out->bytes > 0;
+}

@@ -1,0 +1,628 @@
+#include "range.h"
+#include "backend.h"
+#include "config.h"
+#include "log.h"
+#include "object.h"
+#include "residency.h"
+#include "stats.h"
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SHARED_RANGE_MIN ((size_t)32 << 20)
+#define HOST_SHARE       3 /* of HOST_SHARE_OF parts of the host's memory: what homes may take */
+#define HOST_SHARE_OF    4
+
+/* A free that waits for the work that was queued before it. */
+struct deferred {
+    CUdeviceptr base;
+    CUevent event;
+    CUcontext ctx;
+    struct deferred *next;
+};
+
+static pthread_rwlock_t g_range_lock = PTHREAD_RWLOCK_INITIALIZER;
+static struct allocation **g_index; /* g_range_lock: sorted by base */
+static size_t g_index_count, g_index_room;
+static struct range *g_ranges; /* g_range_lock */
+static uint64_t g_next_id;     /* g_range_lock */
+static _Atomic uint64_t g_generation = 1;
+static _Atomic uint64_t g_first = UINT64_MAX, g_end;
+static _Atomic uint64_t g_allocated[STATS_DEVICES_MAX];
+
+static pthread_mutex_t g_deferred_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct deferred *g_deferred; /* g_deferred_lock */
+
+void range_read_lock(void)
+{
+    pthread_rwlock_rdlock(&g_range_lock);
+}
+
+void range_write_lock(void)
+{
+    pthread_rwlock_wrlock(&g_range_lock);
+}
+
+void range_unlock(void)
+{
+    pthread_rwlock_unlock(&g_range_lock);
+}
+
+void range_changed(void)
+{
+    atomic_fetch_add_explicit(&g_generation, 1, memory_order_release);
+}
+
+uint64_t range_generation(void)
+{
+    return atomic_load_explicit(&g_generation, memory_order_acquire);
+}
+
+void range_bounds(uint64_t *first, uint64_t *end)
+{
+    *first = atomic_load_explicit(&g_first, memory_order_relaxed);
+    *end = atomic_load_explicit(&g_end, memory_order_relaxed);
+}
+
+static uint64_t host_capacity(void)
+{
+    uint64_t given = config()->policy->max_memory.cpu_bytes;
+    long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
+
+    if (given != POLICY_UNSET)
+        return given;
+    if (pages <= 0 || page_bytes <= 0)
+        return 0;
+    return (uint64_t)pages * (uint64_t)page_bytes / HOST_SHARE_OF * HOST_SHARE;
+}
+
+void range_capacity(CUdevice device, uint64_t *free_bytes, uint64_t *total_bytes)
+{
+    uint64_t allocated = 0;
+
+    if (device >= 0 && device < (int)STATS_DEVICES_MAX)
+        allocated = atomic_load_explicit(&g_allocated[device], memory_order_relaxed);
+    *total_bytes = residency_budget(device) + host_capacity();
+    *free_bytes = *total_bytes > allocated ? *total_bytes - allocated : 0;
+}
+
+static void count_allocated(CUdevice device, int64_t bytes)
+{
+    if (device >= 0 && device < (int)STATS_DEVICES_MAX)
+        atomic_fetch_add_explicit(&g_allocated[device], (uint64_t)bytes, memory_order_relaxed);
+}
+
+/* The index of the first allocation with base > addr. */
+static size_t index_above(CUdeviceptr addr)
+{
+    size_t low = 0, high = g_index_count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+
+        if (g_index[middle]->base > addr)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+struct allocation *range_allocation_at(CUdeviceptr addr)
+{
+    size_t i = index_above(addr);
+
+    if (i == 0 || addr - g_index[i - 1]->base >= g_index[i - 1]->bytes)
+        return NULL;
+    return g_index[i - 1];
+}
+
+struct allocation *range_allocation_after(CUdeviceptr addr)
+{
+    size_t i = index_above(addr);
+
+    if (i > 0 && g_index[i - 1]->base + g_index[i - 1]->bytes > addr)
+        return g_index[i - 1];
+    return i < g_index_count ? g_index[i] : NULL;
+}
+
+static void widen_bounds(const struct allocation *a)
+{
+    if (a->base < atomic_load_explicit(&g_first, memory_order_relaxed))
+        atomic_store_explicit(&g_first, a->base, memory_order_relaxed);
+    if (a->base + a->bytes > atomic_load_explicit(&g_end, memory_order_relaxed))
+        atomic_store_explicit(&g_end, a->base + a->bytes, memory_order_relaxed);
+}
+
+/* Link an allocation; the write lock is held. The index owns it. */
+static int index_insert(struct allocation *a)
+{
+    size_t at = index_above(a->base);
+
+    if (g_index_count == g_index_room) {
+        size_t room = g_index_room ? 2 * g_index_room : 256;
+        struct allocation **grown = realloc(g_index, room * sizeof(*grown));
+
+        if (!grown)
+            return -1;
+        g_index = grown;
+        g_index_room = room;
+    }
+    memmove(&g_index[at + 1], &g_index[at], (g_index_count - at) * sizeof(*g_index));
+    g_index[at] = a;
+    g_index_count++;
+    a->id = a->number = g_next_id++;
+    a->id |= (uint64_t)1 << 62; /* apart from the driver's own numbers */
+    if (a->kind == ALLOCATION_PAGED)
+        widen_bounds(a);
+    count_allocated(a->device, (int64_t)a->bytes);
+    range_changed();
+    return 0;
+}
+
+static void index_remove_at(size_t at)
+{
+    struct allocation *a = g_index[at];
+
+    memmove(&g_index[at], &g_index[at + 1], (g_index_count - at - 1) * sizeof(*g_index));
+    g_index_count--;
+    count_allocated(a->device, -(int64_t)a->bytes);
+    range_changed();
+}
+
+static struct allocation *allocation_new(CUdeviceptr base, size_t bytes, enum allocation_kind kind,
+                                         CUdevice device, CUcontext ctx)
+{
+    struct allocation *a = calloc(1, sizeof(*a));
+
+    if (a) {
+        a->base = base;
+        a->bytes = bytes;
+        a->kind = kind;
+        a->device = device;
+        a->ctx = ctx;
+    }
+    return a;
+}
+
+static void allocation_free(struct allocation *a)
+{
+    object_clear(a);
+    free(a);
+}
+
+/* Reserve address space and make it known to residency. */
+static CUresult range_create(struct residency *res, CUdevice device, CUcontext ctx, size_t bytes,
+                             int shared, struct range **out)
+{
+    const struct driver *drv = driver_get();
+    size_t extent_bytes = residency_extent_bytes(res);
+    struct range *r = calloc(1, sizeof(*r));
+    CUresult result;
+
+    if (!r)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    r->bytes = (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+    r->extent_bytes = extent_bytes;
+    r->device = device;
+    r->ctx = ctx;
+    r->shared = shared;
+    r->used_bytes = shared ? 0 : r->bytes;
+    result = backend_um.reserve(drv, device, r->bytes, &r->base);
+    if (result != CUDA_SUCCESS)
+        goto err_free;
+    result = residency_attach(res, r);
+    if (result != CUDA_SUCCESS)
+        goto err_release;
+    *out = r;
+    return CUDA_SUCCESS;
+
+err_release:
+    backend_um.release(drv, r->base, r->bytes);
+err_free:
+    free(r);
+    return result;
+}
+
+/* No lock held; the range is unlinked already. */
+static CUresult range_destroy(struct range *r)
+{
+    CUresult result;
+
+    residency_detach(residency_get(r->device), r);
+    result = backend_um.release(driver_get(), r->base, r->bytes);
+    free(r);
+    return result;
+}
+
+static size_t align_up(size_t n)
+{
+    return (n + RANGE_ALIGN - 1) / RANGE_ALIGN * RANGE_ALIGN;
+}
+
+/* Find room for bytes in a shared range: behind the cursor, else in a hole that a free left. The
+ * write lock is held. returns 1 and the offset */
+static int find_room(struct range *r, size_t bytes, size_t *offset)
+{
+    size_t at = 0;
+
+    if (r->bytes - r->cursor >= bytes) {
+        *offset = r->cursor;
+        return 1;
+    }
+    if (!r->freed)
+        return 0;
+    for (size_t i = index_above(r->base - 1);
+         i < g_index_count && g_index[i]->base < r->base + r->bytes; i++) {
+        size_t first = g_index[i]->base - r->base;
+
+        if (first - at >= bytes) {
+            *offset = at;
+            return 1;
+        }
+        at = align_up(first + g_index[i]->bytes);
+    }
+    *offset = at;
+    return at + bytes <= r->bytes;
+}
+
+/* Put an allocation into a shared range that has room. returns 1 when there was one */
+static int pack(struct allocation *a, struct residency *res)
+{
+    size_t used = 0;
+
+    range_write_lock();
+    for (struct range *r = g_ranges; r; r = r->next) {
+        size_t offset;
+
+        if (!r->shared || r->device != a->device || r->ctx != a->ctx ||
+            !find_room(r, a->bytes, &offset))
+            continue;
+        a->base = r->base + offset;
+        a->range = r;
+        if (index_insert(a))
+            break;
+        r->live++;
+        if (offset == r->cursor)
+            r->cursor = align_up(offset + a->bytes);
+        used = align_up(offset + a->bytes);
+        range_unlock();
+        residency_extend(res, r, used);
+        return 1;
+    }
+    range_unlock();
+    a->range = NULL;
+    return 0;
+}
+
+static void link_range(struct range *r)
+{
+    range_write_lock();
+    r->next = g_ranges;
+    g_ranges = r;
+    range_unlock();
+}
+
+static CUresult alloc_paged(struct residency *res, CUdevice device, CUcontext ctx, size_t bytes,
+                            CUdeviceptr *out)
+{
+    struct allocation *a = allocation_new(0, bytes, ALLOCATION_PAGED, device, ctx);
+    size_t shared_bytes = 4 * residency_extent_bytes(res);
+    uint64_t free_bytes, total_bytes;
+    struct range *r;
+    CUresult result;
+    int failed;
+
+    if (!a)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    range_capacity(device, &free_bytes, &total_bytes);
+    result = CUDA_ERROR_OUT_OF_MEMORY;
+    if (bytes > free_bytes)
+        goto err_free;
+    if (shared_bytes < SHARED_RANGE_MIN)
+        shared_bytes = SHARED_RANGE_MIN;
+    while (bytes < RANGE_PACK_MAX) {
+        if (pack(a, res)) {
+            *out = a->base;
+            return CUDA_SUCCESS;
+        }
+        result = range_create(res, device, ctx, shared_bytes, 1, &r);
+        if (result != CUDA_SUCCESS)
+            goto err_free;
+        link_range(r);
+    }
+    result = range_create(res, device, ctx, bytes, 0, &r);
+    if (result != CUDA_SUCCESS)
+        goto err_free;
+    a->base = r->base;
+    a->range = r;
+    range_write_lock();
+    failed = index_insert(a);
+    if (!failed) {
+        r->live = 1;
+        r->next = g_ranges;
+        g_ranges = r;
+    }
+    range_unlock();
+    if (failed) {
+        range_destroy(r);
+        result = CUDA_ERROR_OUT_OF_MEMORY;
+        goto err_free;
+    }
+    *out = a->base;
+    return CUDA_SUCCESS;
+
+err_free:
+    allocation_free(a);
+    return result;
+}
+
+/* The driver's own allocation, counted. When the card has no room left for it, our extents make
+ * some: what the program itself takes comes first. */
+static CUresult alloc_plain(struct residency *res, CUdevice device, CUcontext ctx, size_t bytes,
+                            range_plain_fn *plain, void *plain_arg, CUdeviceptr *out)
+{
+    struct allocation *a;
+    CUresult result = plain(plain_arg, out);
+    int failed;
+
+    while (result == CUDA_ERROR_OUT_OF_MEMORY && res && residency_shrink(res, bytes))
+        result = plain(plain_arg, out);
+    if (result != CUDA_SUCCESS || !ctx)
+        return result;
+    a = allocation_new(*out, bytes, ALLOCATION_PLAIN, device, ctx);
+    if (!a)
+        return CUDA_SUCCESS; /* uncounted, unnamed, and otherwise as good */
+    range_write_lock();
+    failed = index_insert(a);
+    range_unlock();
+    if (failed)
+        allocation_free(a);
+    else if (res)
+        residency_charge(res, (int64_t)bytes);
+    return CUDA_SUCCESS;
+}
+
+static void retire_deferred(void);
+
+CUresult range_alloc(size_t bytes, range_plain_fn *plain, void *plain_arg, CUdeviceptr *out)
+{
+    const struct driver *drv = driver_get();
+    struct residency *res = NULL;
+    CUcontext ctx = NULL;
+    CUdevice device = -1;
+    CUresult result;
+
+    if (drv->cuCtxGetCurrent(&ctx) == CUDA_SUCCESS && ctx &&
+        drv->cuCtxGetDevice(&device) == CUDA_SUCCESS)
+        res = residency_get(device);
+    else
+        ctx = NULL;
+    retire_deferred();
+    if (res && bytes >= RANGE_PLAIN_MAX) {
+        result = alloc_paged(res, device, ctx, bytes, out);
+        if (result == CUDA_SUCCESS)
+            return result;
+        if (result == CUDA_ERROR_OUT_OF_MEMORY)
+            return result; /* neither the card nor the host has room: the answer that it gives */
+        stats_add(refused, 1);
+        log_warn("range",
+                 "an allocation of %zu bytes could not be paged (driver error %d); it stays "
+                 "plain",
+                 bytes, (int)result);
+    }
+    result = alloc_plain(res, device, ctx, bytes, plain, plain_arg, out);
+    if (result == CUDA_ERROR_OUT_OF_MEMORY && res && bytes && bytes < RANGE_PLAIN_MAX)
+        result = alloc_paged(res, device, ctx, bytes, out);
+    return result;
+}
+
+/* Take the allocation that starts at base out of the index; NULL when there is none. A range that
+ * nobody uses any more is unlinked as well and handed out for destruction. */
+static struct allocation *take_out(CUdeviceptr base, struct range **empty)
+{
+    struct allocation *a = NULL;
+    size_t at;
+
+    *empty = NULL;
+    range_write_lock();
+    at = index_above(base);
+    if (at > 0 && g_index[at - 1]->base == base) {
+        a = g_index[at - 1];
+        index_remove_at(at - 1);
+        if (a->range) {
+            a->range->freed++;
+            if (--a->range->live == 0) {
+                struct range **link = &g_ranges;
+
+                while (*link != a->range)
+                    link = &(*link)->next;
+                *link = a->range->next;
+                *empty = a->range;
+            }
+        }
+        object_clear(a);
+    }
+    range_unlock();
+    return a;
+}
+
+CUresult range_free(CUdeviceptr base, int *paged)
+{
+    struct range_view view;
+    struct range *empty;
+    struct allocation *a;
+    CUresult result = CUDA_SUCCESS;
+
+    *paged = 0;
+    retire_deferred();
+    if (!range_find(base, &view) || view.base != base)
+        return CUDA_SUCCESS;
+    if (view.kind == ALLOCATION_PAGED) {
+        /* The driver's free waits for the work that may use the memory, and so do we: the room may
+         * be packed anew at once. */
+        result = driver_get()->cuCtxSynchronize();
+        if (result != CUDA_SUCCESS) {
+            *paged = 1;
+            return result;
+        }
+    }
+    a = take_out(base, &empty);
+    if (!a)
+        return CUDA_SUCCESS;
+    *paged = a->kind == ALLOCATION_PAGED;
+    if (!*paged && residency_get(a->device))
+        residency_charge(residency_get(a->device), -(int64_t)a->bytes);
+    if (empty)
+        result = range_destroy(empty);
+    free(a);
+    return result;
+}
+
+CUresult range_free_async(CUdeviceptr base, CUstream stream, int *paged)
+{
+    const struct driver *drv = driver_get();
+    struct range_view view;
+    struct deferred *d;
+    CUresult result;
+
+    if (!range_find(base, &view) || view.base != base || view.kind != ALLOCATION_PAGED)
+        return range_free(base, paged);
+    *paged = 1;
+    d = calloc(1, sizeof(*d));
+    if (!d)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    d->base = base;
+    d->ctx = view.ctx;
+    result = drv->cuEventCreate(&d->event, CU_EVENT_DISABLE_TIMING);
+    if (result == CUDA_SUCCESS)
+        result = drv->cuEventRecord(d->event, stream);
+    if (result != CUDA_SUCCESS) {
+        if (d->event)
+            drv->cuEventDestroy_v2(d->event);
+        free(d);
+        return result;
+    }
+    pthread_mutex_lock(&g_deferred_lock);
+    d->next = g_deferred;
+    g_deferred = d;
+    pthread_mutex_unlock(&g_deferred_lock);
+    retire_deferred();
+    return CUDA_SUCCESS;
+}
+
+static void finish_deferred(struct deferred *d)
+{
+    struct range *empty;
+    struct allocation *a = take_out(d->base, &empty);
+
+    if (empty)
+        range_destroy(empty);
+    free(a);
+    driver_get()->cuEventDestroy_v2(d->event);
+    free(d);
+}
+
+/* Free what the program freed in stream order and whose time has come. */
+static void retire_deferred(void)
+{
+    struct deferred *done = NULL, **link;
+
+    pthread_mutex_lock(&g_deferred_lock);
+    for (link = &g_deferred; *link;) {
+        struct deferred *d = *link;
+
+        if (driver_get()->cuEventQuery(d->event) != CUDA_ERROR_NOT_READY) {
+            *link = d->next;
+            d->next = done;
+            done = d;
+        } else {
+            link = &d->next;
+        }
+    }
+    pthread_mutex_unlock(&g_deferred_lock);
+    while (done) {
+        struct deferred *next = done->next;
+
+        finish_deferred(done);
+        done = next;
+    }
+}
+
+int range_find(CUdeviceptr addr, struct range_view *out)
+{
+    const struct allocation *a;
+
+    range_read_lock();
+    a = range_allocation_at(addr);
+    if (a) {
+        out->base = a->base;
+        out->bytes = a->bytes;
+        out->kind = a->kind;
+        out->device = a->device;
+        out->ctx = a->ctx;
+        out->id = a->id;
+    }
+    range_unlock();
+    return a != NULL;
+}
+
+/* The context takes the events with it. */
+static void drop_deferred(CUcontext ctx)
+{
+    pthread_mutex_lock(&g_deferred_lock);
+    for (struct deferred **link = &g_deferred; *link;) {
+        struct deferred *d = *link;
+
+        if (d->ctx != ctx) {
+            link = &d->next;
+            continue;
+        }
+        *link = d->next;
+        free(d);
+    }
+    pthread_mutex_unlock(&g_deferred_lock);
+}
+
+void range_context_destroyed(CUcontext ctx)
+{
+    struct range *mine = NULL;
+    size_t kept = 0;
+
+    drop_deferred(ctx);
+    range_write_lock();
+    for (size_t i = 0; i < g_index_count; i++) {
+        struct allocation *a = g_index[i];
+
+        if (a->ctx != ctx) {
+            g_index[kept++] = a;
+            continue;
+        }
+        count_allocated(a->device, -(int64_t)a->bytes);
+        if (a->kind == ALLOCATION_PLAIN && residency_get(a->device))
+            residency_charge(residency_get(a->device), -(int64_t)a->bytes);
+        allocation_free(a);
+    }
+    g_index_count = kept;
+    for (struct range **link = &g_ranges; *link;) {
+        struct range *r = *link;
+
+        if (r->ctx != ctx) {
+            link = &r->next;
+            continue;
+        }
+        *link = r->next;
+        r->next = mine;
+        mine = r;
+    }
+    range_changed();
+    range_unlock();
+    while (mine) {
+        struct range *next = mine->next;
+
+        residency_detach(residency_get(mine->device), mine);
+        free(mine);
+        mine = next;
+    }
+}

@@ -1,0 +1,492 @@
+#include "residency.h"
+#include "config.h"
+#include "entry.h"
+#include "log.h"
+#include "object.h"
+#include "pager.h"
+#include "stats.h"
+#include <stdlib.h>
+#include <string.h>
+
+#define EXTENT_BYTES_MAX ((size_t)32 << 20)
+#define EXTENTS_PER_BUDGET                                                                         \
+    32                  /* at least: so that a window of some extents is a small share of it */
+#define MARGIN_SHARE 16 /* of the free VRAM, left alone when no budget is given */
+
+/* Extents of a range that has gone, for the next range of the same size. */
+struct spare {
+    struct extent *extents;
+    size_t count;
+    struct spare *next;
+};
+
+static pthread_mutex_t g_registry_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct residency *_Atomic g_residency[STATS_DEVICES_MAX];
+static _Atomic int g_tried[STATS_DEVICES_MAX];
+static struct spare *g_spare; /* g_registry_lock */
+static _Atomic int g_any_active;
+
+static uint64_t choose_budget(const struct driver *drv, CUdevice device)
+{
+    uint64_t given = config()->policy->max_memory.device_bytes[device];
+    size_t free_bytes = 0, total_bytes = 0;
+
+    if (given != POLICY_UNSET)
+        return given;
+    if (drv->cuMemGetInfo_v2(&free_bytes, &total_bytes) != CUDA_SUCCESS)
+        return 0;
+    return free_bytes - free_bytes / MARGIN_SHARE;
+}
+
+static struct residency *create(CUdevice device)
+{
+    const struct driver *drv = driver_get();
+    const char *reason = NULL;
+    struct residency *res;
+    pthread_condattr_t attr;
+
+    if (!backend_um.supports(drv, device, &reason)) {
+        log_warn("residency", "device %d is not paged: %s", device, reason);
+        return NULL;
+    }
+    res = calloc(1, sizeof(*res));
+    if (!res)
+        return NULL;
+    res->drv = drv;
+    res->backend = &backend_um;
+    res->device = device;
+    res->budget_bytes = choose_budget(drv, device);
+    res->requests_tail = &res->requests;
+    res->uses_tail = &res->uses;
+    res->last_touched = EXTENT_NONE;
+    pthread_mutex_init(&res->lock, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&res->work, &attr);
+    pthread_cond_init(&res->progress, &attr);
+    pthread_condattr_destroy(&attr);
+    atomic_store_explicit(&stats()->budget_bytes[device], res->budget_bytes, memory_order_relaxed);
+    if (atomic_load_explicit(&stats()->device_count, memory_order_relaxed) <= (unsigned)device)
+        stats_set(device_count, device + 1);
+    return res;
+}
+
+struct residency *residency_get(CUdevice device)
+{
+    struct residency *res;
+
+    if (device < 0 || device >= (int)STATS_DEVICES_MAX || config()->off || entry_is_passive())
+        return NULL;
+    if (atomic_load_explicit(&g_tried[device], memory_order_acquire))
+        return atomic_load_explicit(&g_residency[device], memory_order_acquire);
+    pthread_mutex_lock(&g_registry_lock);
+    if (!atomic_load_explicit(&g_tried[device], memory_order_relaxed)) {
+        res = create(device);
+        atomic_store_explicit(&g_residency[device], res, memory_order_release);
+        atomic_store_explicit(&g_tried[device], 1, memory_order_release);
+    }
+    pthread_mutex_unlock(&g_registry_lock);
+    return atomic_load_explicit(&g_residency[device], memory_order_acquire);
+}
+
+int residency_active(CUdevice device)
+{
+    struct residency *res;
+
+    if (device < 0 || device >= (int)STATS_DEVICES_MAX)
+        return 0;
+    res = atomic_load_explicit(&g_residency[device], memory_order_acquire);
+    return res && atomic_load_explicit(&res->active, memory_order_relaxed);
+}
+
+int residency_any_active(void)
+{
+    return atomic_load_explicit(&g_any_active, memory_order_relaxed);
+}
+
+uint64_t residency_budget(CUdevice device)
+{
+    struct residency *res = residency_get(device);
+
+    return res ? res->budget_bytes : 0;
+}
+
+uint64_t residency_limit(struct residency *res)
+{
+    uint64_t bytes;
+
+    pthread_mutex_lock(&res->lock);
+    bytes = room_limit(res);
+    pthread_mutex_unlock(&res->lock);
+    return bytes;
+}
+
+size_t residency_extent_bytes(struct residency *res)
+{
+    size_t bytes = PAGE_BYTES;
+
+    while (bytes < EXTENT_BYTES_MAX && 2 * bytes * EXTENTS_PER_BUDGET <= res->budget_bytes)
+        bytes *= 2;
+    return bytes;
+}
+
+static struct extent *take_extents(size_t count)
+{
+    struct extent *extents = NULL;
+
+    pthread_mutex_lock(&g_registry_lock);
+    for (struct spare **link = &g_spare; *link; link = &(*link)->next) {
+        struct spare *spare = *link;
+
+        if (spare->count == count) {
+            *link = spare->next;
+            extents = spare->extents;
+            free(spare);
+            break;
+        }
+    }
+    pthread_mutex_unlock(&g_registry_lock);
+    if (extents)
+        return extents;
+    extents = calloc(count, sizeof(*extents));
+    for (size_t i = 0; extents && i < count; i++)
+        extents[i].id = EXTENT_NONE;
+    return extents;
+}
+
+static void keep_extents(struct extent *extents, size_t count)
+{
+    struct spare *spare = malloc(sizeof(*spare));
+
+    if (!spare)
+        return; /* lost, but a launch cache may still look there: never freed */
+    spare->extents = extents;
+    spare->count = count;
+    pthread_mutex_lock(&g_registry_lock);
+    spare->next = g_spare;
+    g_spare = spare;
+    pthread_mutex_unlock(&g_registry_lock);
+}
+
+/* Give an extent its identity, which it keeps for ever on this device: one of another device's that
+ * comes here gets a new one. */
+static int register_extent(struct residency *res, struct extent *e)
+{
+    if (e->id < res->table_count && res->table[e->id] == e)
+        return 0;
+    if (res->table_count == res->table_room) {
+        uint32_t room = res->table_room ? 2 * res->table_room : 256;
+        struct extent **grown = realloc(res->table, room * sizeof(*grown));
+
+        if (!grown)
+            return -1;
+        res->table = grown;
+        res->table_room = room;
+    }
+    e->id = res->table_count;
+    res->table[res->table_count++] = e;
+    return 0;
+}
+
+static void init_extent(struct extent *e, struct range *range, size_t index)
+{
+    size_t offset = index * range->extent_bytes;
+    size_t rest = range->bytes - offset;
+
+    e->first = range->base + offset;
+    e->bytes = (uint32_t)(rest < range->extent_bytes ? rest : range->extent_bytes);
+    e->range = range;
+    e->state = EXTENT_ABSENT;
+    e->mode = BACKEND_MOVED;
+    e->pins = 0;
+    e->ahead = 0;
+    e->fixed = 0;
+    e->successor = EXTENT_NONE;
+    e->last_use = e->interval = 0;
+    e->ready = NULL;
+    atomic_store_explicit(&e->settled, 0, memory_order_relaxed);
+}
+
+/* The first allocation too many: from now on extents come and go. What is there was born in VRAM
+ * and is the only copy. The lock is held and stays so: nobody may launch in between. */
+static void activate(struct residency *res)
+{
+    struct range *last = NULL;
+
+    if (pager_start(res)) {
+        pager_break(res, "starting the pager", CUDA_ERROR_OPERATING_SYSTEM);
+        return;
+    }
+    for (uint32_t i = 0; i < res->table_count; i++) {
+        struct range *range = res->table[i]->range;
+        CUresult result;
+
+        if (!range || range == last)
+            continue;
+        last = range;
+        result =
+            res->backend->rest(res->drv, res->device, range->base, range->bytes, BACKEND_REST_HOST);
+        if (result != CUDA_SUCCESS) {
+            pager_break(res, "advising", result);
+            return;
+        }
+    }
+    atomic_store_explicit(&res->active, 1, memory_order_release);
+    atomic_store_explicit(&g_any_active, 1, memory_order_release);
+    log_debug("residency", "device %d pages: %llu bytes are wanted, the budget is %llu",
+              res->device, (unsigned long long)(res->total_bytes + res->plain_bytes),
+              (unsigned long long)res->budget_bytes);
+}
+
+static int is_active(const struct residency *res)
+{
+    return atomic_load_explicit(&res->active, memory_order_relaxed);
+}
+
+/* Extents [from, to) of a range are in use from now on. While everything fits they are born in
+ * VRAM. The lock is held. */
+static void use_extents(struct residency *res, struct range *range, size_t from, size_t to)
+{
+    struct lane *lane = NULL;
+
+    for (size_t i = from; i < to; i++)
+        res->total_bytes += range->extents[i].bytes;
+    if (!is_active(res) && !res->broken && res->total_bytes + res->plain_bytes > res->budget_bytes)
+        activate(res);
+    if (is_active(res) || res->broken)
+        return;
+    lane = transfer_lane(&res->lanes, range->ctx);
+    for (size_t i = from; i < to; i++) {
+        struct extent *e = &range->extents[i];
+
+        e->state = EXTENT_RESIDENT;
+        e->mode = BACKEND_MOVED;
+        res->resident_bytes += e->bytes;
+        if (lane && transfer_open_streams(res->drv, lane) == CUDA_SUCCESS &&
+            res->backend->load(res->drv, res->device, e->first, e->bytes, BACKEND_MOVED,
+                               lane->h2d) != CUDA_SUCCESS)
+            stats_add(driver_failures, 1); /* then it is born at its first touch */
+    }
+    stats_set(resident_bytes, res->resident_bytes);
+    stats_peak(&stats()->peak_resident_bytes, res->resident_bytes);
+}
+
+static size_t extents_covering(const struct range *range, size_t bytes)
+{
+    return (bytes + range->extent_bytes - 1) / range->extent_bytes;
+}
+
+CUresult residency_attach(struct residency *res, struct range *range)
+{
+    size_t count = extents_covering(range, range->bytes);
+    CUresult result = CUDA_SUCCESS;
+
+    range->extents = take_extents(count);
+    if (!range->extents)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    range->extent_count = count;
+    pthread_mutex_lock(&res->lock);
+    for (size_t i = 0; i < count && result == CUDA_SUCCESS; i++) {
+        init_extent(&range->extents[i], range, i);
+        if (register_extent(res, &range->extents[i]))
+            result = CUDA_ERROR_OUT_OF_MEMORY;
+    }
+    if (result == CUDA_SUCCESS)
+        result = res->backend->rest(res->drv, res->device, range->base, range->bytes,
+                                    is_active(res) ? BACKEND_REST_HOST : BACKEND_REST_DEVICE);
+    if (result == CUDA_SUCCESS)
+        use_extents(res, range, 0, extents_covering(range, range->used_bytes));
+    else
+        for (size_t i = 0; i < count; i++)
+            range->extents[i].range = NULL;
+    pthread_mutex_unlock(&res->lock);
+    if (result != CUDA_SUCCESS)
+        keep_extents(range->extents, count);
+    return result;
+}
+
+void residency_extend(struct residency *res, struct range *range, size_t used_bytes)
+{
+    pthread_mutex_lock(&res->lock);
+    if (used_bytes > range->used_bytes) {
+        size_t from = extents_covering(range, range->used_bytes);
+
+        range->used_bytes = used_bytes;
+        use_extents(res, range, from, extents_covering(range, used_bytes));
+    }
+    pthread_mutex_unlock(&res->lock);
+}
+
+void residency_detach(struct residency *res, struct range *range)
+{
+    if (!res)
+        return;
+    pthread_mutex_lock(&res->lock);
+    while (res->handling == range)
+        pthread_cond_wait(&res->progress, &res->lock);
+    use_forget_range(res, range);
+    for (size_t i = 0; i < range->extent_count; i++) {
+        struct extent *e = &range->extents[i];
+
+        if (e->ready)
+            transfer_give_event(res->drv, transfer_lane(&res->lanes, range->ctx), e->ready);
+        e->ready = NULL;
+        if (e->state == EXTENT_RESIDENT)
+            res->resident_bytes -= e->bytes;
+        if (i < extents_covering(range, range->used_bytes))
+            res->total_bytes -= e->bytes;
+        e->state = EXTENT_ABSENT;
+        e->range = NULL;
+        e->last_use = e->interval = 0;
+        atomic_store_explicit(&e->settled, 0, memory_order_release);
+    }
+    learn_forget(res); /* its step, if it had one, named extents that are no more */
+    stats_set(resident_bytes, res->resident_bytes);
+    pthread_mutex_unlock(&res->lock);
+    keep_extents(range->extents, range->extent_count);
+}
+
+uint64_t residency_resident_bytes(struct range *range, CUdeviceptr first, CUdeviceptr end)
+{
+    struct residency *res = residency_get(range->device);
+    uint64_t bytes = 0;
+
+    if (!res)
+        return 0;
+    pthread_mutex_lock(&res->lock);
+    for (size_t i = (first - range->base) / range->extent_bytes;
+         i < range->extent_count && range->extents[i].first < end; i++) {
+        const struct extent *e = &range->extents[i];
+        CUdeviceptr from = e->first > first ? e->first : first;
+        CUdeviceptr to = e->first + e->bytes < end ? e->first + e->bytes : end;
+
+        if (e->state != EXTENT_ABSENT)
+            bytes += to - from;
+    }
+    pthread_mutex_unlock(&res->lock);
+    return bytes;
+}
+
+void residency_charge(struct residency *res, int64_t bytes)
+{
+    pthread_mutex_lock(&res->lock);
+    res->plain_bytes += (uint64_t)bytes;
+    stats_set(plain_bytes, res->plain_bytes);
+    if (!is_active(res) && !res->broken && res->total_bytes &&
+        res->total_bytes + res->plain_bytes > res->budget_bytes)
+        activate(res);
+    if (res->learned && res->plan.fixed_bytes + res->plan.window_bytes > room_limit(res))
+        learn_forget(res); /* planned for more room than there is now */
+    if (is_active(res) && res->idle)
+        pager_wake(res);
+    pthread_mutex_unlock(&res->lock);
+}
+
+int residency_shrink(struct residency *res, uint64_t bytes)
+{
+    uint64_t before, keep;
+    int shrunk;
+
+    pthread_mutex_lock(&res->lock);
+    before = res->resident_bytes;
+    keep = res->plain_bytes + (before > bytes ? before - bytes : 0);
+    if (!before || res->broken || keep >= res->budget_bytes) {
+        pthread_mutex_unlock(&res->lock);
+        return 0;
+    }
+    /* The card is smaller than the budget says: it stays at what has been found to fit. */
+    log_warn("residency",
+             "device %d has less free memory than the budget of %llu bytes: paging "
+             "within %llu",
+             res->device, (unsigned long long)res->budget_bytes, (unsigned long long)keep);
+    res->budget_bytes = keep;
+    if (!is_active(res))
+        activate(res);
+    learn_forget(res);
+    pager_wake(res);
+    while (res->resident_bytes > room_limit(res) && !res->broken) {
+        uint64_t seen = res->progress_count;
+        struct timespec until;
+
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_sec += 2;
+        if (pthread_cond_timedwait(&res->progress, &res->lock, &until) &&
+            res->progress_count == seen)
+            break;
+    }
+    shrunk = res->resident_bytes < before;
+    pthread_mutex_unlock(&res->lock);
+    return shrunk;
+}
+
+void residency_context_destroyed(CUcontext ctx, int gone)
+{
+    for (unsigned i = 0; i < STATS_DEVICES_MAX; i++) {
+        struct residency *res = atomic_load_explicit(&g_residency[i], memory_order_acquire);
+        struct use **link;
+
+        if (!res)
+            continue;
+        pthread_mutex_lock(&res->lock);
+        while (res->waiting || res->handling)
+            pthread_cond_wait(&res->progress, &res->lock);
+        for (link = &res->uses; *link;) {
+            struct use *use = *link;
+
+            if (!use->lane || use->lane->ctx != ctx) {
+                link = &use->next;
+                continue;
+            }
+            if (gone)
+                use->event = NULL;
+            use_end(res, link);
+        }
+        transfer_close(res->drv, &res->lanes, ctx, gone);
+        if (res->pager_ctx == ctx)
+            res->pager_ctx = NULL;
+        pthread_mutex_unlock(&res->lock);
+    }
+}
+
+static struct residency *existing(CUdevice device)
+{
+    if (device < 0 || device >= (int)STATS_DEVICES_MAX)
+        return NULL;
+    return atomic_load_explicit(&g_residency[device], memory_order_acquire);
+}
+
+void residency_pause(CUdevice device)
+{
+    struct residency *res = existing(device);
+
+    if (!res)
+        return;
+    pthread_mutex_lock(&res->lock);
+    res->paused++;
+    while (res->waiting || res->handling)
+        pthread_cond_wait(&res->progress, &res->lock);
+    pthread_mutex_unlock(&res->lock);
+}
+
+void residency_resume(CUdevice device)
+{
+    struct residency *res = existing(device);
+
+    if (!res)
+        return;
+    pthread_mutex_lock(&res->lock);
+    res->paused--;
+    pager_wake(res);
+    pthread_mutex_unlock(&res->lock);
+}
+
+void residency_stop(void)
+{
+    for (unsigned i = 0; i < STATS_DEVICES_MAX; i++) {
+        struct residency *res = atomic_load_explicit(&g_residency[i], memory_order_acquire);
+
+        /* Not even a try to lock: a thread that the program left behind may hold it for ever. */
+        if (res)
+            res->broken = 1;
+    }
+}

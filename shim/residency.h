@@ -1,0 +1,135 @@
+/* residency.h - which extents of a device's ranges are in VRAM.
+ *
+ * An extent is a run of PAGE_BYTES pages of one range. Only the pager thread moves it:
+ *
+ *               pager                     pager, copy queued
+ *     ABSENT ----------> LOADING ----------------------------> RESIDENT
+ *        ^                                                         |
+ *        +------------- EVICTING <---------------------------------+
+ *             pager, dropped          pager, and pins == 0
+ *
+ * A launch pins what it touches from before it is queued until an event says that it has finished;
+ * a pinned extent is never dropped. A launch whose extents do not all fit goes ahead with what is
+ * there: the rest is read in place, slowly and rightly. Nobody but residency asks policy/ what
+ * stays.
+ *
+ * While everything fits, there is no pager, no pin and no event: residency_active() is 0 and
+ * launches pass straight through. The first allocation too many turns paging on for good.
+ *
+ * Locks: one mutex for each device, after g_range_lock. Driver calls that may take long are made
+ * without it. The bound: VRAM held by extents never passes budget - plain bytes, except for what is
+ * being written back while its frame is already loaded anew.
+ */
+#ifndef BERTH_RESIDENCY_H
+#define BERTH_RESIDENCY_H
+
+#include "backend.h"
+#include "range.h"
+#include <pthread.h>
+#include <stdint.h>
+
+enum extent_state {
+    EXTENT_ABSENT,
+    EXTENT_LOADING,
+    EXTENT_RESIDENT,
+    EXTENT_EVICTING,
+};
+
+struct residency;
+struct use;
+
+/* The memory of an extent is never given back to the system, only used again (its id too), so that
+ * a launch cache may look at an extent that is gone. All fields are guarded by the device's lock
+ * unless they say otherwise. */
+struct extent {
+    CUdeviceptr first;
+    uint32_t bytes;
+    uint32_t id;         /* dense, in the device's table */
+    struct range *range; /* NULL while not in use */
+    enum extent_state state;
+    enum backend_mode mode; /* how it was loaded */
+    uint32_t pins;
+    uint32_t ahead;          /* loads of the plan that were made for uses still to come */
+    _Atomic uint8_t settled; /* resident and to stay: a launch may use it without the lock */
+    uint8_t fixed;           /* the plan keeps it */
+    uint32_t successor;      /* the extent touched after it, the last time */
+    uint64_t last_use;       /* launches seen when it was last touched */
+    uint64_t interval;       /* between its last two touches */
+    CUevent ready;           /* recorded behind its load; NULL once that is known to be done */
+    uint64_t load_number;    /* loads are numbered in the order of the copy stream */
+};
+
+enum residency_need {
+    RESIDENCY_LOAD,  /* bring in what is absent */
+    RESIDENCY_AS_IS, /* only keep what is there from being dropped: copies read and write in place
+                      */
+};
+
+/* The device's residency; NULL when this device is not paged (no support, berth off, trouble). */
+struct residency *residency_get(CUdevice device);
+
+/* May the extents of the device come and go? One relaxed load. */
+int residency_active(CUdevice device);
+
+/* The same for any device: what every launch asks first. */
+int residency_any_active(void);
+
+/* Budget of a device for paged extents and plain allocations together. */
+uint64_t residency_budget(CUdevice device);
+
+/* Room for one launch's weights: budget less what the program holds plain. */
+uint64_t residency_limit(struct residency *res);
+
+/* The extent size that suits the device's budget: a power of two, PAGE_BYTES to 32 MiB. */
+size_t residency_extent_bytes(struct residency *res);
+
+/* A new range: make its extents. Turns paging on when it no longer fits.
+ *
+ * returns  CUDA_SUCCESS, or an error and the range has no extents
+ * locks    takes the device's lock; call with g_range_lock not held
+ */
+CUresult residency_attach(struct residency *res, struct range *range);
+
+/* The first used_bytes of a shared range are in use from now on. */
+void residency_extend(struct residency *res, struct range *range, size_t used_bytes);
+
+/* The range goes: waits until the pager has its hands off it, forgets pins. Does not release it. */
+void residency_detach(struct residency *res, struct range *range);
+
+/* How much of [first, end) of a range is in VRAM now. May be called with g_range_lock held. */
+uint64_t residency_resident_bytes(struct range *range, CUdeviceptr first, CUdeviceptr end);
+
+/* The program took (or gave back) VRAM of its own. */
+void residency_charge(struct residency *res, int64_t bytes);
+
+/* Give VRAM back until at least bytes of the card are free, or nothing is left to give. For a plain
+ * allocation that the driver refused. returns 1 when something was given back */
+int residency_shrink(struct residency *res, uint64_t bytes);
+
+/* Pin a set of extents for work that is about to be queued on stream.
+ *
+ * set      count distinct extents of the device
+ * stream   of the program, not capturing; copies run before its later work
+ * returns  the use to hand to residency_release(); NULL when there is nothing to pin
+ * locks    takes the device's lock; may wait for earlier work of the program to finish and free
+ *          room, never for a copy. After two seconds without any progress it goes ahead unloaded
+ */
+struct use *residency_acquire(struct residency *res, struct extent *const *set, size_t count,
+                              enum residency_need need, CUstream stream);
+
+/* The work was queued (or failed to be): the pins go when it has finished. */
+void residency_release(struct use *use, CUstream stream, CUresult result);
+
+/* A context is about to go, or has just gone (gone = 1: its handles are invalid by now). Its
+ * streams and events here are given up and its ranges forgotten. */
+void residency_context_destroyed(CUcontext ctx, int gone);
+
+/* The pager keeps its hands off the device's contexts between the two: for a call that may destroy
+ * one. pause waits until the pager has left the driver. */
+void residency_pause(CUdevice device);
+void residency_resume(CUdevice device);
+
+/* The program ends or forked: the pager makes no further driver call. Never waits. */
+void residency_stop(void);
+
+#endif

@@ -1,0 +1,86 @@
+/* um.c - the unified memory backend.
+ *
+ * The home of a page is its CPU page. While an extent is absent its preferred location is the CPU
+ * and the device has a mapping of it (ACCESSED_BY), so that a kernel which touches it reads over
+ * the link instead of faulting the page in behind the budget's back. Loading sets READ_MOSTLY and
+ * prefetches: the device gets a duplicate. Dropping unsets it: the driver collapses the duplicates
+ * to the preferred location, the CPU, without a transfer. A kernel's write collapses them the other
+ * way, so that the device has the only copy; therefore a drop also prefetches to the CPU, which
+ * moves just such pages and finds nothing to do for the others.
+ *
+ * source: CUDA Driver API, unified memory; the open kernel module's uvm policy code for what
+ * unsetting read duplication does.
+ */
+#include "backend.h"
+
+static int um_supports(const struct driver *drv, CUdevice device, const char **reason)
+{
+    int concurrent = 0;
+
+    if (drv->cuDeviceGetAttribute(&concurrent, CU_DEVICE_ATTRIBUTE_CONCURRENT_MANAGED_ACCESS,
+                                  device) != CUDA_SUCCESS)
+        concurrent = 0;
+    if (!concurrent)
+        *reason = "the device has no concurrent managed access (WSL2 and some virtual GPUs)";
+    return concurrent;
+}
+
+static CUresult um_rest(const struct driver *drv, CUdevice device, CUdeviceptr base, size_t bytes,
+                        enum backend_rest where)
+{
+    CUresult res;
+
+    if (where == BACKEND_REST_DEVICE)
+        return drv->cuMemAdvise(base, bytes, CU_MEM_ADVISE_SET_PREFERRED_LOCATION, device);
+    res = drv->cuMemAdvise(base, bytes, CU_MEM_ADVISE_SET_PREFERRED_LOCATION, CU_DEVICE_CPU);
+    if (res != CUDA_SUCCESS)
+        return res;
+    return drv->cuMemAdvise(base, bytes, CU_MEM_ADVISE_SET_ACCESSED_BY, device);
+}
+
+static CUresult um_reserve(const struct driver *drv, CUdevice device, size_t bytes,
+                           CUdeviceptr *out)
+{
+    (void)device;
+    return drv->cuMemAllocManaged(out, bytes, CU_MEM_ATTACH_GLOBAL);
+}
+
+static CUresult um_release(const struct driver *drv, CUdeviceptr base, size_t bytes)
+{
+    (void)bytes;
+    return drv->cuMemFree_v2(base);
+}
+
+static CUresult um_load(const struct driver *drv, CUdevice device, CUdeviceptr addr, size_t bytes,
+                        enum backend_mode mode, CUstream stream)
+{
+    CUresult res = CUDA_SUCCESS;
+
+    if (mode == BACKEND_SHARED)
+        res = drv->cuMemAdvise(addr, bytes, CU_MEM_ADVISE_SET_READ_MOSTLY, device);
+    if (res == CUDA_SUCCESS)
+        res = drv->cuMemPrefetchAsync(addr, bytes, device, stream);
+    return res;
+}
+
+static CUresult um_drop(const struct driver *drv, CUdevice device, CUdeviceptr addr, size_t bytes,
+                        enum backend_mode mode, CUstream stream)
+{
+    CUresult res = CUDA_SUCCESS;
+
+    if (mode == BACKEND_SHARED)
+        res = drv->cuMemAdvise(addr, bytes, CU_MEM_ADVISE_UNSET_READ_MOSTLY, device);
+    if (res == CUDA_SUCCESS)
+        res = drv->cuMemPrefetchAsync(addr, bytes, CU_DEVICE_CPU, stream);
+    return res;
+}
+
+const struct backend backend_um = {
+    .name = "um",
+    .supports = um_supports,
+    .reserve = um_reserve,
+    .release = um_release,
+    .rest = um_rest,
+    .load = um_load,
+    .drop = um_drop,
+};

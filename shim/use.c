@@ -1,0 +1,264 @@
+/* use.c - residency's side that launching threads see: pins, waits, and the uses that hold pins. */
+#include "log.h"
+#include "pager.h"
+#include "stats.h"
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define PATIENCE_NS  2000000000ull /* without any progress, before a launch goes ahead unloaded */
+#define STREAMS_SEEN 16
+
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
+}
+
+static struct use *use_new(struct residency *res, struct extent *const *set, size_t count)
+{
+    struct use *use = res->free_uses;
+
+    if (use)
+        res->free_uses = use->next;
+    else
+        use = calloc(1, sizeof(*use));
+    if (!use)
+        return NULL;
+    if (use->room < count) {
+        struct extent **grown = realloc(use->set, count * sizeof(*grown));
+
+        if (!grown) {
+            use->next = res->free_uses;
+            res->free_uses = use;
+            return NULL;
+        }
+        use->set = grown;
+        use->room = count;
+    }
+    memcpy(use->set, set, count * sizeof(*set));
+    use->count = count;
+    use->res = res;
+    use->lane = NULL;
+    use->event = NULL;
+    use->recorded = 0;
+    use->next = NULL;
+    *res->uses_tail = use;
+    res->uses_tail = &use->next;
+    return use;
+}
+
+void use_end(struct residency *res, struct use **link)
+{
+    struct use *use = *link;
+
+    *link = use->next;
+    if (!*link)
+        res->uses_tail = link;
+    for (size_t i = 0; i < use->count; i++)
+        if (use->set[i] && use->set[i]->pins)
+            use->set[i]->pins--;
+    if (use->event)
+        transfer_give_event(res->drv, use->lane, use->event);
+    use->event = NULL;
+    use->next = res->free_uses;
+    res->free_uses = use;
+}
+
+size_t use_retire(struct residency *res)
+{
+    CUstream busy[STREAMS_SEEN];
+    size_t busy_count = 0, ended = 0;
+    struct use **link = &res->uses;
+
+    while (*link && busy_count < STREAMS_SEEN) {
+        struct use *use = *link;
+        size_t i = 0;
+
+        while (i < busy_count && busy[i] != use->stream)
+            i++;
+        if (!use->recorded || i < busy_count) {
+            link = &use->next;
+        } else if (res->drv->cuEventQuery(use->event) == CUDA_ERROR_NOT_READY) {
+            busy[busy_count++] = use->stream;
+            link = &use->next;
+        } else {
+            use_end(res, link);
+            ended++;
+        }
+    }
+    if (ended) {
+        res->progress_count++;
+        pthread_cond_broadcast(&res->progress);
+    }
+    return ended;
+}
+
+struct use *use_first_recorded(struct residency *res)
+{
+    struct use *use = res->uses;
+
+    while (use && !use->recorded)
+        use = use->next;
+    return use;
+}
+
+void use_forget_range(struct residency *res, const struct range *range)
+{
+    for (struct use *use = res->uses; use; use = use->next)
+        for (size_t i = 0; i < use->count; i++)
+            if (use->set[i] && use->set[i]->range == range)
+                use->set[i] = NULL;
+}
+
+static int all_present(struct extent *const *set, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!extent_is_present(set[i]))
+            return 0;
+    return 1;
+}
+
+/* A range may have been freed since its extents were looked up: by another thread, while its
+ * address still stands in this launch's parameters. */
+static int all_alive(struct extent *const *set, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!set[i]->range)
+            return 0;
+    return 1;
+}
+
+static void pin(struct extent *const *set, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        set[i]->pins++;
+}
+
+/* Queue a request and wait until the pager has queued its loads. Without progress for a while the
+ * request is withdrawn: some work that holds the room may itself wait for this thread. */
+static void wait_for_pager(struct residency *res, struct extent *const *set, size_t count)
+{
+    struct request request = {.set = set, .count = count};
+    uint64_t seen = res->progress_count, deadline = now_ns() + PATIENCE_NS;
+
+    *res->requests_tail = &request;
+    res->requests_tail = &request.next;
+    pager_wake(res);
+    while (!request.done && !res->broken) {
+        struct timespec until;
+
+        if (res->progress_count != seen) {
+            seen = res->progress_count;
+            deadline = now_ns() + PATIENCE_NS;
+        } else if (now_ns() >= deadline) {
+            break;
+        }
+        until.tv_sec = (time_t)(deadline / 1000000000ull);
+        until.tv_nsec = (long)(deadline % 1000000000ull);
+        pthread_cond_timedwait(&res->progress, &res->lock, &until);
+    }
+    if (!request.done) {
+        struct request **link = &res->requests;
+
+        while (*link != &request)
+            link = &(*link)->next;
+        *link = request.next;
+        if (!*link)
+            res->requests_tail = link;
+        log_debug("residency", "a launch goes ahead unloaded");
+    }
+    if (!request.pinned)
+        pin(set, count);
+}
+
+/* Make stream wait for the loads of the set that are still on their way. Loads of one context
+ * arrive in the order of their numbers, so its last one is enough. returns 1 when there was any */
+static int wait_for_loads(struct residency *res, struct extent *const *set, size_t count,
+                          CUstream stream)
+{
+    int waited = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        int last = set[i]->ready != NULL;
+
+        for (size_t j = 0; j < count && last; j++)
+            if (set[j]->ready && set[j]->range->ctx == set[i]->range->ctx &&
+                set[j]->load_number > set[i]->load_number)
+                last = 0;
+        if (last) {
+            res->drv->cuStreamWaitEvent(stream, set[i]->ready, 0);
+            waited = 1;
+        }
+    }
+    return waited;
+}
+
+struct use *residency_acquire(struct residency *res, struct extent *const *set, size_t count,
+                              enum residency_need need, CUstream stream)
+{
+    struct stats_shard *shard = stats_shard();
+    struct use *use = NULL;
+    CUcontext ctx = NULL;
+    int waited = 0;
+
+    if (!count || !atomic_load_explicit(&res->active, memory_order_relaxed))
+        return NULL;
+    if (!res->drv->cuStreamGetCtx || res->drv->cuStreamGetCtx(stream, &ctx) != CUDA_SUCCESS)
+        res->drv->cuCtxGetCurrent(&ctx);
+    pthread_mutex_lock(&res->lock);
+    if (res->broken || !all_alive(set, count))
+        goto out;
+    use = use_new(res, set, count);
+    if (!use)
+        goto out;
+    if (need == RESIDENCY_LOAD) {
+        learn_touch(res, set, count);
+        if (all_present(set, count)) {
+            pin(set, count);
+            if (res->idle)
+                pager_wake(res);
+        } else {
+            uint64_t start = now_ns();
+
+            wait_for_pager(res, set, count);
+            atomic_fetch_add_explicit(&shard->stall_ns, now_ns() - start, memory_order_relaxed);
+            waited = 1;
+        }
+        waited |= wait_for_loads(res, set, count, stream);
+        atomic_fetch_add_explicit(waited ? &shard->launches_waited : &shard->launches_resident, 1,
+                                  memory_order_relaxed);
+    } else {
+        pin(set, count);
+    }
+    use->lane = transfer_lane(&res->lanes, ctx);
+    if (use->lane)
+        use->event = transfer_take_event(res->drv, use->lane);
+out:
+    pthread_mutex_unlock(&res->lock);
+    return use;
+}
+
+void residency_release(struct use *use, CUstream stream, CUresult result)
+{
+    struct residency *res = use->res;
+    int recorded = use->event && result == CUDA_SUCCESS &&
+                   res->drv->cuEventRecord(use->event, stream) == CUDA_SUCCESS;
+
+    pthread_mutex_lock(&res->lock);
+    if (recorded) {
+        use->stream = stream;
+        use->recorded = 1;
+    } else { /* nobody would know when it has run; a drop too early is slow, not wrong */
+        struct use **link = &res->uses;
+
+        while (*link != use)
+            link = &(*link)->next;
+        use_end(res, link);
+    }
+    if (res->idle)
+        pager_wake(res);
+    pthread_mutex_unlock(&res->lock);
+}
