@@ -122,13 +122,15 @@ static void release(struct driver *drv)
 
 static struct driver *load(void)
 {
+    const char *chosen = secure_getenv("BERTH_DRIVER");
     struct driver *drv;
     char path[PATH_MAX];
     int err;
 
     err = driver_path_find(path, sizeof(path));
     if (err) {
-        log_error("driver", "%s; every CUDA call will fail", driver_path_error(err));
+        log_error("driver", "%s%s%s; every CUDA call will fail", driver_path_error(err),
+                  chosen ? ": " : "", chosen ? chosen : "");
         return NULL;
     }
     drv = calloc(1, sizeof(*drv));
