@@ -1,0 +1,121 @@
+/* Entry points: prefetch, advice and attributes of managed memory. */
+#include <stdlib.h>
+
+#include "memory.h"
+#include "sim.h"
+#include "stream.h"
+#include "um.h"
+
+/* A location as um.c counts them: an ordinal, UM_CPU, or UM_NONE for one that makes no sense. */
+static int location_of(CUmemLocation location)
+{
+    switch (location.type) {
+    case CU_MEM_LOCATION_TYPE_DEVICE:
+        return location.id < 0 ? UM_NONE : location.id;
+    case CU_MEM_LOCATION_TYPE_HOST:
+    case CU_MEM_LOCATION_TYPE_HOST_NUMA_CURRENT:
+        return UM_CPU;
+    case CU_MEM_LOCATION_TYPE_HOST_NUMA:
+        /* One node is all that this machine pretends to have. */
+        return location.id == 0 ? UM_CPU : UM_NONE;
+    case CU_MEM_LOCATION_TYPE_INVALID:
+        break;
+    }
+    return UM_NONE;
+}
+
+/* Prefetch ----------------------------------------------------------------------------------- */
+
+struct prefetch {
+    CUdeviceptr addr;
+    size_t bytes;
+    int device;
+};
+
+static int prefetch_run(void *arg)
+{
+    struct prefetch *prefetch = arg;
+
+    /* The range was good when it was queued; if it was freed since, there is nothing to move. */
+    um_prefetch(prefetch->addr, prefetch->bytes, prefetch->device);
+    return 0;
+}
+
+static CUresult prefetch_queue(CUdeviceptr addr, size_t bytes, int device, CUstream handle)
+{
+    struct prefetch *prefetch;
+    CUstream stream;
+    CUresult res = stream_enter(handle, &stream);
+
+    if (res != CUDA_SUCCESS)
+        return res;
+    if (device == UM_NONE)
+        return CUDA_ERROR_INVALID_DEVICE;
+    res = um_check(addr, bytes, device);
+    if (res != CUDA_SUCCESS)
+        return res;
+    if (!um_is_concurrent())
+        return CUDA_ERROR_INVALID_DEVICE;
+    prefetch = malloc(sizeof(*prefetch));
+    if (!prefetch)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    *prefetch = (struct prefetch){addr, bytes, device};
+    return sim_stream_enqueue(stream->ctx, stream, prefetch_run, prefetch, free);
+}
+
+static CUresult prefetch_to(CUdeviceptr addr, size_t bytes, CUmemLocation location, unsigned flags,
+                            CUstream stream)
+{
+    if (flags)
+        return CUDA_ERROR_INVALID_VALUE;
+    return prefetch_queue(addr, bytes, location_of(location), stream);
+}
+
+SIM_ENTRY_PTSZ(cuMemPrefetchAsync,
+               (CUdeviceptr addr, size_t bytes, CUdevice device, CUstream stream),
+               prefetch_queue(addr, bytes, device, stream))
+
+SIM_ENTRY_PTSZ(cuMemPrefetchAsync_v2,
+               (CUdeviceptr addr, size_t bytes, CUmemLocation location, unsigned int flags,
+                CUstream stream),
+               prefetch_to(addr, bytes, location, flags, stream))
+
+/* Advice ------------------------------------------------------------------------------------- */
+
+SIM_ENTRY(cuMemAdvise, CUdeviceptr addr, size_t bytes, CUmem_advise advice, CUdevice device)
+{
+    CUresult res = sim_enter(NULL, NULL);
+
+    return res == CUDA_SUCCESS ? um_advise(addr, bytes, advice, device) : res;
+}
+
+SIM_ENTRY(cuMemAdvise_v2, CUdeviceptr addr, size_t bytes, CUmem_advise advice,
+          CUmemLocation location)
+{
+    CUresult res = sim_enter(NULL, NULL);
+
+    return res == CUDA_SUCCESS ? um_advise(addr, bytes, advice, location_of(location)) : res;
+}
+
+/* Attributes --------------------------------------------------------------------------------- */
+
+SIM_ENTRY(cuMemRangeGetAttribute, void *data, size_t data_bytes, CUmem_range_attribute attribute,
+          CUdeviceptr addr, size_t bytes)
+{
+    CUresult res = sim_enter(NULL, NULL);
+
+    return res == CUDA_SUCCESS ? um_range_attribute(data, data_bytes, attribute, addr, bytes) : res;
+}
+
+SIM_ENTRY(cuMemRangeGetAttributes, void **data, size_t *data_bytes,
+          CUmem_range_attribute *attributes, size_t count, CUdeviceptr addr, size_t bytes)
+{
+    CUresult res = sim_enter(NULL, NULL);
+    size_t i;
+
+    if (res == CUDA_SUCCESS && (!data || !data_bytes || !attributes || count == 0))
+        return CUDA_ERROR_INVALID_VALUE;
+    for (i = 0; res == CUDA_SUCCESS && i < count; i++)
+        res = um_range_attribute(data[i], data_bytes[i], attributes[i], addr, bytes);
+    return res;
+}
