@@ -8,7 +8,8 @@
 #include "context.h"
 #include "stream.h"
 
-#define STOP_WAIT_S 1 /* how long the end of the process waits for work that is running */
+#define LAZINESS_WAKING 12 /* of LAZINESS_OF, on top when a worker just woke up */
+#define STOP_WAIT_S     1  /* how long the end of the process waits for work that is running */
 
 /* That much of a stream must be done. Holds a reference to it. */
 struct point {
@@ -200,11 +201,11 @@ static struct work *worker_next(CUstream stream, int *slept)
 static void worker_delay(CUstream stream, int slept)
 {
     const uint64_t longest = sim_setting(SIM_DELAY_US);
-    unsigned chance = stream->laziness + (slept ? 6 : 0);
+    const unsigned chance = stream->laziness + (slept ? LAZINESS_WAKING : 0);
     struct timespec pause;
     uint64_t ns;
 
-    if (!longest || sim_random_next(&stream->random) % 16 >= chance)
+    if (!longest || sim_random_next(&stream->random) % LAZINESS_OF >= chance)
         return;
     ns = sim_random_next(&stream->random) % (longest * 1000 + 1);
     pause.tv_sec = (time_t)(ns / 1000000000);

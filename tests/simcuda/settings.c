@@ -27,7 +27,7 @@ static const struct setting SETTINGS[] = {
 
 static pthread_once_t g_once = PTHREAD_ONCE_INIT;
 static uint64_t g_values[SIM_SETTING_COUNT];
-static const char *g_texts[SIM_SETTING_COUNT];
+static const char *g_texts[SIM_SETTING_COUNT]; /* ours: the program may change its environment */
 static _Atomic uint64_t g_draws[SALT_SLOTS];
 
 static int parse_unit(const char *unit, unsigned *shift)
@@ -85,7 +85,9 @@ static void setting_read(enum sim_setting which)
         text = setting->value;
         sim_setting_parse(setting->kind, text, &g_values[which]);
     }
-    g_texts[which] = text;
+    g_texts[which] = strdup(text);
+    if (!g_texts[which])
+        g_texts[which] = setting->value;
 }
 
 /* A misspelt setting would silently test something else than was meant. */

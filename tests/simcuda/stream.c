@@ -30,7 +30,7 @@ void stream_host_function(enum host_function state)
 /* Each seed has its own mix of brisk and sluggish streams. */
 static unsigned pick_laziness(uint64_t *random)
 {
-    static const unsigned char choices[] = {0, 1, 1, 2, 4};
+    static const unsigned char choices[] = {0, 1, 2, 4, 16};
 
     return choices[sim_random_next(random) % sizeof(choices)];
 }

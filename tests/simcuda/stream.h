@@ -21,6 +21,8 @@
 #include "handle.h"
 #include "sim.h"
 
+#define LAZINESS_OF 64
+
 struct work;
 
 struct CUstream_st {
@@ -32,7 +34,7 @@ struct CUstream_st {
     uint64_t id;       /* never reused */
     uint64_t thread;   /* a per-thread default stream: whose; else 0 */
     uint64_t random;   /* state of the worker's own random numbers; the worker's */
-    unsigned laziness; /* of 16 times that there is work, how often it delays; fixed by the seed */
+    unsigned laziness; /* of LAZINESS_OF times that there is work, how often it delays */
 
     /* All below: queue lock. `done` is written under it and may be read without. */
     struct work *first;
