@@ -1,0 +1,254 @@
+/* stats_document.c - reading the JSON that a program left behind. */
+#include "stats_views.h"
+
+#include "policy/json.h"
+#include <errno.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct reader {
+    char *reason;
+    size_t reason_bytes;
+};
+
+static int refuse(const struct reader *reader, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static int refuse(const struct reader *reader, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(reader->reason, reader->reason_bytes, format, args);
+    va_end(args);
+    return -EINVAL;
+}
+
+static int read_text(const struct reader *reader, const cJSON *object, const char *key, char *text,
+                     size_t bytes)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
+
+    if (!cJSON_IsString(item))
+        return refuse(reader, "%s is missing or no string", key);
+    snprintf(text, bytes, "%s", item->valuestring);
+    return 0;
+}
+
+/* Read a value of a table: of the report, or of a parameter. */
+static int read_value(const struct reader *reader, const cJSON *object,
+                      const struct stats_value_info *info, void *base)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, info->key);
+    uint64_t value = 0;
+
+    if (info->kind == STATS_BOOL && cJSON_IsBool(item))
+        value = cJSON_IsTrue(item);
+    else if (info->kind == STATS_BOOL || json_get_u64(item, &value))
+        return refuse(reader, "%s%s%s is missing or no number", info->group ? info->group : "",
+                      info->group ? "." : "", info->key);
+    memcpy((char *)base + info->offset, &value, sizeof(value));
+    return 0;
+}
+
+static int read_values(const struct reader *reader, const cJSON *root, struct stats_report *report)
+{
+    for (size_t i = 0; i < stats_value_count; i++) {
+        const struct stats_value_info *info = &stats_values[i];
+        const cJSON *group = cJSON_GetObjectItemCaseSensitive(root, info->group);
+
+        if (read_value(reader, group, info, report))
+            return -EINVAL;
+    }
+    return 0;
+}
+
+static int read_budgets(const struct reader *reader, const cJSON *root, struct stats_report *report)
+{
+    const cJSON *budgets = cJSON_GetObjectItemCaseSensitive(root, "budget_bytes");
+    const cJSON *item;
+
+    if (!cJSON_IsObject(budgets))
+        return refuse(reader, "budget_bytes is missing or no object");
+    for (size_t i = 0; i < STATS_DEVICES_MAX; i++)
+        report->budget_bytes[i] = STATS_NO_BUDGET;
+    cJSON_ArrayForEach(item, budgets)
+    {
+        char *end;
+        unsigned long device = strtoul(item->string, &end, 10);
+
+        if (*end || !*item->string || device >= STATS_DEVICES_MAX)
+            return refuse(reader, "budget_bytes has no device %s", item->string);
+        if (json_get_u64(item, &report->budget_bytes[device]))
+            return refuse(reader, "budget_bytes.%s is no number", item->string);
+        if (device >= report->device_count)
+            report->device_count = (unsigned)device + 1;
+    }
+    return 0;
+}
+
+static int read_unknown(const struct reader *reader, const cJSON *root, struct stats_report *report)
+{
+    const cJSON *unknown = cJSON_GetObjectItemCaseSensitive(root, "unknown_entry_points");
+    const cJSON *item;
+
+    if (!cJSON_IsObject(unknown))
+        return refuse(reader, "unknown_entry_points is missing or no object");
+    cJSON_ArrayForEach(item, unknown)
+    {
+        struct stats_report_unknown *entry = &report->unknown[report->unknown_count];
+
+        if (report->unknown_count == STATS_UNKNOWN_MAX)
+            return refuse(reader, "unknown_entry_points has more than %u names", STATS_UNKNOWN_MAX);
+        snprintf(entry->name, sizeof(entry->name), "%s", item->string);
+        if (json_get_u64(item, &entry->count))
+            return refuse(reader, "unknown_entry_points.%s is no number", item->string);
+        report->unknown_count++;
+    }
+    return 0;
+}
+
+/* Find a word of an X-macro's list by its name; returns count where there is none. */
+static unsigned find_tier(const char *word)
+{
+    unsigned i;
+
+    for (i = 0; i < STATS_TIER_COUNT && strcmp(stats_tier_name(i), word) != 0; i++)
+        ;
+    return i;
+}
+
+static unsigned find_evidence(const char *word)
+{
+    unsigned i;
+
+    for (i = 0; i < STATS_EVIDENCE_COUNT && strcmp(stats_evidence_name(i), word) != 0; i++)
+        ;
+    return i;
+}
+
+static int read_parameter(const struct reader *reader, const cJSON *item, char **text,
+                          struct stats_parameter *parameter)
+{
+    const cJSON *name = cJSON_GetObjectItemCaseSensitive(item, "name");
+    const cJSON *shape = cJSON_GetObjectItemCaseSensitive(item, "shape");
+    const cJSON *extent;
+    char word[16];
+
+    if (!cJSON_IsString(name))
+        return refuse(reader, "a parameter has no name");
+    parameter->name = *text;
+    strcpy(*text, name->valuestring);
+    *text += strlen(*text) + 1;
+    if (read_text(reader, item, "dtype", parameter->dtype, sizeof(parameter->dtype)))
+        return -EINVAL;
+    cJSON_ArrayForEach(extent, shape)
+    {
+        if (parameter->rank == STATS_RANK_MAX ||
+            json_get_u64(extent, &parameter->shape[parameter->rank]))
+            return refuse(reader, "%s: no shape", parameter->name);
+        parameter->rank++;
+    }
+    if (read_text(reader, item, "tier", word, sizeof(word)))
+        return -EINVAL;
+    parameter->tier = find_tier(word);
+    if (read_text(reader, item, "evidence", word, sizeof(word)))
+        return -EINVAL;
+    parameter->evidence = find_evidence(word);
+    if (parameter->tier == STATS_TIER_COUNT || parameter->evidence == STATS_EVIDENCE_COUNT)
+        return refuse(reader, "%s: unknown tier or evidence", parameter->name);
+    if (json_get_u64(cJSON_GetObjectItemCaseSensitive(item, "bytes"), &parameter->bytes))
+        return refuse(reader, "%s: bytes is missing or no number", parameter->name);
+    for (size_t i = 0; i < stats_parameter_value_count; i++) {
+        if (read_value(reader, item, &stats_parameter_values[i], parameter))
+            return -EINVAL;
+    }
+    return 0;
+}
+
+static int read_parameters(const struct reader *reader, const cJSON *root,
+                           struct stats_report *report)
+{
+    const cJSON *list = cJSON_GetObjectItemCaseSensitive(root, "parameters");
+    const cJSON *item;
+    size_t count = 0, text_bytes = 0;
+    char *text;
+
+    if (!cJSON_IsArray(list))
+        return refuse(reader, "parameters is missing or no array");
+    cJSON_ArrayForEach(item, list)
+    {
+        const cJSON *name = cJSON_GetObjectItemCaseSensitive(item, "name");
+
+        count++;
+        if (cJSON_IsString(name))
+            text_bytes += strlen(name->valuestring) + 1;
+    }
+    report->parameters = calloc(count ? count : 1, sizeof(*report->parameters));
+    report->text = malloc(text_bytes ? text_bytes : 1);
+    if (!report->parameters || !report->text) {
+        snprintf(reader->reason, reader->reason_bytes, "out of memory");
+        return -ENOMEM;
+    }
+    text = report->text;
+    cJSON_ArrayForEach(item, list)
+    {
+        if (read_parameter(reader, item, &text, &report->parameters[report->parameter_count]))
+            return -EINVAL;
+        report->parameter_count++;
+    }
+    return 0;
+}
+
+static int read_root(const struct reader *reader, const cJSON *root, struct stats_report *report)
+{
+    uint64_t version, pid;
+    int err;
+
+    if (json_get_u64(cJSON_GetObjectItemCaseSensitive(root, "version"), &version))
+        return refuse(reader, "not a statistics document of berth (no version)");
+    if (version != STATS_REPORT_VERSION)
+        return refuse(reader, "version %llu of the document, this berth reads version %d",
+                      (unsigned long long)version, STATS_REPORT_VERSION);
+    if (json_get_u64(cJSON_GetObjectItemCaseSensitive(root, "pid"), &pid) || pid > INT32_MAX)
+        return refuse(reader, "pid is missing or no process's number");
+    report->pid = (int32_t)pid;
+    if (read_text(reader, root, "program", report->program, sizeof(report->program)) ||
+        read_text(reader, root, "backend", report->backend, sizeof(report->backend)) ||
+        read_text(reader, root, "driver", report->driver, sizeof(report->driver)))
+        return -EINVAL;
+    err = read_budgets(reader, root, report);
+    if (!err)
+        err = read_values(reader, root, report);
+    if (!err)
+        err = read_unknown(reader, root, report);
+    if (!err)
+        err = read_parameters(reader, root, report);
+    return err;
+}
+
+int stats_document_parse(const char *text, size_t bytes, struct stats_report *report, char *reason,
+                         size_t reason_bytes)
+{
+    const struct reader reader = {reason, reason_bytes};
+    struct input_error error;
+    cJSON *root;
+    int err;
+
+    memset(report, 0, sizeof(*report));
+    input_error_clear(&error);
+    err = json_parse(text, bytes, JSON_INTEGERS, &root, &error);
+    if (err) {
+        char line[INPUT_ERROR_TEXT_BYTES];
+
+        snprintf(reason, reason_bytes, "%s", input_error_format(&error, line, sizeof(line)));
+        return err;
+    }
+    err = read_root(&reader, root, report);
+    cJSON_Delete(root);
+    if (err)
+        stats_report_release(report);
+    return err;
+}
