@@ -191,39 +191,100 @@ static uint64_t choose_fixed(const struct schedule_extent *extents, const struct
     return taken;
 }
 
-/* List the loads of one step: an extent that does not stay is loaded before a launch that uses it,
- * unless the window still holds it. held[] is when it was last used, in streamed bytes. Two rounds,
- * so that what the end of a step leaves in the window is not loaded again at the start. */
-static int list_loads(const struct schedule_trace *step, const struct schedule_extent *extents,
-                      struct schedule_plan *plan, uint64_t window_bytes, uint64_t *held)
-{
-    uint64_t streamed = 0;
-    size_t room = step->first[step->launches];
+/* What the window holds, the least recently used first: a ring through a sentinel. */
+struct window {
+    uint32_t *next, *previous; /* extent_count + 1 links; the last is the sentinel */
+    uint8_t *held;
+    uint32_t sentinel;
+    uint64_t bytes, bytes_max;
+};
 
-    plan->load = calloc(room ? room : 1, sizeof(*plan->load));
-    if (!plan->load)
+static void window_unlink(struct window *w, uint32_t e)
+{
+    w->next[w->previous[e]] = w->next[e];
+    w->previous[w->next[e]] = w->previous[e];
+}
+
+static void window_append(struct window *w, uint32_t e)
+{
+    w->previous[e] = w->previous[w->sentinel];
+    w->next[e] = w->sentinel;
+    w->next[w->previous[e]] = e;
+    w->previous[w->sentinel] = e;
+}
+
+static int window_begin(struct window *w, size_t extent_count, uint64_t bytes_max)
+{
+    memset(w, 0, sizeof(*w));
+    w->next = calloc(extent_count + 1, sizeof(*w->next));
+    w->previous = calloc(extent_count + 1, sizeof(*w->previous));
+    w->held = calloc(extent_count + 1, 1);
+    w->sentinel = (uint32_t)extent_count;
+    w->bytes_max = bytes_max;
+    if (!w->next || !w->previous || !w->held)
         return -ENOMEM;
-    memset(held, 0, plan->extent_count * sizeof(*held));
-    for (int round = 0; round < 2; round++) {
+    w->next[w->sentinel] = w->previous[w->sentinel] = w->sentinel;
+    return 0;
+}
+
+static void window_end(struct window *w)
+{
+    free(w->next);
+    free(w->previous);
+    free(w->held);
+}
+
+/* One extent of a launch is used. returns 1 when it had to be loaded */
+static int window_use(struct window *w, uint32_t e, const struct schedule_extent *extents)
+{
+    int loaded = !w->held[e];
+
+    if (loaded)
+        w->bytes += extents[e].bytes;
+    else
+        window_unlink(w, e);
+    w->held[e] = 1;
+    window_append(w, e);
+    while (w->bytes > w->bytes_max && w->next[w->sentinel] != e) {
+        uint32_t oldest = w->next[w->sentinel];
+
+        window_unlink(w, oldest);
+        w->held[oldest] = 0;
+        w->bytes -= extents[oldest].bytes;
+    }
+    return loaded;
+}
+
+/* List the loads of one step: an extent that does not stay is loaded before a launch that uses it,
+ * unless the window still holds it. Two rounds, so that what the end of a step leaves in the window
+ * is not loaded again at its start. */
+static int list_loads(const struct schedule_trace *step, const struct schedule_extent *extents,
+                      struct schedule_plan *plan, uint64_t room_bytes)
+{
+    size_t most = step->first[step->launches];
+    struct window window;
+    int err = window_begin(&window, plan->extent_count, room_bytes);
+
+    plan->load = calloc(most ? most : 1, sizeof(*plan->load));
+    if (!plan->load)
+        err = -ENOMEM;
+    for (int round = 0; round < 2 && !err; round++) {
         plan->load_count = 0;
         plan->load_bytes = 0;
         for (size_t l = 0; l < step->launches; l++) {
             for (uint32_t i = step->first[l]; i < step->first[l + 1]; i++) {
                 uint32_t e = step->extent[i];
 
-                if (plan->fixed[e])
+                if (plan->fixed[e] || !window_use(&window, e, extents))
                     continue;
-                if (!held[e] || streamed + extents[e].bytes - held[e] >= window_bytes) {
-                    streamed += extents[e].bytes;
-                    plan->load[plan->load_count].extent = e;
-                    plan->load[plan->load_count++].launch = (uint32_t)l;
-                    plan->load_bytes += extents[e].bytes;
-                }
-                held[e] = streamed;
+                plan->load[plan->load_count].extent = e;
+                plan->load[plan->load_count++].launch = (uint32_t)l;
+                plan->load_bytes += extents[e].bytes;
             }
         }
     }
-    return 0;
+    window_end(&window);
+    return err;
 }
 
 /* The distinct extents of the step, in order of first use. */
@@ -258,7 +319,7 @@ int schedule_plan_create(const struct schedule_trace *step, const struct schedul
 {
     struct usage *usage = NULL;
     uint32_t *used = NULL, *class = NULL;
-    uint64_t *held = NULL, all_bytes = 0, largest;
+    uint64_t all_bytes = 0, largest;
     size_t used_count;
     int err = check_trace(step, extent_count);
 
@@ -271,9 +332,8 @@ int schedule_plan_create(const struct schedule_trace *step, const struct schedul
     usage = calloc(extent_count + 1, sizeof(*usage));
     used = calloc(extent_count + 1, sizeof(*used));
     class = calloc(extent_count + 1, sizeof(*class));
-    held = calloc(extent_count + 1, sizeof(*held));
     err = -ENOMEM;
-    if (!out->fixed || !usage || !used || !class || !held)
+    if (!out->fixed || !usage || !used || !class)
         goto out;
 
     for (size_t e = 0; e < extent_count; e++)
@@ -295,12 +355,11 @@ int schedule_plan_create(const struct schedule_trace *step, const struct schedul
     out->window_bytes = window_bytes;
     out->fixed_bytes = choose_fixed(extents, usage, used, used_count, budget_bytes - window_bytes,
                                     out->fixed, class);
-    err = list_loads(step, extents, out, window_bytes, held);
+    err = list_loads(step, extents, out, budget_bytes - out->fixed_bytes);
 out:
     free(usage);
     free(used);
     free(class);
-    free(held);
     if (err)
         schedule_plan_destroy(out);
     return err;

@@ -1,0 +1,341 @@
+/* Strategy: recorded traces go in, plans come out, and a plan is judged by replaying it: a window
+ * of frames is filled by the plan's loads in order, and every launch must find what it touches.
+ * From the replay come the two properties that matter: no launch ever lacks an extent, and no plan
+ * moves more than a few per cent above the fewest bytes possible. Evenness is measured on the plan
+ * itself. */
+#include "schedule.h"
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define MB (1u << 20)
+
+struct trace {
+    uint32_t first[4096];
+    uint32_t extent[16384];
+    size_t launches;
+    struct schedule_extent extents[1024];
+    size_t extent_count;
+};
+
+static void launch(struct trace *t, size_t count, const uint32_t *extents)
+{
+    uint32_t at = t->first[t->launches];
+
+    memcpy(&t->extent[at], extents, count * sizeof(*extents));
+    t->first[++t->launches] = at + (uint32_t)count;
+}
+
+/* layers launches, each of which touches per_launch extents of its own, and extent `shared` if that
+ * is a real one. */
+static void make_layers(struct trace *t, uint32_t layers, uint32_t per_launch, int with_shared)
+{
+    memset(t, 0, sizeof(*t));
+    for (uint32_t l = 0; l < layers; l++) {
+        uint32_t set[64], n = 0;
+
+        for (uint32_t i = 0; i < per_launch; i++)
+            set[n++] = l * per_launch + i;
+        if (with_shared)
+            set[n++] = layers * per_launch;
+        launch(t, n, set);
+    }
+    t->extent_count = layers * per_launch + (with_shared ? 1 : 0);
+    for (size_t i = 0; i < t->extent_count; i++)
+        t->extents[i].bytes = 2 * MB;
+}
+
+static struct schedule_trace view(const struct trace *t)
+{
+    return (struct schedule_trace){.first = t->first, .extent = t->extent, .launches = t->launches};
+}
+
+static void plan(const struct trace *t, uint64_t budget, struct schedule_plan *out)
+{
+    struct schedule_trace step = view(t);
+
+    assert_int_equal(schedule_plan_create(&step, t->extents, t->extent_count, budget, 0, out), 0);
+}
+
+/* Make room: what was used longest ago leaves, but never what the present launch has used. */
+static void evict(const struct trace *t, uint64_t *used, uint64_t since, uint64_t *held,
+                  uint64_t budget)
+{
+    while (*held > budget) {
+        size_t oldest = SIZE_MAX;
+
+        for (size_t e = 0; e < t->extent_count; e++)
+            if (used[e] && used[e] <= since && (oldest == SIZE_MAX || used[e] < used[oldest]))
+                oldest = e;
+        assert_true(oldest != SIZE_MAX);
+        *held -= t->extents[oldest].bytes;
+        used[oldest] = 0;
+    }
+}
+
+/* Three steps of the plan within the budget. The first fills the window; from then on each launch
+ * must find what it touches through the plan's own loads. */
+static void replay(const struct trace *t, const struct schedule_plan *p, uint64_t budget)
+{
+    uint64_t *used = calloc(t->extent_count, sizeof(*used)); /* 0: not in the window */
+    uint64_t clock = 0, held = p->fixed_bytes;
+
+    for (int round = 0; round < 3; round++) {
+        size_t next = 0;
+
+        for (size_t l = 0; l < t->launches; l++) {
+            uint64_t since = clock;
+
+            for (uint32_t i = t->first[l]; i < t->first[l + 1]; i++) {
+                uint32_t e = t->extent[i];
+                int loaded =
+                    next < p->load_count && p->load[next].launch == l && p->load[next].extent == e;
+
+                if (p->fixed[e]) {
+                    assert_false(loaded);
+                    continue;
+                }
+                next += loaded;
+                assert_true(round == 0 || loaded || used[e]);
+                if (!used[e])
+                    held += t->extents[e].bytes;
+                used[e] = ++clock;
+                evict(t, used, since, &held, budget);
+            }
+        }
+        assert_int_equal(next, p->load_count);
+    }
+    free(used);
+}
+
+static void test_finds_the_smallest_step(void **state)
+{
+    uint64_t s[64];
+
+    (void)state;
+    for (size_t i = 0; i < 64; i++)
+        s[i] = i % 7;
+    assert_int_equal(schedule_find_step(s, 14), 7);
+    assert_int_equal(schedule_find_step(s, 13), 0);
+    assert_int_equal(schedule_find_step(s, 64), 7);
+    s[63] = 99;
+    assert_int_equal(schedule_find_step(s, 64), 0);
+    assert_int_equal(schedule_find_step(s, 0), 0);
+    assert_int_equal(schedule_find_step(s, 1), 0);
+}
+
+static void test_finds_a_step_after_a_prologue(void **state)
+{
+    uint64_t s[100];
+
+    (void)state;
+    for (size_t i = 0; i < 100; i++)
+        s[i] = i < 40 ? 1000 + i : (i - 40) % 30;
+    assert_int_equal(schedule_find_step(s, 100), 30);
+    assert_int_equal(schedule_find_step(s, 99), 0);
+}
+
+static void test_all_stays_when_all_fits(void **state)
+{
+    static struct trace t;
+    struct schedule_plan p;
+
+    (void)state;
+    make_layers(&t, 10, 2, 0);
+    plan(&t, 40 * MB, &p);
+    assert_int_equal(p.load_count, 0);
+    assert_int_equal(p.fixed_bytes, 40 * MB);
+    schedule_plan_destroy(&p);
+    plan(&t, 40 * MB - 1, &p);
+    assert_true(p.load_count > 0);
+    schedule_plan_destroy(&p);
+}
+
+/* A cycle of n extents in room for k moves at least n - k of them, whatever one does. */
+static void test_moves_little_more_than_the_fewest_bytes(void **state)
+{
+    static struct trace t;
+
+    (void)state;
+    make_layers(&t, 200, 1, 0);
+    for (uint64_t share = 10; share < 100; share += 10) {
+        uint64_t budget = 400ull * MB * share / 100;
+        struct schedule_plan p;
+        struct schedule_trace step = view(&t);
+
+        assert_int_equal(schedule_plan_create(&step, t.extents, t.extent_count, budget, 8 * MB, &p),
+                         0);
+        assert_true(p.fixed_bytes + p.window_bytes <= budget);
+        assert_true(p.load_bytes <= 400ull * MB - budget + 8 * MB);
+        replay(&t, &p, budget);
+        schedule_plan_destroy(&p);
+    }
+}
+
+static void test_spreads_evenly_through_the_step(void **state)
+{
+    static struct trace t;
+    struct schedule_plan p;
+
+    (void)state;
+    make_layers(&t, 200, 1, 0);
+    plan(&t, 200 * MB, &p);
+    for (size_t from = 0; from + 20 <= 200; from += 20) {
+        unsigned streamed = 0;
+
+        for (size_t l = from; l < from + 20; l++)
+            streamed += !p.fixed[l];
+        /* 150 MB of 400 stay: 12.5 of 20 stream, wherever one looks. */
+        assert_in_range(streamed, 11, 14);
+    }
+    schedule_plan_destroy(&p);
+}
+
+static void test_keeps_what_is_used_most_often(void **state)
+{
+    static struct trace t;
+    struct schedule_plan p;
+
+    (void)state;
+    /* Each of 40 launches touches its own extent; extent 40 comes back ten times, far apart. */
+    memset(&t, 0, sizeof(t));
+    t.extent_count = 41;
+    for (uint32_t l = 0; l < 40; l++) {
+        uint32_t set[2] = {l, 40};
+
+        launch(&t, l % 4 == 0 ? 2 : 1, set);
+    }
+    for (size_t i = 0; i < 41; i++)
+        t.extents[i].bytes = 2 * MB;
+    struct schedule_trace step = view(&t);
+    assert_int_equal(schedule_plan_create(&step, t.extents, 41, 12 * MB, 4 * MB, &p), 0);
+    assert_true(p.fixed[40]);
+    replay(&t, &p, 12 * MB);
+    schedule_plan_destroy(&p);
+}
+
+static void test_keeps_what_every_launch_uses(void **state)
+{
+    static struct trace t;
+    struct schedule_plan p;
+
+    (void)state;
+    make_layers(&t, 30, 2, 1);
+    t.extents[60].written = 1;
+    plan(&t, 24 * MB, &p);
+    assert_true(p.fixed[60]);
+    replay(&t, &p, 24 * MB);
+    schedule_plan_destroy(&p);
+}
+
+static void test_prefers_to_stream_what_needs_no_copy_back(void **state)
+{
+    static struct trace t;
+    struct schedule_plan p;
+
+    (void)state;
+    make_layers(&t, 40, 1, 0);
+    for (size_t i = 0; i < 40; i += 4)
+        t.extents[i].written = 1;
+    plan(&t, 40 * MB, &p);
+    for (size_t i = 0; i < 40; i += 4)
+        assert_true(p.fixed[i]);
+    replay(&t, &p, 40 * MB);
+    schedule_plan_destroy(&p);
+}
+
+static void test_random_traces_replay(void **state)
+{
+    static struct trace t;
+
+    (void)state;
+    for (unsigned seed = 1; seed <= 200; seed++) {
+        uint64_t all = 0, largest = 0, budget;
+        struct schedule_plan p;
+
+        srand(seed);
+        memset(&t, 0, sizeof(t));
+        t.extent_count = 5 + (size_t)rand() % 60;
+        for (size_t e = 0; e < t.extent_count; e++) {
+            t.extents[e].bytes = (1 + (uint64_t)rand() % 8) * 2 * MB;
+            t.extents[e].written = rand() % 5 == 0;
+            all += t.extents[e].bytes;
+        }
+        for (int l = 0; l < 40; l++) {
+            uint32_t set[4], n = 0;
+            uint64_t bytes = 0;
+
+            for (int i = 0; i < 1 + rand() % 4; i++) {
+                uint32_t e = (uint32_t)rand() % (uint32_t)t.extent_count, j = 0;
+
+                while (j < n && set[j] != e)
+                    j++;
+                if (j == n) {
+                    set[n++] = e;
+                    bytes += t.extents[e].bytes;
+                }
+            }
+            if (bytes > largest)
+                largest = bytes;
+            launch(&t, n, set);
+        }
+        budget = 4 * largest + (uint64_t)rand() % all;
+        plan(&t, budget, &p);
+        assert_true(p.fixed_bytes + p.window_bytes <= budget);
+        replay(&t, &p, budget);
+        schedule_plan_destroy(&p);
+    }
+}
+
+static void test_refuses_what_is_no_trace(void **state)
+{
+    static struct trace t;
+    struct schedule_plan p;
+    struct schedule_trace step;
+
+    (void)state;
+    make_layers(&t, 4, 1, 0);
+    step = view(&t);
+    assert_int_equal(schedule_plan_create(&step, t.extents, 3, MB, 0, &p), -EINVAL);
+    step.launches = 0;
+    assert_int_equal(schedule_plan_create(&step, t.extents, 4, MB, 0, &p), -EINVAL);
+    assert_null(p.load);
+    step = view(&t);
+    t.first[1] = 9;
+    assert_int_equal(schedule_plan_create(&step, t.extents, 4, MB, 0, &p), -EINVAL);
+}
+
+static void test_next_use_is_never_lru_on_a_cycle(void **state)
+{
+    (void)state;
+    /* A cycle of ten: at launch 100 the one just used comes back latest of all. */
+    for (uint64_t last = 91; last < 100; last++)
+        assert_true(schedule_next_use(100, 100, 10) > schedule_next_use(100, last, 10));
+    /* On a first pass, when nothing has an interval yet, it is the same. */
+    assert_true(schedule_next_use(50, 50, 0) > schedule_next_use(50, 1, 0));
+    /* What did not come back when it should have is given up before what is still expected. */
+    assert_true(schedule_next_use(1000, 10, 10) > schedule_next_use(1000, 999, 500));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_finds_the_smallest_step),
+        cmocka_unit_test(test_finds_a_step_after_a_prologue),
+        cmocka_unit_test(test_all_stays_when_all_fits),
+        cmocka_unit_test(test_moves_little_more_than_the_fewest_bytes),
+        cmocka_unit_test(test_spreads_evenly_through_the_step),
+        cmocka_unit_test(test_keeps_what_is_used_most_often),
+        cmocka_unit_test(test_keeps_what_every_launch_uses),
+        cmocka_unit_test(test_prefers_to_stream_what_needs_no_copy_back),
+        cmocka_unit_test(test_random_traces_replay),
+        cmocka_unit_test(test_refuses_what_is_no_trace),
+        cmocka_unit_test(test_next_use_is_never_lru_on_a_cycle),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
