@@ -1,7 +1,6 @@
 #include "size.h"
 #include <errno.h>
 #include <locale.h>
-#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -118,7 +117,7 @@ int size_parse(const char *text, enum size_plain plain, uint64_t *bytes)
     if (end == number)
         return -EINVAL;
     if (*suffix == '\0') {
-        if (plain != SIZE_PLAIN_ACCEPTED || number != text || *skip_digits(text) != '\0')
+        if (plain != SIZE_PLAIN_ACCEPTED || *skip_digits(text) != '\0')
             return -EINVAL;
         return plain_bytes(text, bytes);
     }
@@ -126,7 +125,7 @@ int size_parse(const char *text, enum size_plain plain, uint64_t *bytes)
     if (!unit)
         return -EINVAL;
 
-    value = trunc(number_value(number) * unit->bytes);
+    value = number_value(number) * unit->bytes;
     if (!(value < TWO_TO_64))
         return -ERANGE;
     *bytes = (uint64_t)value;

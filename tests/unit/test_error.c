@@ -64,6 +64,13 @@ static void cut_on_whole_characters(void **state)
     }
     input_error_set_field(&g_error, name, 254);
     assert_int_equal(strlen(g_error.field), 254);
+    memset(name, 'x', sizeof(name));
+    strcpy(g_error.expected, "untouched");
+    for (i = 200; i < 300; i++) {
+        input_error_set_field(&g_error, name, i);
+        assert_int_equal(strlen(g_error.field), i < sizeof(g_error.field) ? i : 255);
+        assert_string_equal(g_error.expected, "untouched");
+    }
     memset(name, 1, sizeof(name));
     input_error_set_field(&g_error, name, sizeof(name));
     assert_string_equal(g_error.field + strlen(g_error.field) - 7, "\\x01...");

@@ -88,7 +88,7 @@ static void with_units(void **state)
         {"1E+1KB", 10000},
         {"\t1\nKB", 1000},
         {"0GB", 0},
-        {"0.0004KB", 0},
+        {"0.0019KB", 1},
         {"17179869183GiB", 18446744072635809792u},
     };
     uint64_t bytes;
