@@ -190,7 +190,7 @@ static int try_file(const char *path, char *out, size_t bytes)
     char resolved[PATH_MAX];
     struct driver_path_elf elf;
 
-    if (is_in_stubs_folder(path) || !realpath(path, resolved) || is_in_stubs_folder(resolved))
+    if (!realpath(path, resolved) || is_in_stubs_folder(resolved))
         return -ENOENT;
     if (driver_path_read_elf(resolved, &elf) || !elf.is_library || elf.is_ours)
         return -ENOENT;

@@ -44,7 +44,7 @@ static void fill(struct driver *drv, const char *lacking)
 {
     struct finder finder = {lacking, 0};
 
-    memset(drv, 0, sizeof(*drv));
+    memset(drv, 0xff, sizeof(*drv));
     driver_fill(drv, fake_find, &finder);
     assert_true(finder.asked >= HOOK_COUNT);
 }
