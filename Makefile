@@ -131,7 +131,7 @@ $(SIMCUDA): $(call obj,$(SIM_SRC)) tests/simcuda/exports.map
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) -shared -o $@ $(call obj,$(SIM_SRC)) $(LDFLAGS) -Wl,-soname,libcuda.so.1 \
 	    -Wl,--version-script=tests/simcuda/exports.map -Wl,-z,defs -Wl,-Bsymbolic \
-	    -lm -ldl
+	    -Wl,-z,nodelete -lm -ldl
 
 # Kernels are CUDA C, compiled to PTX by clang without a toolkit and embedded with .incbin.
 $(OUT)/ptx/%.ptx: tests/apps/kernels/%.cu $(wildcard tests/apps/kernels/*.h)

@@ -5,7 +5,15 @@
 
 #define REGISTERS_PER_THREAD 32 /* a plain answer: there is no register allocation here */
 
-CUresult kernel_attribute(const struct ptx_kernel *kernel, int attribute, int *value)
+int kernel_default_dynamic_shared(const struct ptx_kernel *kernel)
+{
+    const int left = DEVICE_SHARED_BYTES - (int)ptx_kernel_static_shared_bytes(kernel);
+
+    return left > 0 ? left : 0;
+}
+
+CUresult kernel_attribute(const struct image *image, const struct ptx_kernel *kernel, int attribute,
+                          int *value)
 {
     switch (attribute) {
     case CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK:
@@ -22,6 +30,8 @@ CUresult kernel_attribute(const struct ptx_kernel *kernel, int attribute, int *v
         *value = REGISTERS_PER_THREAD;
         return CUDA_SUCCESS;
     case CU_FUNC_ATTRIBUTE_PTX_VERSION:
+        *value = image->ptx_version;
+        return CUDA_SUCCESS;
     case CU_FUNC_ATTRIBUTE_BINARY_VERSION:
         *value = DEVICE_CC_MAJOR * 10 + DEVICE_CC_MINOR;
         return CUDA_SUCCESS;
@@ -29,9 +39,7 @@ CUresult kernel_attribute(const struct ptx_kernel *kernel, int attribute, int *v
         *value = 0;
         return CUDA_SUCCESS;
     case CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES:
-        *value = DEVICE_SHARED_BYTES - (int)ptx_kernel_static_shared_bytes(kernel);
-        if (*value < 0)
-            *value = 0;
+        *value = kernel_default_dynamic_shared(kernel);
         return CUDA_SUCCESS;
     case CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT:
         *value = -1;
@@ -108,7 +116,7 @@ SIM_ENTRY(cuFuncGetAttribute, int *value, CUfunction_attribute attribute, CUfunc
         *value = atomic_load(&function->carveout);
         return CUDA_SUCCESS;
     }
-    return kernel_attribute(function->kernel, (int)attribute, value);
+    return kernel_attribute(function->module->image, function->kernel, (int)attribute, value);
 }
 
 SIM_ENTRY(cuFuncSetAttribute, CUfunction function, CUfunction_attribute attribute, int value)

@@ -112,6 +112,23 @@ CUresult image_find_ptx(const void *image, const char **text, size_t *bytes,
     return CUDA_SUCCESS;
 }
 
+/* The number in ".target sm_70". text need not end in a NUL. */
+static int find_target(const char *text, size_t bytes)
+{
+    static const char directive[] = ".target";
+    const char *at = memmem(text, bytes, directive, strlen(directive));
+    const char *end = text + bytes;
+    int version = 0;
+
+    if (!at)
+        return 0;
+    while (at < end && *at != '_' && *at != '\n')
+        at++;
+    while (++at < end && *at >= '0' && *at <= '9' && version < 1000)
+        version = version * 10 + (*at - '0');
+    return version;
+}
+
 CUresult image_load(const void *data, const struct load_log *log, struct image **out)
 {
     struct image *image;
@@ -130,6 +147,7 @@ CUresult image_load(const void *data, const struct load_log *log, struct image *
         free(image);
         return res;
     }
+    image->ptx_version = find_target(text, bytes);
     atomic_init(&image->references, 1);
     *out = image;
     return CUDA_SUCCESS;

@@ -67,6 +67,17 @@ SIM_ENTRY(cuDriverGetVersion, int *version)
     return CUDA_SUCCESS;
 }
 
+/* There is no profiler to start. */
+SIM_ENTRY(cuProfilerStart, void)
+{
+    return sim_enter(NULL, NULL);
+}
+
+SIM_ENTRY(cuProfilerStop, void)
+{
+    return sim_enter(NULL, NULL);
+}
+
 CUresult sim_call(void)
 {
     switch (atomic_load_explicit(&g_life, memory_order_acquire)) {

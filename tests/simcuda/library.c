@@ -372,7 +372,7 @@ SIM_ENTRY(cuKernelGetAttribute, int *value, CUfunction_attribute attribute, CUke
         *value = set;
         return CUDA_SUCCESS;
     }
-    return kernel_attribute(kernel->kernel, (int)attribute, value);
+    return kernel_attribute(kernel->library->image, kernel->kernel, (int)attribute, value);
 }
 
 /* Holds for the modules on that device that are there, and for those to come. */

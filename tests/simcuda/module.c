@@ -64,15 +64,6 @@ static CUresult globals_create(CUmodule module)
     return res == CUDA_SUCCESS ? globals_fill(module, device, bytes) : res;
 }
 
-/* What a launch may ask for until cuFuncSetAttribute allows more. */
-static int default_dynamic_shared(const struct ptx_kernel *kernel)
-{
-    int value;
-
-    kernel_attribute(kernel, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, &value);
-    return value;
-}
-
 static CUresult functions_create(CUmodule module)
 {
     const size_t count = ptx_module_kernel_count(module->image->ptx);
@@ -87,7 +78,8 @@ static CUresult functions_create(CUmodule module)
             return CUDA_ERROR_OUT_OF_MEMORY;
         function->module = module;
         function->kernel = ptx_module_kernel_at(module->image->ptx, module->function_count);
-        atomic_store(&function->dynamic_shared_bytes, default_dynamic_shared(function->kernel));
+        atomic_store(&function->dynamic_shared_bytes,
+                     kernel_default_dynamic_shared(function->kernel));
         atomic_store(&function->carveout, -1);
         module->functions[module->function_count++] = function;
     }

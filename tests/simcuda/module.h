@@ -22,6 +22,7 @@
 struct image {
     _Atomic unsigned references;
     struct ptx_module *ptx;
+    int ptx_version; /* of .target: 70 for sm_70; 0 when the text names none */
 };
 
 struct CUfunc_st {
@@ -108,8 +109,11 @@ void library_forget_locked(CUmodule module);
  * returns  0; 400 for no such handle or a function of another context; as library_module()
  */
 CUresult function_resolve(CUfunction handle, CUcontext ctx, CUfunction *out);
-/* One attribute of a kernel on our devices. returns 0 or 1 */
-CUresult kernel_attribute(const struct ptx_kernel *kernel, int attribute, int *value);
+/* One attribute of a kernel of image on our devices. returns 0 or 1 */
+CUresult kernel_attribute(const struct image *image, const struct ptx_kernel *kernel, int attribute,
+                          int *value);
+/* The dynamic shared memory that a launch may ask for until the program allows more. */
+int kernel_default_dynamic_shared(const struct ptx_kernel *kernel);
 /* Offset and size of a parameter. returns 0; 1 past the last one; 801 as set */
 CUresult kernel_param_info(const struct ptx_kernel *kernel, size_t index, size_t *offset,
                            size_t *bytes);

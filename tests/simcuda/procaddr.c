@@ -105,22 +105,26 @@ static CUresult get_proc_address(const char *name, void **function, int version,
 {
     const uint64_t both =
         CU_GET_PROC_ADDRESS_LEGACY_STREAM | CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM;
+    const int driver_version = (int)sim_setting(SIM_DRIVER_VERSION);
     int index = -1;
 
-    if (!name || !function || (flags & ~both) || (flags & both) == both)
+    if (!name || !function || (flags & ~both) || (flags & both) == both || version > driver_version)
         return CUDA_ERROR_INVALID_VALUE;
     if (status)
         *status = CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND;
     if (!is_hidden(name))
-        index = procaddr_find(name, version, flags, (int)sim_setting(SIM_DRIVER_VERSION), status);
+        index = procaddr_find(name, version, flags, driver_version, status);
     *function = index < 0 ? NULL : export_address((unsigned)index);
-    return index < 0 ? CUDA_ERROR_NOT_FOUND : CUDA_SUCCESS;
+    return CUDA_SUCCESS;
 }
 
-/* Both work before cuInit: it is how a program finds cuInit. */
+/* Both work before cuInit: it is how a program finds cuInit. What is not there is an error to the
+ * first form, while the second answers with NULL and the status. */
 SIM_ENTRY(cuGetProcAddress, const char *name, void **function, int version, cuuint64_t flags)
 {
-    return get_proc_address(name, function, version, flags, NULL);
+    CUresult res = get_proc_address(name, function, version, flags, NULL);
+
+    return res == CUDA_SUCCESS && !*function ? CUDA_ERROR_NOT_FOUND : res;
 }
 
 SIM_ENTRY(cuGetProcAddress_v2, const char *name, void **function, int version, cuuint64_t flags,

@@ -127,8 +127,6 @@ CUresult sim_context_synchronize(CUcontext ctx);
  * release(arg) frees arg, also when the work never ran; it may be NULL. Resolves 0,
  * CU_STREAM_LEGACY, CU_STREAM_PER_THREAD.
  *
- * This is the one door to the device: what captures, paces or fails work will stand here.
- *
  * returns  0; 400 for a handle that is no stream; 709 in a destroyed context; 2. On failure arg has
  *          been released.
  */

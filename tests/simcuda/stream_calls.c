@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "context.h"
+#include "memory.h"
 #include "stream.h"
 
 #define PRIORITY_LEAST    0
@@ -171,6 +172,26 @@ static CUresult get_device(CUstream stream, CUdevice *device)
     return CUDA_SUCCESS;
 }
 SIM_ENTRY_PTSZ(cuStreamGetDevice, (CUstream stream, CUdevice *device), get_device(stream, device))
+
+/* Says which stream will touch managed memory; that changes nothing where host and device may touch
+ * it at once. Only the kinds of attachment and the memory are checked. */
+static CUresult attach(CUstream stream, CUdeviceptr addr, unsigned flags)
+{
+    CUresult res = stream_enter(stream, &stream);
+    struct memory_info info;
+
+    if (res != CUDA_SUCCESS)
+        return res;
+    if (flags != CU_MEM_ATTACH_GLOBAL && flags != CU_MEM_ATTACH_HOST &&
+        flags != CU_MEM_ATTACH_SINGLE)
+        return CUDA_ERROR_INVALID_VALUE;
+    if (!memory_find(addr, &info) || info.kind != MEMORY_MANAGED)
+        return CUDA_ERROR_INVALID_VALUE;
+    return CUDA_SUCCESS;
+}
+SIM_ENTRY_PTSZ(cuStreamAttachMemAsync,
+               (CUstream stream, CUdeviceptr addr, size_t bytes, unsigned int flags),
+               ((void)bytes, attach(stream, addr, flags)))
 
 /* Host functions ---------------------------------------------------------------------------------
  */
