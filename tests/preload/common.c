@@ -1,144 +1,91 @@
 #include "common.h"
 
-#include <pthread.h>
-#include <stdarg.h>
 #include <string.h>
 
-#define CONTEXTS_MAX 16
-#define EXIT_SKIP    77
-
-static struct {
-    CUcontext context;
-    CUmodule module;
-} g_modules[CONTEXTS_MAX];
-static pthread_mutex_t g_modules_lock = PTHREAD_MUTEX_INITIALIZER;
-
-void fail_at(const char *file, int line, const char *format, ...)
+CUcontext start(int device, struct kernels *kernels)
 {
-    va_list args;
-
-    fprintf(stderr, "%s:%d: ", file, line);
-    va_start(args, format);
-    vfprintf(stderr, format, args);
-    va_end(args);
-    fputc('\n', stderr);
-    exit(1);
-}
-
-void skip(const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    vprintf(format, args);
-    va_end(args);
-    printf("\n");
-    exit(EXIT_SKIP);
-}
-
-CUcontext context_new(int device)
-{
+    const struct {
+        CUfunction *function;
+        const char *name;
+    } rows[] = {
+        {&kernels->fill, "tk_fill"},     {&kernels->hash, "tk_hash"},
+        {&kernels->touch, "tk_touch"},   {&kernels->copy, "tk_copy"},
+        {&kernels->triple, "tk_triple"}, {&kernels->by_value, "tk_by_value"},
+        {&kernels->eight, "tk_eight"},   {&kernels->thirty_two, "tk_thirty_two"},
+        {&kernels->gather, "tk_gather"}, {&kernels->indirect, "tk_indirect"},
+        {&kernels->work, "tk_work"},
+    };
     CUcontext context = NULL;
-    int count = 0;
 
     CUDA_CHECK(cuInit(0));
-    CUDA_CHECK(cuDeviceGetCount(&count));
-    if (device >= count)
-        skip("the machine has %d devices, this wants %d", count, device + 1);
     CUDA_CHECK(cuCtxCreate(&context, NULL, 0, device));
+    CUDA_CHECK(cuModuleLoadData(&kernels->module, ptx_test_kernels));
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        CUDA_CHECK(cuModuleGetFunction(rows[i].function, kernels->module, rows[i].name));
     return context;
 }
 
-static CUmodule module_of(CUcontext context)
+uint64_t next_random(uint64_t *state)
 {
-    int empty = -1;
+    uint64_t x = *state += 0x9e3779b97f4a7c15ull;
 
-    for (int i = 0; i < CONTEXTS_MAX; i++) {
-        if (g_modules[i].context == context)
-            return g_modules[i].module;
-        if (!g_modules[i].context && empty < 0)
-            empty = i;
-    }
-    EXPECT(empty >= 0);
-    CUDA_CHECK(cuModuleLoadData(&g_modules[empty].module, ptx_test_kernels));
-    g_modules[empty].context = context;
-    return g_modules[empty].module;
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ull;
+    x = (x ^ x >> 27) * 0x94d049bb133111ebull;
+    return x ^ x >> 31;
 }
 
-CUfunction kernel(const char *name)
+uint64_t program_seed(int argc, char **argv)
 {
-    CUfunction function = NULL;
-    CUcontext current = NULL;
-    CUmodule module;
+    const char *text = getenv("SIMCUDA_SEED");
 
-    CUDA_CHECK(cuCtxGetCurrent(&current));
-    EXPECT(current != NULL);
-    pthread_mutex_lock(&g_modules_lock);
-    module = module_of(current);
-    pthread_mutex_unlock(&g_modules_lock);
-    CUDA_CHECK(cuModuleGetFunction(&function, module, name));
-    return function;
+    return (uint64_t)option(argc, argv, "seed", text ? atol(text) : 1);
 }
 
-void context_forget(CUcontext context)
+long option(int argc, char **argv, const char *name, long fallback)
 {
-    pthread_mutex_lock(&g_modules_lock);
-    for (int i = 0; i < CONTEXTS_MAX; i++)
-        if (g_modules[i].context == context)
-            g_modules[i].context = NULL;
-    pthread_mutex_unlock(&g_modules_lock);
+    for (int i = 1; i + 1 < argc; i++)
+        if (strncmp(argv[i], "--", 2) == 0 && strcmp(argv[i] + 2, name) == 0)
+            return atol(argv[i + 1]);
+    return fallback;
 }
 
-void weights_upload(struct weights *weights, uint64_t words, uint32_t seed)
+void launch_words(CUfunction function, CUstream stream, uint64_t words, void **params)
 {
-    uint32_t *host = malloc(words * sizeof(*host));
+    unsigned blocks = words < 64 * 128 ? (unsigned)(words + 127) / 128 : 64;
 
-    EXPECT(host != NULL);
-    for (uint64_t i = 0; i < words; i++)
-        host[i] = tk_pattern(i, seed);
-    weights->words = words;
-    weights->seed = seed;
-    weights->hash = tk_hash_of(host, words);
-    CUDA_CHECK(cuMemAlloc(&weights->p, words * sizeof(*host)));
-    CUDA_CHECK(cuMemcpyHtoD(weights->p, host, words * sizeof(*host)));
-    /* The driver has taken the bytes: what becomes of the buffer is nobody's business any more. */
-    memset(host, 0xdb, words * sizeof(*host));
-    free(host);
+    CUDA_CHECK(
+        cuLaunchKernel(function, blocks ? blocks : 1, 1, 1, 128, 1, 1, 0, stream, params, NULL));
 }
 
-void weights_hash(const struct weights *weights, CUdeviceptr out, CUstream stream)
+void launch_block(CUfunction function, CUstream stream, void **params)
 {
-    CUdeviceptr p = weights->p;
-    uint64_t words = weights->words;
-
-    LAUNCH(kernel("tk_hash"), 1, 256, stream, &p, &words, &out);
+    CUDA_CHECK(cuLaunchKernel(function, 1, 1, 1, 256, 1, 1, 0, stream, params, NULL));
 }
 
-void weights_check(const struct weights *weights, int count, CUdeviceptr out, CUstream stream)
+uint64_t device_hash(const struct kernels *kernels, CUdeviceptr p, uint64_t words, CUstream stream)
 {
-    uint64_t *got = calloc((size_t)count, sizeof(*got));
+    CUdeviceptr out = 0;
+    uint64_t hash = 0;
+    void *params[] = {&p, &words, &out};
 
-    EXPECT(got != NULL);
-    for (int i = 0; i < count; i++)
-        weights_hash(&weights[i], out + 8 * (CUdeviceptr)i, stream);
+    CUDA_CHECK(cuMemAlloc(&out, sizeof(hash)));
+    launch_block(kernels->hash, stream, params);
     CUDA_CHECK(cuStreamSynchronize(stream));
-    CUDA_CHECK(cuMemcpyDtoH(got, out, 8 * (size_t)count));
-    for (int i = 0; i < count; i++)
-        if (got[i] != weights[i].hash)
-            FAIL("tensor %d of %d: hash %#llx, expected %#llx", i, count,
-                 (unsigned long long)got[i], (unsigned long long)weights[i].hash);
-    free(got);
+    CUDA_CHECK(cuMemcpyDtoH(&hash, out, sizeof(hash)));
+    CUDA_CHECK(cuMemFree(out));
+    return hash;
 }
 
-void weights_read_back(const struct weights *weights)
+void *need(size_t bytes)
 {
-    uint32_t *host = malloc(weights->words * sizeof(*host));
+    void *p = malloc(bytes ? bytes : 1);
 
-    EXPECT(host != NULL);
-    CUDA_CHECK(cuMemcpyDtoH(host, weights->p, weights->words * sizeof(*host)));
-    for (uint64_t i = 0; i < weights->words; i++)
-        if (host[i] != tk_pattern(i, weights->seed))
-            FAIL("word %llu is %#x, expected %#x", (unsigned long long)i, host[i],
-                 tk_pattern(i, weights->seed));
-    free(host);
+    EXPECT(p, "no memory for %zu bytes", bytes);
+    return p;
+}
+
+void fill_pattern(uint32_t *words, uint64_t count, uint32_t seed)
+{
+    for (uint64_t i = 0; i < count; i++)
+        words[i] = tk_pattern(i, seed);
 }

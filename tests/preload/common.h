@@ -1,7 +1,5 @@
-/* common.h - what the programs under the shim share: a context with the test kernels, weights whose
- * bytes can be told again, and a check that ends the program.
- *
- * The programs know nothing of Berth: whether it is there must make no difference to any of them.
+/* common.h - what the programs under the shim share: a context with the test kernels, patterns
+ * whose words can be told again, launches, and a check that ends the program.
  */
 #ifndef PRELOAD_COMMON_H
 #define PRELOAD_COMMON_H
@@ -12,51 +10,52 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MIB ((size_t)1 << 20)
-
-/* Ends the program with exit code 1 and a line on standard error. */
-_Noreturn void fail_at(const char *file, int line, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-/* Ends the program with exit code 77 and the reason on standard output. */
-_Noreturn void skip(const char *format, ...) __attribute__((format(printf, 1, 2)));
-
-#define FAIL(...) fail_at(__FILE__, __LINE__, __VA_ARGS__)
-
-#define EXPECT(condition)                                                                          \
+/* Unless the condition holds: one line on standard error, made by the format, and exit code 1. */
+#define EXPECT(condition, ...)                                                                     \
     do {                                                                                           \
-        if (!(condition))                                                                          \
-            FAIL("not so: %s", #condition);                                                        \
+        if (!(condition)) {                                                                        \
+            fprintf(stderr, "%s:%d: %s: ", __FILE__, __LINE__, #condition);                        \
+            fprintf(stderr, __VA_ARGS__);                                                          \
+            fputc('\n', stderr);                                                                   \
+            exit(1);                                                                               \
+        }                                                                                          \
     } while (0)
 
-/* A new context on the device, current in this thread, after cuInit. Skips where there is no such
- * device. */
-CUcontext context_new(int device);
-
-/* A kernel of test_kernels.cu in the current context. Its module is loaded once for each context;
- * context_forget() must be told of a context that is destroyed. */
-CUfunction kernel(const char *name);
-void context_forget(CUcontext context);
-
-/* Launch grid x block threads; the addresses of the parameters follow. */
-#define LAUNCH(function, grid, block, stream, ...)                                                 \
-    CUDA_CHECK(cuLaunchKernel(function, grid, 1, 1, block, 1, 1, 0, stream,                        \
-                              (void *[]){__VA_ARGS__}, NULL))
-
-/* One tensor on the device, whose words are the pattern of seed. */
-struct weights {
-    CUdeviceptr p;
-    uint64_t words;
-    uint32_t seed;
-    uint64_t hash; /* what tk_hash() of them gives */
+/* The kernels of test_kernels.cu in one context. */
+struct kernels {
+    CUmodule module;
+    CUfunction fill;
+    CUfunction hash;
+    CUfunction touch;
+    CUfunction copy;
+    CUfunction triple;
+    CUfunction by_value;
+    CUfunction eight;
+    CUfunction thirty_two;
+    CUfunction gather;
+    CUfunction indirect;
+    CUfunction work;
 };
 
-/* Allocate and upload from pageable memory. */
-void weights_upload(struct weights *weights, uint64_t words, uint32_t seed);
-/* Queue their hash into out, a device address of 8 bytes. */
-void weights_hash(const struct weights *weights, CUdeviceptr out, CUstream stream);
-/* Queue the hashes of count tensors, wait, and fail where one is wrong. out: 8 * count bytes. */
-void weights_check(const struct weights *weights, int count, CUdeviceptr out, CUstream stream);
-/* Read them back whole and fail at the first wrong word. */
-void weights_read_back(const struct weights *weights);
+/* cuInit, a new context on the device, current in this thread, and its kernels. */
+CUcontext start(int device, struct kernels *kernels);
+
+/* The next number of a sequence that *state determines. */
+uint64_t next_random(uint64_t *state);
+/* Where a sequence starts: --seed N, else SIMCUDA_SEED, else 1. */
+uint64_t program_seed(int argc, char **argv);
+/* The value of --name N among the arguments, else fallback. */
+long option(int argc, char **argv, const char *name, long fallback);
+
+/* Launch a kernel over words, or as a single block. */
+void launch_words(CUfunction function, CUstream stream, uint64_t words, void **params);
+void launch_block(CUfunction function, CUstream stream, void **params);
+
+/* tk_hash() of words at p: queued, waited for and read back. */
+uint64_t device_hash(const struct kernels *kernels, CUdeviceptr p, uint64_t words, CUstream stream);
+
+/* malloc() that ends the program instead of failing. */
+void *need(size_t bytes);
+void fill_pattern(uint32_t *words, uint64_t count, uint32_t seed);
 
 #endif
