@@ -1,0 +1,89 @@
+/* story.c - sizes, bounds and attributes tell one story, and it is that of device memory.
+ *
+ * run: max-memory=0=8MiB max-memory=cpu=64MiB env=SIMCUDA_VRAM=24MiB arg=--paged arg=1 only=berth
+ * run: backend=off arg=--paged arg=0
+ * run: only=plain arg=--paged arg=0
+ */
+#include "common.h"
+#include <string.h>
+
+#define MIB ((size_t)1 << 20)
+
+static void check_pointer(CUdeviceptr base, size_t bytes)
+{
+    CUdeviceptr range_base = 0, probe = base + bytes / 2 + 1, start = 0;
+    unsigned type = 0, managed = 9;
+    size_t range_bytes = 0;
+    int device = -1;
+    void *host = NULL;
+    CUpointer_attribute attributes[] = {CU_POINTER_ATTRIBUTE_MEMORY_TYPE,
+                                        CU_POINTER_ATTRIBUTE_IS_MANAGED,
+                                        CU_POINTER_ATTRIBUTE_RANGE_SIZE};
+    void *values[] = {&type, &managed, &range_bytes};
+
+    CUDA_CHECK(cuMemGetAddressRange(&range_base, &range_bytes, probe));
+    EXPECT(range_base == base && range_bytes == bytes, "address range %llx + %zu", range_base,
+           range_bytes);
+    CUDA_CHECK(cuPointerGetAttribute(&type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, probe));
+    EXPECT(type == CU_MEMORYTYPE_DEVICE, "memory type %u", type);
+    managed = 0;
+    CUDA_CHECK(cuPointerGetAttribute(&managed, CU_POINTER_ATTRIBUTE_IS_MANAGED, probe));
+    EXPECT(!(managed & 0xff), "is managed");
+    CUDA_CHECK(cuPointerGetAttribute(&start, CU_POINTER_ATTRIBUTE_RANGE_START_ADDR, probe));
+    EXPECT(start == base, "range start %llx", start);
+    CUDA_CHECK(cuPointerGetAttribute(&device, CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL, probe));
+    EXPECT(device == 0, "device %d", device);
+    EXPECT(cuPointerGetAttribute(&host, CU_POINTER_ATTRIBUTE_HOST_POINTER, probe) ==
+               CUDA_ERROR_INVALID_VALUE,
+           "device memory has a host pointer");
+    type = range_bytes = 0;
+    CUDA_CHECK(cuPointerGetAttributes(3, attributes, values, probe));
+    EXPECT(type == CU_MEMORYTYPE_DEVICE && !(managed & 0xff) && range_bytes == bytes,
+           "attributes together: type %u, managed %u, bytes %zu", type, managed & 0xff,
+           range_bytes);
+}
+
+int main(int argc, char **argv)
+{
+    const size_t sizes[] = {100, 70000, 3 * MIB + 5, 20 * MIB};
+    int paged = (int)option(argc, argv, "paged", 0);
+    CUmemLocation location = {.type = CU_MEM_LOCATION_TYPE_DEVICE, .id = 0};
+    size_t free_before, free_after, total, device_total, sum = 0;
+    CUdeviceptr p[4], more[8];
+    struct kernels k;
+    int n = 0;
+
+    start(0, &k);
+    CUDA_CHECK(cuMemGetInfo(&free_before, &total));
+    CUDA_CHECK(cuDeviceTotalMem(&device_total, 0));
+    EXPECT(total == device_total, "total %zu and %zu", total, device_total);
+    for (int i = 0; i < (paged ? 4 : 3); i++) {
+        CUDA_CHECK(cuMemAlloc(&p[i], sizes[i]));
+        EXPECT(p[i] % 256 == 0, "alignment of %llx", p[i]);
+        check_pointer(p[i], sizes[i]);
+        EXPECT(cuMemAdvise(p[i], sizes[i], CU_MEM_ADVISE_SET_READ_MOSTLY, location) ==
+                   CUDA_ERROR_INVALID_VALUE,
+               "advice on device memory is taken");
+        sum += sizes[i];
+    }
+    CUDA_CHECK(cuMemGetInfo(&free_after, &total));
+    EXPECT(free_before - free_after >= sum, "free fell by %zu for %zu", free_before - free_after,
+           sum);
+    if (paged) {
+        /* More than the card has, up to what it says that it has; then the driver's own error. */
+        EXPECT(total == 72 * MIB, "total is %zu", total);
+        while (n < 8 && cuMemAlloc(&more[n], 16 * MIB) == CUDA_SUCCESS)
+            n++;
+        EXPECT(n == 3, "%d more allocations", n);
+        EXPECT(cuMemAlloc(&more[n], 16 * MIB) == CUDA_ERROR_OUT_OF_MEMORY, "not error 2");
+        while (n)
+            CUDA_CHECK(cuMemFree(more[--n]));
+    }
+    for (int i = 0; i < (paged ? 4 : 3); i++)
+        CUDA_CHECK(cuMemFree(p[i]));
+    EXPECT(cuMemFree(p[2]) == CUDA_ERROR_INVALID_VALUE, "freed twice");
+    EXPECT(cuMemGetAddressRange(NULL, NULL, p[2]) != CUDA_SUCCESS, "freed memory has bounds");
+    CUDA_CHECK(cuMemGetInfo(&free_after, &total));
+    EXPECT(free_after == free_before, "free is %zu, was %zu", free_after, free_before);
+    return 0;
+}
