@@ -89,13 +89,11 @@ static void load(struct residency *res, struct extent *e)
     CUresult result;
 
     e->state = EXTENT_LOADING;
-    res->resident_bytes += e->bytes;
-    stats_set(resident_bytes, res->resident_bytes);
-    stats_peak(&stats()->peak_resident_bytes, res->resident_bytes);
+    residency_count(res, e->bytes);
     result = enter(res, e->range, &lane);
     if (!lane) {
         e->state = EXTENT_ABSENT;
-        res->resident_bytes -= e->bytes;
+        residency_count(res, -(int64_t)e->bytes);
         return;
     }
     if (result == CUDA_SUCCESS) {
@@ -113,8 +111,7 @@ static void load(struct residency *res, struct extent *e)
     leave(res);
     if (result != CUDA_SUCCESS) {
         e->state = EXTENT_ABSENT;
-        res->resident_bytes -= e->bytes;
-        stats_set(resident_bytes, res->resident_bytes);
+        residency_count(res, -(int64_t)e->bytes);
         count_failure(res, "loading", result);
         return;
     }
@@ -163,8 +160,7 @@ static void drop(struct residency *res, struct extent *e)
         return;
     }
     e->state = EXTENT_ABSENT;
-    res->resident_bytes -= e->bytes;
-    stats_set(resident_bytes, res->resident_bytes);
+    residency_count(res, -(int64_t)e->bytes);
     stats_add(evictions, 1);
     if (e->mode == BACKEND_SHARED) {
         stats_add(dropped_bytes, e->bytes);
@@ -235,10 +231,7 @@ static struct extent *find_victim_by_force(struct residency *res)
 
 static int has_room(const struct residency *res, uint64_t bytes)
 {
-    uint64_t limit =
-        res->budget_bytes > res->plain_bytes ? res->budget_bytes - res->plain_bytes : 0;
-
-    return res->resident_bytes + bytes <= limit;
+    return res->resident_bytes + bytes <= room_limit(res);
 }
 
 /* One victim at a time, for the lock is given up. */

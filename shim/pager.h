@@ -119,6 +119,9 @@ static inline uint64_t room_limit(const struct residency *res)
     return res->budget_bytes > res->plain_bytes ? res->budget_bytes - res->plain_bytes : 0;
 }
 
+/* The device's extents take more VRAM (or less), and so does the program's account of it. */
+void residency_count(struct residency *res, int64_t bytes);
+
 static inline int extent_is_present(const struct extent *e)
 {
     return e->state == EXTENT_RESIDENT || e->state == EXTENT_LOADING;

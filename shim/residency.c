@@ -238,6 +238,20 @@ static void activate(struct residency *res)
               (unsigned long long)res->budget_bytes);
 }
 
+/* VRAM that the program holds, plain and paged, on all devices together. */
+static void count_vram(int64_t bytes)
+{
+    stats_add(resident_bytes, bytes);
+    stats_peak(&stats()->peak_resident_bytes,
+               atomic_load_explicit(&stats()->resident_bytes, memory_order_relaxed));
+}
+
+void residency_count(struct residency *res, int64_t bytes)
+{
+    res->resident_bytes += (uint64_t)bytes;
+    count_vram(bytes);
+}
+
 static int is_active(const struct residency *res)
 {
     return atomic_load_explicit(&res->active, memory_order_relaxed);
@@ -261,14 +275,12 @@ static void use_extents(struct residency *res, struct range *range, size_t from,
 
         e->state = EXTENT_RESIDENT;
         e->mode = BACKEND_MOVED;
-        res->resident_bytes += e->bytes;
+        residency_count(res, e->bytes);
         if (lane && transfer_open_streams(res->drv, lane) == CUDA_SUCCESS &&
             res->backend->load(res->drv, res->device, e->first, e->bytes, BACKEND_MOVED,
                                lane->h2d) != CUDA_SUCCESS)
             stats_add(driver_failures, 1); /* then it is born at its first touch */
     }
-    stats_set(resident_bytes, res->resident_bytes);
-    stats_peak(&stats()->peak_resident_bytes, res->resident_bytes);
 }
 
 static size_t extents_covering(const struct range *range, size_t bytes)
@@ -332,7 +344,7 @@ void residency_detach(struct residency *res, struct range *range)
             transfer_give_event(res->drv, transfer_lane(&res->lanes, range->ctx), e->ready);
         e->ready = NULL;
         if (e->state == EXTENT_RESIDENT)
-            res->resident_bytes -= e->bytes;
+            residency_count(res, -(int64_t)e->bytes);
         if (i < extents_covering(range, range->used_bytes))
             res->total_bytes -= e->bytes;
         e->state = EXTENT_ABSENT;
@@ -341,7 +353,6 @@ void residency_detach(struct residency *res, struct range *range)
         atomic_store_explicit(&e->settled, 0, memory_order_release);
     }
     learn_forget(res); /* its step, if it had one, named extents that are no more */
-    stats_set(resident_bytes, res->resident_bytes);
     pthread_mutex_unlock(&res->lock);
     keep_extents(range->extents, range->extent_count);
 }
@@ -371,7 +382,8 @@ void residency_charge(struct residency *res, int64_t bytes)
 {
     pthread_mutex_lock(&res->lock);
     res->plain_bytes += (uint64_t)bytes;
-    stats_set(plain_bytes, res->plain_bytes);
+    stats_add(plain_bytes, bytes);
+    count_vram(bytes);
     if (!is_active(res) && !res->broken && res->total_bytes &&
         res->total_bytes + res->plain_bytes > res->budget_bytes)
         activate(res);

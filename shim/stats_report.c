@@ -173,21 +173,19 @@ static int add_parameters(const struct stats_view *view, struct stats_report *re
     return 0;
 }
 
-/* Extents are whole pages and objects are not, so that what is resident may pass the total. */
+/* What is not in VRAM lies at its home: on the host, or on disk. */
 static void divide_weights(struct stats_report *report)
 {
-    uint64_t absent = 0, on_disk = 0;
-
-    if (report->weights_total_bytes > report->weights_resident_bytes)
-        absent = report->weights_total_bytes - report->weights_resident_bytes;
     for (size_t i = 0; i < report->parameter_count; i++) {
         const struct stats_parameter *parameter = &report->parameters[i];
 
-        if (parameter->tier == STATS_TIER_DISK && parameter->bytes > parameter->resident_bytes)
-            on_disk += parameter->bytes - parameter->resident_bytes;
+        if (parameter->bytes <= parameter->resident_bytes)
+            continue;
+        if (parameter->tier == STATS_TIER_DISK)
+            report->weights_disk_bytes += parameter->bytes - parameter->resident_bytes;
+        else
+            report->weights_host_bytes += parameter->bytes - parameter->resident_bytes;
     }
-    report->weights_disk_bytes = on_disk < absent ? on_disk : absent;
-    report->weights_host_bytes = absent - report->weights_disk_bytes;
 }
 
 int stats_report_make(const struct stats_view *view, struct stats_report *report)
