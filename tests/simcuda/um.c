@@ -234,8 +234,7 @@ void um_device_fault(struct um_block *block, int device, enum mmu_access access)
         keep = UM_CPU;
     }
     if (access == MMU_WRITE || !is_duplicating(block)) {
-        if (before > 1)
-            counters->collapsed_bytes += (uint64_t)(before - 1) * block->bytes;
+        counters->collapsed_bytes += (uint64_t)(before - 1) * block->bytes;
         keep_only(block, keep);
     }
     publish(block);

@@ -349,13 +349,17 @@ static void test_copies_cross_pages(void **state)
 
 static void test_copy_to_another_device(void **state)
 {
+    struct memory_counters before, after;
     CUdeviceptr a = alloc(2 * MIB), b;
     uint32_t value = 0;
 
     (void)state;
     assert_int_equal(memory_alloc(MEMORY_DEVICE, 1, CTX, 2 * MIB, 0, &b), 0);
     store(a + 4, 4242);
+    memory_counters(1, &before);
     assert_int_equal(memory_copy(0, b, a, 64), 0);
+    memory_counters(1, &after);
+    assert_int_equal(after.copy_d2d_bytes - before.copy_d2d_bytes, 64);
     assert_int_equal(touch(1, b + 4, MMU_READ, &value), 0);
     assert_int_equal(value, 4242);
     release(a);
