@@ -396,7 +396,7 @@ typedef struct CUmemcpyAttributes_st {
 typedef struct CUlaunchAttribute_st {
     int id;
     char pad[4];
-    char value[64];
+    _Alignas(8) char value[64]; /* a union of all that attributes hold, pointers among it */
 } CUlaunchAttribute;
 
 typedef struct CUlaunchConfig_st {
