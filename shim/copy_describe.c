@@ -27,6 +27,8 @@ int copy_describe_reserve(struct access_call *call, size_t count)
 
     if (count <= ACCESS_INLINE)
         return 0;
+    if (count > PTRDIFF_MAX / sizeof(*spans))
+        return -ENOMEM;
     spans = calloc(count, sizeof(*spans));
     if (!spans)
         return -ENOMEM;
