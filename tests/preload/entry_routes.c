@@ -52,6 +52,7 @@ static void check_by_path(void)
     char absolute[PATH_MAX];
     char folder[] = "/tmp/berth-routes-XXXXXX";
     char link[PATH_MAX];
+    char before[PATH_MAX];
 
     CHECK(realpath(driver, absolute) != NULL, "%s", driver);
     check_all_exports("absolute path", dlopen(absolute, RTLD_NOW));
@@ -61,9 +62,9 @@ static void check_by_path(void)
     snprintf(link, sizeof(link), "%s/libcuda.so.999.1", folder);
     CHECK(symlink(absolute, link) == 0, "%s", link);
     check_all_exports("symbolic link", dlopen(link, RTLD_NOW));
-    CHECK(chdir(folder) == 0, "%s", folder);
+    CHECK(getcwd(before, sizeof(before)) && chdir(folder) == 0, "%s", folder);
     check_all_exports("relative path", dlopen("./libcuda.so.999.1", RTLD_NOW));
-    CHECK(chdir("/") == 0 && unlink(link) == 0 && rmdir(folder) == 0, "%s", folder);
+    CHECK(chdir(before) == 0 && unlink(link) == 0 && rmdir(folder) == 0, "%s", folder);
 }
 
 /* What is no driver is none of our business. */
