@@ -3,6 +3,9 @@
  * Two libraries are compiled here: an outer one that has a RUNPATH, and an inner one that only that
  * RUNPATH finds. glibc takes the caller's RUNPATH by the return address of dlopen(), so the outer
  * one finds the inner one only if that address is still its own.
+ *
+ * run: only=berth seeds=1
+ * run: only=berth seeds=1 via=preload
  */
 #include "entry_check.h"
 

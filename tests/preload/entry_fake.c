@@ -4,6 +4,9 @@
  * itself once for each case with BERTH_DRIVER on one of them, since a process loads its driver
  * once. The functions of the complete one record their arguments and answer with the number of
  * their name, so that a jump to a wrong slot or a register that was not kept shows.
+ *
+ * run: only=berth seeds=1 backend=off
+ * stderr: berth: error driver: BERTH_DRIVER names a file that does not exist: /nonexistent/
  */
 #include "entry_check.h"
 

@@ -5,6 +5,8 @@
  * address of one of its exports, ours has to be what a direct call of that name reaches: the hook
  * where there is one, else the same address. Failures and statuses have to be the real driver's
  * own.
+ *
+ * run: only=berth seeds=1
  */
 #include "entry_check.h"
 

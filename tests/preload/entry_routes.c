@@ -3,6 +3,9 @@
  * For each route and each name the address that the route gives is compared with the one in our own
  * library: all 637 names where a route gives names, each row of the hook table where it gives
  * look-ups or links. The functions are not called, but for cuGetProcAddress(), which has to be.
+ *
+ * run: only=berth seeds=1
+ * run: only=berth seeds=1 via=preload
  */
 #include "entry_check.h"
 
