@@ -1,9 +1,9 @@
 /* ptx.h - PTX text, translated once to C, compiled with the system's compiler and loaded.
  *
- * Semantics are the PTX ISA's. What the translator does not know fails the load with the line in the
- * log, never silently. Compiled objects are cached by a hash of the text, the translator's version
- * and the compiler, in $SIMCUDA_CACHE, else $XDG_CACHE_HOME/simcuda, else ~/.cache/simcuda, else
- * /tmp/simcuda-<uid>; several processes may fill the cache at once.
+ * Semantics are the PTX ISA's. What the translator does not know fails the load with the line in
+ * the log, never silently. Compiled objects are cached by a hash of the text, the translator's
+ * version and the compiler, in $SIMCUDA_CACHE, else $XDG_CACHE_HOME/simcuda, else ~/.cache/simcuda,
+ * else /tmp/simcuda-<uid>; several processes may fill the cache at once.
  */
 #ifndef SIMCUDA_PTX_H
 #define SIMCUDA_PTX_H
@@ -22,8 +22,18 @@ struct ptx_global {
     const char *name;
     uint64_t bytes;
     uint32_t align;
-    int is_const;        /* .const: read only on the device */
-    const void *initial; /* bytes of initial data, NULL for zero */
+    int is_const;                   /* .const: read only on the device */
+    const void *initial;            /* bytes of initial data, NULL for zero */
+    const struct ptx_reloc *relocs; /* where the initial data holds addresses of variables */
+    size_t reloc_count;
+};
+
+/* The 8 bytes at offset become the device address of the module's global of that index, plus
+ * addend. */
+struct ptx_reloc {
+    uint64_t offset;
+    size_t global;
+    int64_t addend;
 };
 
 /* What one launch needs; all of it outlives the call of ptx_kernel_run_block(). */
@@ -31,15 +41,16 @@ struct ptx_launch {
     uint32_t grid[3];
     uint32_t block[3];
     uint32_t dynamic_shared_bytes;
-    const void *params;            /* ptx_kernel_param_bytes() bytes, laid out by offsets */
-    const uint64_t *global_addr;   /* device address of each module global, by index */
+    const void *params;          /* ptx_kernel_param_bytes() bytes, laid out by offsets */
+    const uint64_t *global_addr; /* device address of each module global, by index */
 };
 
 /* Translate, compile and load.
  *
  * text     PTX, not necessarily NUL-terminated; text_bytes long
  * log      receives the error with its line, NUL-terminated; may be NULL when log_bytes is 0
- * returns  0, else a CUresult: 218 (does not parse, or holds what is not supported), 222 (PTX version), 209
+ * returns  0, else a CUresult: 218 (does not parse, or holds what is not supported), 222 (PTX
+ *          version), 221 (there is no C compiler), 2 (out of memory)
  * owner    ptx_module_unload()
  * locks    none; any number of threads at once
  */
@@ -65,7 +76,8 @@ uint32_t ptx_kernel_max_threads(const struct ptx_kernel *kernel); /* .maxntid, e
  *
  * block_id  which block of the grid
  * run       memory of the device; run->fault is set when an access was illegal, or for what the
- *           kernel itself does wrong (716 misaligned, 715 trap, 719 divergent barrier...)
+ *           kernel itself does wrong (716 misaligned; 719 trap, shared or local memory out of
+ *           bounds, a barrier that not all reach; 718 wild jump; 710 assert)
  * returns   0, else run->fault
  */
 int ptx_kernel_run_block(const struct ptx_kernel *kernel, const struct ptx_launch *launch,
