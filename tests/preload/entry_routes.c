@@ -84,10 +84,10 @@ static void check_others(void)
 /* RTLD_DEEPBIND
  * ----------------------------------------------------------------------------------*/
 
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 static void check_deepbind(void)
 {
-    printf("left out: RTLD_DEEPBIND, which AddressSanitizer refuses\n");
+    printf("left out: RTLD_DEEPBIND, which sanitizers refuse\n");
 }
 #else
 /* A library that is linked against the driver and opened with RTLD_DEEPBIND looks its names up in
