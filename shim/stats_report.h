@@ -27,10 +27,10 @@ enum stats_kind {
 #define STATS_VALUES(X)                                                                            \
     X(weights, total_bytes, GAUGE, "Weights in paged allocations")                                 \
     X(weights, named_bytes, GAUGE, "Weights bound to a parameter")                                 \
-    X(weights, resident_bytes, GAUGE, "Weights in VRAM")                                           \
+    X(weights, resident_bytes, GAUGE, "VRAM taken by weights and the program's own allocations")   \
     X(weights, host_bytes, GAUGE, "Weights in host memory only")                                   \
     X(weights, disk_bytes, GAUGE, "Weights in the checkpoint's file only")                         \
-    X(weights, peak_resident_bytes, GAUGE, "Most weights that were in VRAM at once")               \
+    X(weights, peak_resident_bytes, GAUGE, "Most VRAM that was taken at once")                     \
     X(transfers, h2d_bytes, COUNTER, "Bytes moved from host to device by the pager")               \
     X(transfers, h2d_count, COUNTER, "Copies from host to device by the pager")                    \
     X(transfers, d2h_bytes, COUNTER, "Bytes moved from device to host by the pager")               \

@@ -16,8 +16,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* What is passed on. The kernel's own signals (a key of the terminal, a hang-up, a resize) reach
- * every process of the foreground, so that the program has them already. */
+/* What is passed on. The kernel's own signals (a key of the terminal, a resize) reach every process
+ * of the foreground, so that the program has them already. */
 static const int g_forwarded[] = {SIGHUP,  SIGINT,  SIGQUIT,  SIGTERM, SIGUSR1,
                                   SIGUSR2, SIGALRM, SIGWINCH, SIGCONT, SIGTSTP};
 
@@ -150,11 +150,15 @@ static void follow_stop(const struct child *child)
         raise(SIGSTOP);
 }
 
+/* A hang-up is the exception: of the processes on a terminal that is gone only the session's leader
+ * hears of it. */
 static void forward(const struct child *child, const siginfo_t *info)
 {
-    int sent_by_process = info->si_code <= 0; /* SI_USER and its kin; the kernel's are above 0 */
+    int by_kernel = info->si_code > 0; /* SI_USER and its kin are not */
 
-    if (info->si_signo == SIGCHLD || !sent_by_process || info->si_pid == child->pid)
+    if (info->si_signo == SIGCHLD || info->si_pid == child->pid)
+        return;
+    if (by_kernel && !(info->si_signo == SIGHUP && getsid(0) == getpid()))
         return;
     kill(child->pid, info->si_signo);
 }

@@ -150,8 +150,10 @@ static void list_candidates(const pid_t *pids, long count)
 static pid_t choose_only(void)
 {
     pid_t *pids, only = 0;
-    long count = stale_list_living(&pids);
+    long count;
 
+    stale_remove(0);
+    count = stale_list_living(&pids);
     if (count < 0) {
         tool_error("stats: %s", strerror((int)-count));
     } else if (count == 0) {

@@ -139,6 +139,8 @@ static int read_parameter(const struct reader *reader, const cJSON *item, char *
 
     if (!cJSON_IsString(name))
         return refuse(reader, "a parameter has no name");
+    if (!cJSON_IsArray(shape))
+        return refuse(reader, "%s: shape is missing or no array", name->valuestring);
     parameter->name = *text;
     strcpy(*text, name->valuestring);
     *text += strlen(*text) + 1;

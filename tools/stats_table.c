@@ -69,14 +69,16 @@ static void print_weights(const struct stats_report *report, FILE *out)
         between = ", ";
     }
     fprintf(out, "%s\n", *between ? "" : "none");
-    print_label(out, "weights");
-    fprintf(out, "%s in %zu objects, %s of them named\n",
-            size_text(report->weights_total_bytes, total), report->parameter_count,
-            size_text(report->weights_named_bytes, named));
-    print_label(out, "");
-    fprintf(out, "%s in VRAM (at most %s), %s in host memory only, %s on disk only\n",
+    print_label(out, "vram");
+    fprintf(out, "%s taken, at most %s; the program's own allocations count\n",
             size_text(report->weights_resident_bytes, resident),
-            size_text(report->weights_peak_resident_bytes, peak),
+            size_text(report->weights_peak_resident_bytes, peak));
+    print_label(out, "weights");
+    fprintf(out, "%s in %zu object%s, %s of them named\n",
+            size_text(report->weights_total_bytes, total), report->parameter_count,
+            report->parameter_count == 1 ? "" : "s", size_text(report->weights_named_bytes, named));
+    print_label(out, "");
+    fprintf(out, "%s in host memory only, %s on disk only\n",
             size_text(report->weights_host_bytes, host),
             size_text(report->weights_disk_bytes, disk));
 }

@@ -95,7 +95,7 @@ static void count_and_read_body(void)
     CHECK(report.device_count == 2 && report.budget_bytes[0] == 4096);
     CHECK(report.budget_bytes[1] == STATS_NO_BUDGET);
     CHECK(report.weights_total_bytes == 130 && report.weights_resident_bytes == 30);
-    CHECK(report.weights_disk_bytes == 40 && report.weights_host_bytes == 60);
+    CHECK(report.weights_disk_bytes == 40 && report.weights_host_bytes == 0);
     CHECK(report.weights_peak_resident_bytes == 70);
     CHECK(report.launches_count == 3);
     CHECK(report.unknown_count == 1 && report.unknown[0].count == 2);
