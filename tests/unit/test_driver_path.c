@@ -448,7 +448,6 @@ static void test_elf_properties(void **state)
     assert_false(got.is_library);
 }
 
-/* One wrong field is enough. */
 static void test_elf_refusals(void **state)
 {
     static const struct {
@@ -539,14 +538,12 @@ static void test_is_driver(void **state)
     write_file("wrong/libcuda.so", "text", 4);
     snprintf(driver, sizeof(driver), "%s", in_folder("real/libcuda.so.renamed"));
     assert_int_equal(symlink("libcuda.so.renamed", in_folder("real/libcuda.so.1")), 0);
-
     assert_true(driver_path_is_driver(driver, driver)); /* the very file, whatever its SONAME */
     assert_true(driver_path_is_driver(in_folder("real/libcuda.so.1"), driver));
     assert_false(driver_path_is_driver(driver, ""));
     assert_true(driver_path_is_driver(in_folder("other/libcuda.so.1"), driver)); /* the SONAME */
     assert_true(driver_path_is_driver(in_folder("real/libcuda.so.580.1"), ""));
     assert_true(driver_path_is_driver("libcuda.so", driver));
-
     assert_false(driver_path_is_driver("libcuda.so.1", driver)); /* already ours by name */
     assert_false(driver_path_is_driver(in_folder("other/libdriver.so"), driver));
     assert_false(driver_path_is_driver(in_folder("wrong/libcuda.so.1"), driver));
