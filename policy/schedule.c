@@ -3,7 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NO_LAUNCH UINT32_MAX
+#define NO_LAUNCH  UINT32_MAX
+#define WINDOW_MAX ((uint64_t)256 << 20) /* what is in flight on any link by then */
 
 /* How an extent is used in the step. */
 struct usage {
@@ -55,22 +56,29 @@ static uint64_t launch_bytes(const struct schedule_trace *step,
     return bytes;
 }
 
-/* The most that one launch needs of what comes and goes. */
-static uint64_t largest_launch(const struct schedule_trace *step,
-                               const struct schedule_extent *extents, const struct usage *usage)
+/* The least that streaming works with: what one launch needs of what comes and goes, and the two
+ * largest extents beside it, one arriving and one not yet given back. */
+static uint64_t window_needed(const struct schedule_trace *step,
+                              const struct schedule_extent *extents, const struct usage *usage)
 {
-    uint64_t largest = 0;
+    uint64_t largest = 0, extent_max = 0;
 
     for (size_t l = 0; l < step->launches; l++) {
         uint64_t bytes = 0;
 
-        for (uint32_t i = step->first[l]; i < step->first[l + 1]; i++)
-            if (usage[step->extent[i]].loads)
-                bytes += extents[step->extent[i]].bytes;
+        for (uint32_t i = step->first[l]; i < step->first[l + 1]; i++) {
+            const struct schedule_extent *e = &extents[step->extent[i]];
+
+            if (!usage[step->extent[i]].loads)
+                continue;
+            bytes += e->bytes;
+            if (e->bytes > extent_max)
+                extent_max = e->bytes;
+        }
         if (bytes > largest)
             largest = bytes;
     }
-    return largest;
+    return largest + 2 * extent_max;
 }
 
 /* Count how often each extent would be loaded in a step if it streamed: once for each use that lies
@@ -319,7 +327,7 @@ int schedule_plan_create(const struct schedule_trace *step, const struct schedul
 {
     struct usage *usage = NULL;
     uint32_t *used = NULL, *class = NULL;
-    uint64_t all_bytes = 0, largest;
+    uint64_t all_bytes = 0, needed;
     size_t used_count;
     int err = check_trace(step, extent_count);
 
@@ -338,13 +346,14 @@ int schedule_plan_create(const struct schedule_trace *step, const struct schedul
 
     for (size_t e = 0; e < extent_count; e++)
         usage[e].first = NO_LAUNCH;
+    /* One launch's extents are in use while the next one's arrive; more than that is depth, which
+     * hides the host's hesitations and is paid for in bytes that do not stay. */
     if (!window_bytes)
-        window_bytes = budget_bytes / 4;
+        window_bytes = budget_bytes / 16 < WINDOW_MAX ? budget_bytes / 16 : WINDOW_MAX;
     count_loads(step, extents, window_bytes, usage);
-    /* Twice the largest launch: one launch's extents are in use while the next one's arrive. */
-    largest = largest_launch(step, extents, usage);
-    if (window_bytes < 2 * largest)
-        window_bytes = 2 * largest;
+    needed = window_needed(step, extents, usage);
+    if (window_bytes < needed)
+        window_bytes = needed;
     if (window_bytes > budget_bytes)
         window_bytes = budget_bytes;
     used_count = list_used(step, usage, used);

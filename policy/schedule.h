@@ -62,8 +62,8 @@ size_t schedule_find_step(const uint64_t *signature, size_t count);
  * step          whose extents are all less than extent_count
  * extents       extent_count of them
  * budget_bytes  of memory for all of them together
- * window_bytes  wanted for streaming; it is raised to what the largest launch needs, and limited to
- *               the budget; 0 takes a default of a quarter of the budget
+ * window_bytes  wanted for streaming; it is raised to what the largest launch needs and two extents
+ *               more, and limited to the budget; 0 takes a sixteenth of the budget, 256 MiB at most
  * out           zeroed on failure
  * returns       0, -ENOMEM, or -EINVAL for an identity out of range or an empty step
  * owner         schedule_plan_destroy()

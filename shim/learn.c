@@ -184,22 +184,11 @@ out:
     return err ? -1 : 0;
 }
 
-void learn_plan(struct residency *res)
+/* Follow the plan that has just been made, from its start. */
+static void adopt_plan(struct residency *res)
 {
-    struct history *h = &res->history;
-    size_t length = schedule_find_step(h->signature, h->launches);
-
-    h->next_try = h->launches + (h->launches / 8 > FIRST_TRY ? h->launches / 8 : FIRST_TRY);
-    if (!length)
-        return;
-    res->step_first = h->launches - length;
-    if (make_plan(res))
-        return;
-    if (!res->plan.load_count) { /* this stretch fits as it is: nothing to plan for */
-        schedule_plan_destroy(&res->plan);
-        return;
-    }
     res->learned = 1;
+    res->planned_limit = room_limit(res);
     res->cursor_use = res->cursor_load = 0;
     res->misses = 0;
     for (uint32_t i = 0; i < res->table_count; i++) {
@@ -211,10 +200,43 @@ void learn_plan(struct residency *res)
                               memory_order_release);
     }
     stats_set(step_learned, 1);
-    stats_set(launches_per_step, length);
+    stats_set(launches_per_step, res->plan.launches);
     log_debug("residency", "a step of %zu launches: %llu bytes stay, %llu stream in %zu loads",
-              length, (unsigned long long)res->plan.fixed_bytes,
+              res->plan.launches, (unsigned long long)res->plan.fixed_bytes,
               (unsigned long long)res->plan.load_bytes, res->plan.load_count);
+}
+
+void learn_plan(struct residency *res)
+{
+    struct history *h = &res->history;
+    size_t length = schedule_find_step(h->signature, h->launches);
+
+    h->next_try = h->launches + (h->launches / 8 > FIRST_TRY ? h->launches / 8 : FIRST_TRY);
+    if (!length)
+        return;
+    res->step_first = h->launches - length;
+    if (make_plan(res))
+        return;
+    if (res->plan.load_count)
+        adopt_plan(res);
+    else /* this stretch fits as it is: nothing to plan for */
+        schedule_plan_destroy(&res->plan);
+}
+
+void learn_room_changed(struct residency *res)
+{
+    struct schedule_plan old = res->plan;
+    uint64_t limit = room_limit(res);
+
+    if (!res->learned || res->planned_limit < limit + PAGE_BYTES)
+        return;
+    if (make_plan(res)) {
+        res->plan = old;
+        learn_forget(res);
+        return;
+    }
+    schedule_plan_destroy(&old);
+    adopt_plan(res);
 }
 
 void learn_forget(struct residency *res)
@@ -232,6 +254,4 @@ void learn_forget(struct residency *res)
         e->ahead = 0;
         atomic_store_explicit(&e->settled, 0, memory_order_release);
     }
-    stats_set(step_learned, 0);
-    stats_set(launches_per_step, 0);
 }

@@ -3,6 +3,7 @@
 #include "checkpoint.h"
 #include "dtype.h"
 #include "residency.h"
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,17 +43,17 @@ struct object *object_span(struct allocation *a, CUdeviceptr addr, CUdeviceptr *
 
 static void count_total(const struct object *o, int sign)
 {
+    struct stats_header *header = stats();
     uint64_t bytes = o->end - o->first;
 
-    if (sign > 0) {
-        stats_add(weights_total_bytes, bytes);
-        if (o->tensor)
-            stats_add(weights_named_bytes, bytes);
-    } else {
-        stats_sub(weights_total_bytes, bytes);
-        if (o->tensor)
-            stats_sub(weights_named_bytes, bytes);
-    }
+    if (sign < 0)
+        bytes = -bytes;
+    stats_add(weights_total_bytes, bytes);
+    stats_peak(&header->weights_peak_total_bytes, header->weights_total_bytes);
+    if (!o->tensor)
+        return;
+    stats_add(weights_named_bytes, bytes);
+    stats_peak(&header->weights_peak_named_bytes, header->weights_named_bytes);
 }
 
 /* Bring a record up to date with the object's bounds and with what of it is in VRAM. */
@@ -190,19 +191,22 @@ static int continues(const struct object *a, const struct object *b)
 static void join_right(struct allocation *a, size_t i)
 {
     struct object *left, *right;
+    CUdeviceptr named_first; /* where the object began whose record is kept */
 
     if (i + 1 >= a->object_count || !continues(&a->objects[i], &a->objects[i + 1]))
         return;
     left = &a->objects[i];
     right = &a->objects[i + 1];
+    named_first = left->first;
     left->end = right->end;
     left->written |= right->written;
     if (!left->record) {
+        named_first = right->first;
         left->record = right->record;
         right->record = NULL;
     }
     remove_at(a, i + 1);
-    record_resize(a, &a->objects[i], a->objects[i].first);
+    record_resize(a, &a->objects[i], named_first);
 }
 
 int object_define(struct allocation *a, CUdeviceptr first, CUdeviceptr end,
@@ -219,10 +223,13 @@ int object_define(struct allocation *a, CUdeviceptr first, CUdeviceptr end,
 
     /* The same bytes once more: an update of the values, not of the bounds. */
     if (have && have_first <= first && have_end >= end && have->tensor == tensor &&
-        (!tensor || have->tensor_offset + (first - have_first) == tensor_offset))
+        (!tensor || have->tensor_offset + (first - have_first) == tensor_offset)) {
+        if (have_first == first && have_end == end)
+            have->written = 0;
         return 0;
+    }
     if (reserve_objects(a, a->object_count + 2))
-        return -1;
+        return -ENOMEM;
     carve(a, first, end);
     at = objects_after(a, first);
     insert_at(a, at, &o);

@@ -84,6 +84,7 @@ struct residency {
     int learned;
     size_t step_first; /* the step is history's launches from here on */
     struct schedule_plan plan;
+    uint64_t planned_limit;           /* the room that the plan was made for */
     uint64_t cursor_use, cursor_load; /* in the plan's loads, never wrapped */
     unsigned misses;                  /* in the present step */
 };
@@ -101,6 +102,8 @@ void learn_touch(struct residency *res, struct extent *const *set, size_t count)
 int learn_is_due(const struct residency *res);
 /* Look for a step, plan it. */
 void learn_plan(struct residency *res);
+/* There may be less room than the plan was made for: make it anew. */
+void learn_room_changed(struct residency *res);
 /* The plan no longer fits what happens, or what there is. */
 void learn_forget(struct residency *res);
 

@@ -387,8 +387,7 @@ void residency_charge(struct residency *res, int64_t bytes)
     if (!is_active(res) && !res->broken && res->total_bytes &&
         res->total_bytes + res->plain_bytes > res->budget_bytes)
         activate(res);
-    if (res->learned && res->plan.fixed_bytes + res->plan.window_bytes > room_limit(res))
-        learn_forget(res); /* planned for more room than there is now */
+    learn_room_changed(res);
     if (is_active(res) && res->idle)
         pager_wake(res);
     pthread_mutex_unlock(&res->lock);

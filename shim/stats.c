@@ -19,6 +19,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <uthash.h>
 
 #define CHUNK_BYTES  (256u << 10) /* what is reserved at a time */
 #define NO_RECORD    UINT32_MAX
@@ -31,6 +32,15 @@ static struct stats_header g_private;
 static _Atomic(struct stats_header *) g_stats = &g_private;
 
 static pthread_mutex_t g_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* The record of a parameter that was freed. It stays as it was, for a tidy program frees its
+ * weights before it ends and its user still wants to know; the same parameter loaded anew goes on
+ * with it. */
+struct ended {
+    uint32_t record;
+    UT_hash_handle hh; /* by name */
+    char name[];
+};
 
 /* All guarded by g_lock. */
 static struct {
@@ -48,6 +58,7 @@ static struct {
     size_t records_reserved; /* bytes of each tail that may be touched */
     size_t names_reserved;
     uint32_t free_head; /* of the records to use again, or NO_RECORD */
+    struct ended *ended;
 } g_writer = {.free_head = NO_RECORD};
 
 static atomic_uint g_next_shard;
@@ -216,6 +227,7 @@ void stats_open(const char *driver_text, const char *backend, const char *export
     g_writer.records_reserved = 0;
     g_writer.names_reserved = 0;
     g_writer.free_head = NO_RECORD;
+    g_writer.ended = NULL; /* of a parent before the fork, if any: its memory is the parent's */
     g_writer.records = NULL;
     if (header) {
         g_writer.records = (struct stats_record *)((char *)header + STATS_RECORDS_OFFSET);
@@ -389,6 +401,44 @@ static void give_record(struct stats_record *record)
     g_writer.free_head = (uint32_t)(record - g_writer.records);
 }
 
+/* Go on with the record of a parameter that was freed. NULL when there is none. */
+static struct stats_record *take_ended(const char *name, uint64_t bytes, unsigned device)
+{
+    struct stats_record *record;
+    struct ended *ended = NULL;
+
+    HASH_FIND_STR(g_writer.ended, name, ended);
+    if (!ended || !g_writer.records || g_writer.records[ended->record].device != device)
+        return NULL;
+    record = &g_writer.records[ended->record];
+    HASH_DEL(g_writer.ended, ended);
+    free(ended);
+    record->tier = STATS_TIER_HOST;
+    record->bytes = bytes;
+    record->resident_bytes = 0;
+    return record;
+}
+
+/* Keep a named record as it is. returns 0, or -1 when it must be given back instead */
+static int keep_ended(const struct stats_record *record)
+{
+    const char *name = g_writer.names + record->name_offset;
+    struct ended *ended = NULL;
+
+    if (record->evidence == STATS_EVIDENCE_NONE)
+        return -1;
+    HASH_FIND(hh, g_writer.ended, name, record->name_bytes, ended);
+    if (ended)
+        return -1; /* the parameter was there twice: one account of it is enough */
+    ended = calloc(1, sizeof(*ended) + record->name_bytes + 1);
+    if (!ended)
+        return -1;
+    ended->record = (uint32_t)(record - g_writer.records);
+    memcpy(ended->name, name, record->name_bytes);
+    HASH_ADD_KEYPTR(hh, g_writer.ended, ended->name, record->name_bytes, ended);
+    return 0;
+}
+
 struct stats_record *stats_record_create(const char *name, enum stats_evidence evidence,
                                          const char *dtype, unsigned rank, const uint64_t *shape,
                                          uint64_t bytes, unsigned device)
@@ -399,6 +449,9 @@ struct stats_record *stats_record_create(const char *name, enum stats_evidence e
 
     pthread_mutex_lock(&g_lock);
     header = stats();
+    record = evidence == STATS_EVIDENCE_NONE ? NULL : take_ended(name, bytes, device);
+    if (record)
+        goto unlock;
     record = take_record(header);
     if (record && place_name(header, record, name_bytes)) {
         give_record(record);
@@ -436,7 +489,7 @@ void stats_record_release(struct stats_record *record)
     pthread_mutex_lock(&g_lock);
     /* A record from before a fork lies in memory that is zero now and that nobody reads. */
     if (g_writer.records && record >= g_writer.records &&
-        record < g_writer.records + STATS_RECORDS_MAX) {
+        record < g_writer.records + STATS_RECORDS_MAX && keep_ended(record)) {
         atomic_fetch_add_explicit(&record->generation, 1, memory_order_release);
         /* What is written here next must not be seen before the generation. */
         atomic_thread_fence(memory_order_seq_cst);

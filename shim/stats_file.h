@@ -44,7 +44,9 @@
 #define STATS_COUNTERS(X)                                                                          \
     X(weights_total_bytes) /* now: uploaded objects in paged ranges */                             \
     X(weights_named_bytes) /* now: of those, bound to a parameter */                               \
-    X(resident_bytes)      /* now: VRAM that the program holds, paged and plain */                 \
+    X(weights_peak_total_bytes)                                                                    \
+    X(weights_peak_named_bytes)                                                                    \
+    X(resident_bytes) /* now: VRAM that the program holds, paged and plain */                      \
     X(peak_resident_bytes)                                                                         \
     X(plain_bytes)    /* now: VRAM that the program holds outside paged ranges */                  \
     X(in_place_bytes) /* now: read in place through the host mapping */                            \

@@ -57,8 +57,13 @@ static uint64_t load(const _Atomic uint64_t *counter)
 
 static void add_counters(const struct stats_header *header, struct stats_report *report)
 {
-    report->weights_total_bytes = load(&header->weights_total_bytes);
-    report->weights_named_bytes = load(&header->weights_named_bytes);
+    int ended = atomic_load_explicit(&header->ended, memory_order_relaxed) != 0;
+
+    /* A tidy program has freed its weights by its end: then it is said what they were. */
+    report->weights_total_bytes =
+        load(ended ? &header->weights_peak_total_bytes : &header->weights_total_bytes);
+    report->weights_named_bytes =
+        load(ended ? &header->weights_peak_named_bytes : &header->weights_named_bytes);
     report->weights_resident_bytes = load(&header->resident_bytes);
     report->weights_peak_resident_bytes = load(&header->peak_resident_bytes);
     report->transfers_h2d_bytes = load(&header->h2d_bytes);

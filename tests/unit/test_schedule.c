@@ -189,8 +189,8 @@ static void test_spreads_evenly_through_the_step(void **state)
 
         for (size_t l = from; l < from + 20; l++)
             streamed += !p.fixed[l];
-        /* 150 MB of 400 stay: 12.5 of 20 stream, wherever one looks. */
-        assert_in_range(streamed, 11, 14);
+        /* 187.5 MB of 400 stay: 10.6 of 20 stream, wherever one looks. */
+        assert_in_range(streamed, 10, 12);
     }
     schedule_plan_destroy(&p);
 }
