@@ -1,0 +1,625 @@
+/* fake_driver.h - a driver without a device, for the unit tests of shim/.
+ *
+ * It keeps books instead of bytes: which pages are allocated, where they are, what each stream has
+ * waited for. The work of a stream that is held is done when the test says so; every other stream's
+ * is done at once. What no correct shim would do (an event used after it was destroyed, a page
+ * prefetched that is not allocated, a drop that overtakes its load) is counted in g_fake.misuse,
+ * and what it was is printed.
+ *
+ * Included by one test each, which links the shim without shim/entry*.c and shim/driver.c: what
+ * those would define stands here.
+ */
+#ifndef BERTH_TEST_FAKE_DRIVER_H
+#define BERTH_TEST_FAKE_DRIVER_H
+
+#include "config.h"
+#include "driver.h"
+#include "entry.h"
+#include "stats.h"
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FAKE_PAGE    ((size_t)2 << 20)
+#define FAKE_BASE    0x100000000000ull /* managed memory */
+#define FAKE_PLAIN   0x200000000000ull /* what cuMemAlloc gives */
+#define FAKE_PAGES   65536u
+#define FAKE_HANDLES 65536u
+#define FAKE_DEVICES 16
+
+struct CUctx_st {
+    CUdevice device;
+    int destroyed;
+};
+
+struct CUstream_st {
+    CUcontext ctx;
+    int alive, held;
+    uint64_t seen; /* all work up to this number comes before the stream's next */
+    uint64_t done; /* its own work up to this number is done; meaningful while held */
+};
+
+struct CUevent_st {
+    CUcontext ctx;
+    int alive, pending;
+    CUstream stream;
+    uint64_t order;
+};
+
+struct fake_page {
+    uint8_t allocated, read_mostly, accessed;
+    int8_t preferred; /* device; -1 the CPU, -2 nothing was said */
+    int8_t at;        /* device; -1 the CPU */
+    CUstream loader;
+    uint64_t load_order;
+};
+
+struct fake {
+    pthread_mutex_t lock;
+    pthread_cond_t finished;
+    struct fake_page page[FAKE_PAGES];
+    size_t next_page, next_plain;
+    uint64_t live_managed_bytes, live_plain_bytes, plain_limit;
+    uint64_t resident[FAKE_DEVICES], peak[FAKE_DEVICES]; /* bytes in VRAM, in order of the calls */
+    uint64_t limit[FAKE_DEVICES]; /* more than this in VRAM is misuse; 0: no limit */
+    uint64_t drop_order[FAKE_DEVICES];
+    uint64_t order;
+    CUevent events[FAKE_HANDLES];
+    CUstream streams[FAKE_HANDLES];
+    size_t event_count, stream_count, live_events, live_streams;
+    int hold_new; /* streams made from now on are held */
+    int syncs;    /* cuCtxSynchronize */
+    unsigned loads, drops;
+    /* The next fail_count calls of fail_kind (any kind: NULL) fail, after fail_skip of them. */
+    const char *fail_kind;
+    unsigned fail_skip, fail_count;
+    CUresult fail_result;
+    unsigned calls;
+    int capturing;
+    int concurrent; /* concurrentManagedAccess */
+    int misuse;
+    char *trace; /* where calls are written down, when it is not NULL */
+    size_t trace_bytes;
+};
+
+static struct fake g_fake = {
+    .lock = PTHREAD_MUTEX_INITIALIZER, .finished = PTHREAD_COND_INITIALIZER, .concurrent = 1};
+static _Thread_local CUcontext t_fake_ctx;
+static struct CUstream_st g_fake_legacy[FAKE_DEVICES];
+static struct policy g_fake_policy;
+static struct config g_fake_config;
+static int g_fake_passive;
+
+/* What entry.c and config.c would define --------------------------------------------------------*/
+
+int entry_is_passive(void)
+{
+    return g_fake_passive;
+}
+
+const struct config *config(void)
+{
+    return &g_fake_config;
+}
+
+/* The books -------------------------------------------------------------------------------------*/
+
+#define FAKE_MISUSE(...)                                                                           \
+    do {                                                                                           \
+        g_fake.misuse++;                                                                           \
+        fprintf(stderr, "misuse: " __VA_ARGS__);                                                   \
+        fputc('\n', stderr);                                                                       \
+    } while (0)
+
+/* Count a call; the lock is taken, and kept on success. */
+static inline CUresult fake_enter(const char *name)
+{
+    pthread_mutex_lock(&g_fake.lock);
+    g_fake.calls++;
+    if (g_fake.fail_count && (!g_fake.fail_kind || !strcmp(g_fake.fail_kind, name))) {
+        if (g_fake.fail_skip) {
+            g_fake.fail_skip--;
+        } else {
+            g_fake.fail_count--;
+            pthread_mutex_unlock(&g_fake.lock);
+            return g_fake.fail_result;
+        }
+    }
+    return CUDA_SUCCESS;
+}
+
+#define FAKE_ENTER(name)                                                                           \
+    do {                                                                                           \
+        CUresult entered = fake_enter(name);                                                       \
+        if (entered != CUDA_SUCCESS)                                                               \
+            return entered;                                                                        \
+    } while (0)
+
+static inline CUresult fake_leave(CUresult result)
+{
+    pthread_mutex_unlock(&g_fake.lock);
+    return result;
+}
+
+static inline void fake_trace(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static inline void fake_trace(const char *format, ...)
+{
+    size_t used = g_fake.trace ? strlen(g_fake.trace) : 0;
+    va_list args;
+
+    if (!g_fake.trace)
+        return;
+    va_start(args, format);
+    vsnprintf(g_fake.trace + used, g_fake.trace_bytes - used, format, args);
+    va_end(args);
+}
+
+static inline CUstream fake_stream(CUstream stream)
+{
+    if (stream != CU_STREAM_LEGACY && stream != CU_STREAM_PER_THREAD && stream)
+        return stream;
+    if (!t_fake_ctx)
+        return NULL;
+    g_fake_legacy[t_fake_ctx->device].ctx = t_fake_ctx;
+    g_fake_legacy[t_fake_ctx->device].alive = 1;
+    return &g_fake_legacy[t_fake_ctx->device];
+}
+
+static inline int fake_is_done(CUstream stream, uint64_t order)
+{
+    return !stream || !stream->held || stream->done >= order;
+}
+
+static inline void fake_set_place(struct fake_page *p, int device)
+{
+    if (p->at >= 0)
+        g_fake.resident[p->at] -= FAKE_PAGE;
+    p->at = (int8_t)device;
+    if (device < 0)
+        return;
+    g_fake.resident[device] += FAKE_PAGE;
+    if (g_fake.resident[device] > g_fake.peak[device])
+        g_fake.peak[device] = g_fake.resident[device];
+    if (g_fake.limit[device] && g_fake.resident[device] > g_fake.limit[device])
+        FAKE_MISUSE("%llu bytes in VRAM, the limit is %llu",
+                    (unsigned long long)g_fake.resident[device],
+                    (unsigned long long)g_fake.limit[device]);
+}
+
+static inline struct fake_page *fake_pages(const char *call, CUdeviceptr addr, size_t bytes)
+{
+    size_t first = (addr - FAKE_BASE) / FAKE_PAGE;
+
+    if (addr < FAKE_BASE || (addr - FAKE_BASE) % FAKE_PAGE || !bytes || bytes % FAKE_PAGE ||
+        first + bytes / FAKE_PAGE > g_fake.next_page) {
+        FAKE_MISUSE("%s of %#llx, %zu bytes", call, addr, bytes);
+        return NULL;
+    }
+    for (size_t i = 0; i < bytes / FAKE_PAGE; i++)
+        if (!g_fake.page[first + i].allocated) {
+            FAKE_MISUSE("%s of a page that is not allocated", call);
+            return NULL;
+        }
+    return &g_fake.page[first];
+}
+
+/* The calls -------------------------------------------------------------------------------------*/
+
+static inline CUresult fake_cuDeviceGetAttribute(int *value, CUdevice_attribute attribute,
+                                                 CUdevice dev)
+{
+    (void)dev;
+    FAKE_ENTER("cuDeviceGetAttribute");
+    *value = attribute == CU_DEVICE_ATTRIBUTE_CONCURRENT_MANAGED_ACCESS ? g_fake.concurrent : 1;
+    return fake_leave(CUDA_SUCCESS);
+}
+
+static inline CUresult fake_cuGetErrorName(CUresult error, const char **name)
+{
+    (void)error;
+    *name = "AN_ERROR";
+    return CUDA_SUCCESS;
+}
+
+static inline CUresult fake_cuCtxGetCurrent(CUcontext *ctx)
+{
+    *ctx = t_fake_ctx;
+    return CUDA_SUCCESS;
+}
+
+static inline CUresult fake_cuCtxSetCurrent(CUcontext ctx)
+{
+    FAKE_ENTER("cuCtxSetCurrent");
+    if (ctx && ctx->destroyed) {
+        FAKE_MISUSE("a context is made current that was destroyed");
+        return fake_leave(CUDA_ERROR_CONTEXT_IS_DESTROYED);
+    }
+    t_fake_ctx = ctx;
+    return fake_leave(CUDA_SUCCESS);
+}
+
+static inline CUresult fake_cuCtxPushCurrent(CUcontext ctx)
+{
+    return fake_cuCtxSetCurrent(ctx);
+}
+
+static inline CUresult fake_cuCtxGetDevice(CUdevice *dev)
+{
+    if (!t_fake_ctx)
+        return CUDA_ERROR_INVALID_CONTEXT;
+    *dev = t_fake_ctx->device;
+    return CUDA_SUCCESS;
+}
+
+static inline CUresult fake_cuCtxSynchronize(void)
+{
+    FAKE_ENTER("cuCtxSynchronize");
+    g_fake.syncs++;
+    return fake_leave(CUDA_SUCCESS);
+}
+
+static inline CUresult fake_cuMemGetInfo(size_t *free_bytes, size_t *total_bytes)
+{
+    FAKE_ENTER("cuMemGetInfo");
+    *free_bytes = (size_t)1 << 30;
+    *total_bytes = (size_t)2 << 30;
+    return fake_leave(CUDA_SUCCESS);
+}
+
+static inline CUresult fake_cuStreamCreate(CUstream *stream, unsigned int flags)
+{
+    CUstream s;
+
+    FAKE_ENTER("cuStreamCreate");
+    if (!t_fake_ctx)
+        return fake_leave(CUDA_ERROR_INVALID_CONTEXT);
+    if (flags != CU_STREAM_NON_BLOCKING)
+        FAKE_MISUSE("a stream of ours that blocks");
+    s = calloc(1, sizeof(*s));
+    s->ctx = t_fake_ctx;
+    s->alive = 1;
+    s->held = g_fake.hold_new;
+    g_fake.streams[g_fake.stream_count++] = s;
+    g_fake.live_streams++;
+    *stream = s;
+    return fake_leave(CUDA_SUCCESS);
+}
+
+static inline CUresult fake_cuStreamDestroy(CUstream stream)
+{
+    FAKE_ENTER("cuStreamDestroy");
+    if (!stream->alive)
+        FAKE_MISUSE("a stream is destroyed twice");
+    stream->alive = 0;
+    g_fake.live_streams--;
+    return fake_leave(CUDA_SUCCESS);
+}
+
+static inline CUresult fake_cuStreamGetCtx(CUstream stream, CUcontext *ctx)
+{
+    CUstream s;
+
+    FAKE_ENTER("cuStreamGetCtx");
+    s = fake_stream(stream);
+    if (!s)
+        return fake_leave(CUDA_ERROR_INVALID_CONTEXT);
+    *ctx = s->ctx;
+    return fake_leave(CUDA_SUCCESS);
+}
+
+static inline CUresult fake_cuStreamIsCapturing(CUstream stream, CUstreamCaptureStatus *status)
+{
+    (void)stream;
+    FAKE_ENTER("cuStreamIsCapturing");
+    *status = g_fake.capturing ? CU_STREAM_CAPTURE_STATUS_ACTIVE : CU_STREAM_CAPTURE_STATUS_NONE;
+    return fake_leave(CUDA_SUCCESS);
+}
+
+static inline CUresult fake_cuStreamWaitEvent(CUstream stream, CUevent event, unsigned int flags)
+{
+    CUstream s;
+
+    (void)flags;
+    FAKE_ENTER("cuStreamWaitEvent");
+    s = fake_stream(stream);
+    if (!s || !s->alive || !event->alive)
+        FAKE_MISUSE("a wait for what was destroyed");
+    else if (event->order > s->seen)
+        s->seen = event->order;
+    fake_trace("wait ");
+    return fake_leave(CUDA_SUCCESS);
+}
+
+static inline CUresult fake_cuEventCreate(CUevent *event, unsigned int flags)
+{
+    CUevent e;
+
+    FAKE_ENTER("cuEventCreate");
+    if (!t_fake_ctx)
+        return fake_leave(CUDA_ERROR_INVALID_CONTEXT);
+    if (flags != CU_EVENT_DISABLE_TIMING)
+        FAKE_MISUSE("an event with timing");
+    e = calloc(1, sizeof(*e));
+    e->ctx = t_fake_ctx;
+    e->alive = 1;
+    g_fake.events[g_fake.event_count++] = e;
+    g_fake.live_events++;
+    *event = e;
+    return fake_leave(CUDA_SUCCESS);
+}
+
+static inline CUresult fake_cuEventDestroy(CUevent event)
+{
+    FAKE_ENTER("cuEventDestroy");
+    if (!event->alive)
+        FAKE_MISUSE("an event is destroyed twice");
+    event->alive = 0;
+    g_fake.live_events--;
+    return fake_leave(CUDA_SUCCESS);
+}
+
+static inline CUresult fake_cuEventRecord(CUevent event, CUstream stream)
+{
+    CUstream s;
+
+    FAKE_ENTER("cuEventRecord");
+    s = fake_stream(stream);
+    if (!s || !s->alive || !event->alive) {
+        FAKE_MISUSE("an event or stream that was destroyed is recorded");
+        return fake_leave(CUDA_ERROR_INVALID_HANDLE);
+    }
+    if (s->ctx != event->ctx)
+        return fake_leave(CUDA_ERROR_INVALID_HANDLE);
+    event->stream = s;
+    event->order = ++g_fake.order;
+    event->pending = s->held;
+    return fake_leave(CUDA_SUCCESS);
+}
+
+static inline CUresult fake_cuEventQuery(CUevent event)
+{
+    FAKE_ENTER("cuEventQuery");
+    if (!event->alive)
+        FAKE_MISUSE("an event that was destroyed is queried");
+    return fake_leave(event->pending ? CUDA_ERROR_NOT_READY : CUDA_SUCCESS);
+}
+
+static inline CUresult fake_cuEventSynchronize(CUevent event)
+{
+    FAKE_ENTER("cuEventSynchronize");
+    while (event->alive && event->pending)
+        pthread_cond_wait(&g_fake.finished, &g_fake.lock);
+    return fake_leave(CUDA_SUCCESS);
+}
+
+static inline CUresult fake_cuMemAllocManaged(CUdeviceptr *out, size_t bytes, unsigned int flags)
+{
+    size_t pages = (bytes + FAKE_PAGE - 1) / FAKE_PAGE;
+
+    FAKE_ENTER("cuMemAllocManaged");
+    if (!t_fake_ctx)
+        return fake_leave(CUDA_ERROR_INVALID_CONTEXT);
+    if (flags != CU_MEM_ATTACH_GLOBAL || g_fake.next_page + pages > FAKE_PAGES)
+        return fake_leave(CUDA_ERROR_INVALID_VALUE);
+    *out = FAKE_BASE + g_fake.next_page * FAKE_PAGE;
+    for (size_t i = 0; i < pages; i++)
+        g_fake.page[g_fake.next_page + i] =
+            (struct fake_page){.allocated = i ? 1 : 2, .preferred = -2, .at = -1};
+    g_fake.next_page += pages + 1; /* a gap, so that neighbours never touch by chance */
+    g_fake.live_managed_bytes += pages * FAKE_PAGE;
+    fake_trace("managed(%zu) ", bytes / FAKE_PAGE);
+    return fake_leave(CUDA_SUCCESS);
+}
+
+static inline CUresult fake_cuMemAlloc(CUdeviceptr *out, size_t bytes)
+{
+    FAKE_ENTER("cuMemAlloc");
+    if (g_fake.plain_limit && g_fake.live_plain_bytes + bytes > g_fake.plain_limit)
+        return fake_leave(CUDA_ERROR_OUT_OF_MEMORY);
+    *out = FAKE_PLAIN + g_fake.next_plain;
+    g_fake.next_plain += (bytes + 511) / 512 * 512;
+    g_fake.live_plain_bytes += bytes;
+    return fake_leave(CUDA_SUCCESS);
+}
+
+static inline CUresult fake_cuMemFree(CUdeviceptr addr)
+{
+    struct fake_page *p;
+    size_t pages = 0;
+
+    FAKE_ENTER("cuMemFree");
+    p = addr >= FAKE_PLAIN ? NULL : fake_pages("cuMemFree", addr, FAKE_PAGE);
+    if (!p)
+        return fake_leave(CUDA_SUCCESS);
+    if (p->allocated != 2)
+        FAKE_MISUSE("a free in the middle of an allocation");
+    do {
+        fake_set_place(p, -1);
+        p->allocated = 0;
+        pages++;
+        p++;
+    } while (p->allocated == 1);
+    g_fake.live_managed_bytes -= pages * FAKE_PAGE;
+    fake_trace("free ");
+    return fake_leave(CUDA_SUCCESS);
+}
+
+static inline CUresult fake_cuMemAdvise(CUdeviceptr addr, size_t bytes, CUmem_advise advice,
+                                        CUdevice device)
+{
+    static const char *const names[] = {
+        "?",           "READ_MOSTLY",    "not READ_MOSTLY", "PREFERRED", "not PREFERRED",
+        "ACCESSED_BY", "not ACCESSED_BY"};
+    struct fake_page *p;
+
+    FAKE_ENTER("cuMemAdvise");
+    p = fake_pages("cuMemAdvise", addr, bytes);
+    for (size_t i = 0; p && i < bytes / FAKE_PAGE; i++, p++) {
+        if (advice == CU_MEM_ADVISE_SET_READ_MOSTLY)
+            p->read_mostly = 1;
+        if (advice == CU_MEM_ADVISE_UNSET_READ_MOSTLY) {
+            if (p->read_mostly && p->at >= 0)
+                fake_set_place(p, -1); /* the duplicate goes */
+            p->read_mostly = 0;
+        }
+        if (advice == CU_MEM_ADVISE_SET_PREFERRED_LOCATION)
+            p->preferred = (int8_t)device;
+        if (advice == CU_MEM_ADVISE_SET_ACCESSED_BY)
+            p->accessed = 1;
+    }
+    fake_trace("%s(%zu, %d) ", names[advice], bytes / FAKE_PAGE, device);
+    return fake_leave(CUDA_SUCCESS);
+}
+
+static inline void fake_move(struct fake_page *p, CUdevice device, CUstream stream)
+{
+    if (device == CU_DEVICE_CPU) {
+        if (p->at >= 0 && !fake_is_done(p->loader, p->load_order) && stream->seen < p->load_order)
+            FAKE_MISUSE("a drop overtakes the load of the same page");
+    } else {
+        p->loader = stream;
+        p->load_order = g_fake.order;
+    }
+    fake_set_place(p, device);
+}
+
+static inline CUresult fake_cuMemPrefetchAsync(CUdeviceptr addr, size_t bytes, CUdevice device,
+                                               CUstream stream)
+{
+    struct fake_page *p;
+
+    FAKE_ENTER("cuMemPrefetchAsync");
+    p = fake_pages("cuMemPrefetchAsync", addr, bytes);
+    if (!stream->alive || stream->ctx != t_fake_ctx)
+        FAKE_MISUSE("a prefetch on a stream that is none, or of another context");
+    g_fake.order++;
+    if (device == CU_DEVICE_CPU) {
+        g_fake.drops++;
+        if (p && p->at >= 0)
+            g_fake.drop_order[p->at] = g_fake.order;
+    } else {
+        g_fake.loads++;
+        if (stream->seen < g_fake.drop_order[device])
+            FAKE_MISUSE("a load does not wait for the drop that makes its room");
+    }
+    for (size_t i = 0; p && i < bytes / FAKE_PAGE; i++)
+        fake_move(&p[i], device, stream);
+    fake_trace("prefetch(%zu, %d) ", bytes / FAKE_PAGE, device);
+    return fake_leave(CUDA_SUCCESS);
+}
+
+static struct driver g_fake_driver = {
+    .cuDeviceGetAttribute = fake_cuDeviceGetAttribute,
+    .cuGetErrorName = fake_cuGetErrorName,
+    .cuCtxGetCurrent = fake_cuCtxGetCurrent,
+    .cuCtxSetCurrent = fake_cuCtxSetCurrent,
+    .cuCtxPushCurrent_v2 = fake_cuCtxPushCurrent,
+    .cuCtxGetDevice = fake_cuCtxGetDevice,
+    .cuCtxSynchronize = fake_cuCtxSynchronize,
+    .cuMemGetInfo_v2 = fake_cuMemGetInfo,
+    .cuStreamCreate = fake_cuStreamCreate,
+    .cuStreamDestroy_v2 = fake_cuStreamDestroy,
+    .cuStreamGetCtx = fake_cuStreamGetCtx,
+    .cuStreamIsCapturing = fake_cuStreamIsCapturing,
+    .cuStreamWaitEvent = fake_cuStreamWaitEvent,
+    .cuEventCreate = fake_cuEventCreate,
+    .cuEventDestroy_v2 = fake_cuEventDestroy,
+    .cuEventRecord = fake_cuEventRecord,
+    .cuEventQuery = fake_cuEventQuery,
+    .cuEventSynchronize = fake_cuEventSynchronize,
+    .cuMemAllocManaged = fake_cuMemAllocManaged,
+    .cuMemAlloc_v2 = fake_cuMemAlloc,
+    .cuMemFree_v2 = fake_cuMemFree,
+    .cuMemAdvise = fake_cuMemAdvise,
+    .cuMemPrefetchAsync = fake_cuMemPrefetchAsync,
+    .path = "fake",
+};
+
+const struct driver *driver_get(void)
+{
+    return &g_fake_driver;
+}
+
+/* What tests call -------------------------------------------------------------------------------*/
+
+/* A context, current in this thread. */
+static inline CUcontext fake_context(CUdevice device)
+{
+    CUcontext ctx = calloc(1, sizeof(*ctx));
+
+    ctx->device = device;
+    t_fake_ctx = ctx;
+    return ctx;
+}
+
+/* A stream of the program's, in the current context; held: its work ends by fake_finish(). */
+static inline CUstream fake_program_stream(int held)
+{
+    CUstream s = calloc(1, sizeof(*s));
+
+    s->ctx = t_fake_ctx;
+    s->alive = 1;
+    s->held = held;
+    return s;
+}
+
+/* The work of a held stream up to a number has run. */
+static inline void fake_finish_to(CUstream stream, uint64_t order)
+{
+    pthread_mutex_lock(&g_fake.lock);
+    if (order > stream->done)
+        stream->done = order;
+    for (size_t i = 0; i < g_fake.event_count; i++)
+        if (g_fake.events[i]->stream == stream && g_fake.events[i]->order <= order)
+            g_fake.events[i]->pending = 0;
+    pthread_cond_broadcast(&g_fake.finished);
+    pthread_mutex_unlock(&g_fake.lock);
+}
+
+/* All that is queued on a stream so far has run. */
+static inline void fake_finish(CUstream stream)
+{
+    fake_finish_to(stream, UINT64_MAX - 1);
+    stream->done = g_fake.order;
+}
+
+/* The budgets of a device and of the host; before the device's first use. */
+static inline void fake_budget(CUdevice device, uint64_t bytes, uint64_t cpu_bytes)
+{
+    g_fake_config.policy = &g_fake_policy;
+    g_fake_policy.max_memory.device_bytes[device] = bytes;
+    g_fake_policy.max_memory.cpu_bytes = cpu_bytes;
+}
+
+static inline struct fake_page *fake_page_at(CUdeviceptr addr)
+{
+    return &g_fake.page[(addr - FAKE_BASE) / FAKE_PAGE];
+}
+
+static inline void fake_fail(const char *kind, unsigned skip, unsigned count, CUresult result)
+{
+    pthread_mutex_lock(&g_fake.lock);
+    g_fake.fail_kind = kind;
+    g_fake.fail_skip = skip;
+    g_fake.fail_count = count;
+    g_fake.fail_result = result;
+    pthread_mutex_unlock(&g_fake.lock);
+}
+
+static inline CUresult fake_plain(void *arg, CUdeviceptr *out)
+{
+    return g_fake_driver.cuMemAlloc_v2(out, *(size_t *)arg);
+}
+
+/* The name of a statistics record. */
+static inline const char *fake_record_name(const struct stats_record *record)
+{
+    static char name[256];
+
+    snprintf(name, sizeof(name), "%.*s", (int)record->name_bytes,
+             (const char *)stats() + STATS_NAMES_OFFSET + record->name_offset);
+    return name;
+}
+
+#endif
