@@ -1,11 +1,11 @@
 /* contexts.c - two contexts on one device: weights in both, one destroyed with work queued and its
  * allocations alive, the other untouched by that; then again, and the primary context at the end.
  *
- * stats: .weights.peak_resident_bytes <= 8 * 2**20
  * stats: .errors.driver_failures == 0
  * run: max-memory=0=8MiB
+ * stats: .weights.peak_resident_bytes <= 8 * 2**20
+ * stats: .transfers.h2d_bytes > 0
  * run: max-memory=0=64MiB
- * stats: .weights.total_bytes > 0
  */
 #include "weights.h"
 
