@@ -284,9 +284,9 @@ static int pack(struct allocation *a, struct residency *res)
         if (index_insert(a))
             break;
         r->live++;
-        if (offset == r->cursor)
-            r->cursor = align_up(offset + a->bytes);
         used = align_up(offset + a->bytes);
+        if (used > r->cursor) /* a hole at the end may reach past it */
+            r->cursor = used;
         range_unlock();
         residency_extend(res, r, used);
         return 1;
