@@ -31,6 +31,7 @@
     X(PARAM_INFO, FLAG, "1", "0: cuFuncGetParamInfo is not there, as before driver 12.4")          \
     X(DRIVER_VERSION, COUNT, "13000", "what cuDriverGetVersion answers")                           \
     X(CACHE, TEXT, "", "folder of compiled kernels")                                               \
+    X(CC, TEXT, "", "compiler of kernels; empty: cc")                                              \
     X(REPORT, TEXT, "", "write counters as JSON to this file at exit")                             \
     X(LOG, FLAG, "0", "1: a line on stderr for each fault of device work and unmodelled call")     \
     X(HELP, FLAG, "0", "print this table when the driver is initialised")
