@@ -13,10 +13,12 @@
     32                  /* at least: so that a window of some extents is a small share of it */
 #define MARGIN_SHARE 16 /* of the free VRAM, left alone when no budget is given */
 
-/* Extents of a range that has gone, for the next range of the same size. */
+/* Extents of a range that has gone, for the next range of the same size on the same device, whose
+ * table lists them for ever. */
 struct spare {
     struct extent *extents;
     size_t count;
+    CUdevice device;
     struct spare *next;
 };
 
@@ -130,7 +132,7 @@ size_t residency_extent_bytes(struct residency *res)
     return bytes;
 }
 
-static struct extent *take_extents(size_t count)
+static struct extent *take_extents(CUdevice device, size_t count)
 {
     struct extent *extents = NULL;
 
@@ -138,7 +140,7 @@ static struct extent *take_extents(size_t count)
     for (struct spare **link = &g_spare; *link; link = &(*link)->next) {
         struct spare *spare = *link;
 
-        if (spare->count == count) {
+        if (spare->count == count && spare->device == device) {
             *link = spare->next;
             extents = spare->extents;
             free(spare);
@@ -154,7 +156,7 @@ static struct extent *take_extents(size_t count)
     return extents;
 }
 
-static void keep_extents(struct extent *extents, size_t count)
+static void keep_extents(CUdevice device, struct extent *extents, size_t count)
 {
     struct spare *spare = malloc(sizeof(*spare));
 
@@ -162,17 +164,17 @@ static void keep_extents(struct extent *extents, size_t count)
         return; /* lost, but a launch cache may still look there: never freed */
     spare->extents = extents;
     spare->count = count;
+    spare->device = device;
     pthread_mutex_lock(&g_registry_lock);
     spare->next = g_spare;
     g_spare = spare;
     pthread_mutex_unlock(&g_registry_lock);
 }
 
-/* Give an extent its identity, which it keeps for ever on this device: one of another device's that
- * comes here gets a new one. */
+/* Give an extent its identity, which it keeps for ever. */
 static int register_extent(struct residency *res, struct extent *e)
 {
-    if (e->id < res->table_count && res->table[e->id] == e)
+    if (e->id != EXTENT_NONE)
         return 0;
     if (res->table_count == res->table_room) {
         uint32_t room = res->table_room ? 2 * res->table_room : 256;
@@ -293,7 +295,7 @@ CUresult residency_attach(struct residency *res, struct range *range)
     size_t count = extents_covering(range, range->bytes);
     CUresult result = CUDA_SUCCESS;
 
-    range->extents = take_extents(count);
+    range->extents = take_extents(res->device, count);
     if (!range->extents)
         return CUDA_ERROR_OUT_OF_MEMORY;
     range->extent_count = count;
@@ -313,7 +315,7 @@ CUresult residency_attach(struct residency *res, struct range *range)
             range->extents[i].range = NULL;
     pthread_mutex_unlock(&res->lock);
     if (result != CUDA_SUCCESS)
-        keep_extents(range->extents, count);
+        keep_extents(res->device, range->extents, count);
     return result;
 }
 
@@ -354,7 +356,7 @@ void residency_detach(struct residency *res, struct range *range)
     }
     learn_forget(res); /* its step, if it had one, named extents that are no more */
     pthread_mutex_unlock(&res->lock);
-    keep_extents(range->extents, range->extent_count);
+    keep_extents(res->device, range->extents, range->extent_count);
 }
 
 uint64_t residency_resident_bytes(struct range *range, CUdeviceptr first, CUdeviceptr end)
