@@ -177,6 +177,9 @@ $(OUT)/unit/%: $(OUT)/obj/tests/unit/%.o $(OUT)/libshim.a $(OUT)/libpolicy.a $(O
 	$(Q)$(CC) -o $@ $(filter %.o,$^) $(LDFLAGS) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group \
 	    -lcmocka -lelf -lcjson -lm -ldl
 
+# This one opens the simulated driver as a program would.
+$(OUT)/unit/test_simcuda_memory_calls: | $(SIMCUDA)
+
 # Running -----------------------------------------------------------------------------------------
 
 check: deps

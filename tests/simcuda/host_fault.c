@@ -5,11 +5,13 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <ucontext.h>
+#include <unistd.h>
 
 #include "um.h"
 
 #define SAVED_ACTIONS 16
 
+static pid_t g_process; /* whose managed memory it is; fixed after the first installation */
 static pthread_mutex_t g_lock = PTHREAD_MUTEX_INITIALIZER;
 /* The handlers that we took the place of; a slot is not written again before 14 more have come. */
 static struct sigaction g_saved[SAVED_ACTIONS];      /* written under g_lock */
@@ -42,7 +44,9 @@ static int fault_serve(uint64_t addr, enum mmu_access access)
     struct region *region;
     struct um_block *block = NULL;
 
-    if (!arena_has(ARENA_MANAGED, addr) || um_is_busy())
+    /* A child of fork has no managed memory, and the lock may be held by a thread it does not have.
+     */
+    if (!arena_has(ARENA_MANAGED, addr) || getpid() != g_process || um_is_busy())
         return 0;
     if (memory_lock_is_held())
         memory_fatal("the simulator itself touched managed memory under memory's lock");
@@ -112,8 +116,10 @@ void host_fault_install(void)
         struct sigaction *slot = &g_saved[index];
 
         *slot = now;
-        if (g_saved_count++ == 0)
+        if (g_saved_count++ == 0) {
             atomic_store(&g_first, slot);
+            g_process = getpid();
+        }
         atomic_store(&g_previous, slot);
         sigaction(SIGSEGV, &action, NULL);
     }

@@ -201,10 +201,17 @@ static CUresult launch_create(const struct launch_request *request, CUfunction f
     return res;
 }
 
+/* It has run, or never will. */
+static void launch_release(void *arg)
+{
+    memory_device_busy(-1);
+    free(arg);
+}
+
 /* A kernel's handle is launched in the context of the stream, a function in its own. */
 static CUresult launch(const struct launch_request *request)
 {
-    struct work_spec spec = {.run = launch_run, .release = free};
+    struct work_spec spec = {.run = launch_run, .release = launch_release};
     struct launch *launch;
     CUfunction function;
     CUstream stream;
@@ -225,6 +232,7 @@ static CUresult launch(const struct launch_request *request)
     if (res != CUDA_SUCCESS)
         return res;
     spec.arg = launch;
+    memory_device_busy(1);
     atomic_fetch_add(&g_launches, 1);
     return stream_queue(stream, &spec, NULL);
 }

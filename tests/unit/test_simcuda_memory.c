@@ -481,6 +481,7 @@ static int run_child(const char *name, const char *seed, char *out, size_t out_b
         dup2(fds[1], STDOUT_FILENO);
         if (!freopen("/dev/null", "w", stderr))
             _exit(3);
+        alarm(30); /* a fault that is served for ever must not outlive the test */
         execl("/proc/self/exe", "child", name, NULL);
         _exit(4);
     }
