@@ -285,6 +285,43 @@ static void foreign_stream(void)
     EXPECT_ERROR("launch", cuLaunchKernel(fill, 1, 1, 1, 32, 1, 1, 0, stream, params, NULL));
 }
 
+/* The library's counter in the current context. */
+static uint32_t counter_of(CUlibrary library)
+{
+    CUdeviceptr p = 0;
+    uint32_t value = 0;
+
+    OK(cuLibraryGetGlobal(&p, NULL, library, "tk_counter"));
+    OK(cuMemcpyDtoH(&value, p, sizeof(value)));
+    return value;
+}
+
+/* A variable of a library is apart in each context: only that of the stream's context moves. */
+static void kernel_variables(void)
+{
+    CUlibrary library;
+    CUkernel globals;
+    CUcontext a, b;
+    CUstream stream;
+    CUdeviceptr out;
+    uint32_t n = 16;
+
+    begin_device();
+    OK(cuLibraryLoadData(&library, ptx_test_kernels, NULL, NULL, 0, NULL, NULL, 0));
+    OK(cuLibraryGetKernel(&globals, library, "tk_globals"));
+    a = new_context();
+    EXPECT_EQ(counter_of(library), 41);
+    b = new_context();
+    stream = new_stream(0);
+    out = device_alloc(64);
+    OK(cuCtxSetCurrent(a));
+    LAUNCH((CUfunction)globals, 1, 32, stream, &out, &n);
+    OK(cuStreamSynchronize(stream));
+    EXPECT_EQ(counter_of(library), 41);
+    OK(cuCtxSetCurrent(b));
+    EXPECT_EQ(counter_of(library), 42);
+}
+
 /* A CUkernel has no context of its own: a launch takes the stream's, whatever is current. */
 static void kernel_stream(void)
 {
@@ -343,5 +380,5 @@ static void exit_busy(void)
     X(destroyed_elsewhere)                                                                         \
     X(destroy_busy)                                                                                \
     X(destroy_invalid)                                                                             \
-    X(two) X(stream_context) X(foreign_stream) X(kernel_stream) X(exit_busy)
+    X(two) X(stream_context) X(foreign_stream) X(kernel_variables) X(kernel_stream) X(exit_busy)
 CHECK_GROUP(context, CONTEXT_CHECKS);
