@@ -182,6 +182,7 @@ static void parse_guard(struct ptx_parser *p, struct ptx_insn *insn)
 static void parse_insn(struct ptx_parser *p, struct ptx_insn *insn, const char *opcode)
 {
     struct ptx_lexer *lex = &p->lex;
+    bool has_lists = strcmp(opcode, "call") == 0;
 
     insn->opcode = opcode;
     while (lex->kind == PTX_TOKEN_DOT) {
@@ -196,7 +197,7 @@ static void parse_insn(struct ptx_parser *p, struct ptx_insn *insn, const char *
         if (insn->operand_count == PTX_OPERANDS_MAX)
             ptx_fail(p->unit, lex->line, "too many operands");
         op = &insn->operands[insn->operand_count++];
-        if (ptx_take_punct(lex, '(')) {
+        if (has_lists && ptx_take_punct(lex, '(')) {
             op->kind = PTX_OPERAND_LIST;
             parse_items(p, op, ')');
         } else {
