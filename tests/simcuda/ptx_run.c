@@ -94,10 +94,12 @@ static void release(struct ptx_thread *warp, uint32_t members)
 }
 
 /* Finish what collectives of the warp can be finished. Those without a mask are for whoever stands
- * at the instruction, so they come last, one place at a time. */
+ * at the instruction, so they come last, one place at a time: the first in the code, so that lanes
+ * that went another way can catch up. */
 static bool finish_collectives(struct ptx_thread *warp, uint32_t lanes)
 {
     bool finished = false;
+    uint32_t first = lanes;
 
     for (uint32_t i = 0; i < lanes; i++) {
         uint32_t members = warp[i].wait == PTX_WAIT_WARP ? complete_group(warp, lanes, i) : 0;
@@ -105,15 +107,15 @@ static bool finish_collectives(struct ptx_thread *warp, uint32_t lanes)
         if (members) {
             release(warp, members);
             finished = true;
+        } else if (warp[i].wait == PTX_WAIT_CONVERGED &&
+                   (first == lanes || warp[i].place < warp[first].place)) {
+            first = i;
         }
     }
-    for (uint32_t i = 0; i < lanes && !finished; i++) {
-        if (warp[i].wait == PTX_WAIT_CONVERGED) {
-            release(warp, same_place(warp, lanes, i));
-            finished = true;
-        }
-    }
-    return finished;
+    if (finished || first == lanes)
+        return finished;
+    release(warp, same_place(warp, lanes, first));
+    return true;
 }
 
 /* Turns for a warp until all of its threads wait for others; returns false after a fault. */
