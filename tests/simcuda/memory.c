@@ -1,5 +1,6 @@
 #include "memory.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -392,22 +393,26 @@ CUresult memory_free(enum memory_kind kind, CUdeviceptr base)
     return res;
 }
 
-/* Is there memory behind every page of the range? */
-static int host_is_mapped(uint64_t first, uint64_t end)
+/* Is there memory behind every byte of the range that can be pinned for that use? Pages that cannot
+ * be written can be pinned for reading only. */
+static int host_can_be_pinned(uint64_t first, uint64_t end, unsigned flags)
 {
-    unsigned char resident[256];
-    uint64_t at = round_down(first, HOST_PAGE_BYTES);
+    FILE *maps = fopen("/proc/self/maps", "re");
+    unsigned long long from, to;
+    uint64_t covered = first;
+    char rights[5], line[512];
 
-    while (at < end) {
-        uint64_t bytes = round_up(end - at, HOST_PAGE_BYTES);
-
-        if (bytes > sizeof(resident) * HOST_PAGE_BYTES)
-            bytes = sizeof(resident) * HOST_PAGE_BYTES;
-        if (mincore((void *)(uintptr_t)at, bytes, resident) != 0)
-            return 0;
-        at += bytes;
+    while (maps && covered < end && fgets(line, sizeof(line), maps)) {
+        if (sscanf(line, "%llx-%llx %4s", &from, &to, rights) != 3 || to <= covered)
+            continue;
+        if (from > covered || rights[0] != 'r' ||
+            (rights[1] != 'w' && !(flags & CU_MEMHOSTREGISTER_READ_ONLY)))
+            break;
+        covered = to;
     }
-    return 1;
+    if (maps)
+        fclose(maps);
+    return covered >= end;
 }
 
 CUresult memory_host_register(void *host, size_t bytes, unsigned flags, CUcontext ctx)
@@ -421,7 +426,7 @@ CUresult memory_host_register(void *host, size_t bytes, unsigned flags, CUcontex
     if (base == 0 || bytes == 0 || flags & ~(unsigned)REGISTER_FLAGS || base + bytes < base)
         return CUDA_ERROR_INVALID_VALUE;
     if (arena_has(ARENA_DEVICE, base) || arena_has(ARENA_MANAGED, base) ||
-        !host_is_mapped(base, base + bytes))
+        !host_can_be_pinned(base, base + bytes, flags))
         return CUDA_ERROR_INVALID_VALUE;
     model.bytes = round_up(base + bytes, HOST_PAGE_BYTES) - base;
     memory_lock_write();

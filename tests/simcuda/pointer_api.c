@@ -75,7 +75,7 @@ static CUresult attribute_of(const struct memory_info *info, CUdeviceptr addr,
         *value = is_host(info) ? CU_MEMORYTYPE_HOST : CU_MEMORYTYPE_DEVICE;
         return CUDA_SUCCESS;
     case CU_POINTER_ATTRIBUTE_HOST_POINTER:
-        *value = is_plain ? 0 : addr;
+        *value = addr;
         return is_plain ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
     case CU_POINTER_ATTRIBUTE_DEVICE_POINTER:
         *value = addr;

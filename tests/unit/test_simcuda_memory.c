@@ -271,11 +271,19 @@ static void test_registration(void **state)
 {
     char *block = aligned_alloc(4096, 4 * 4096);
     char *unmapped = mmap(NULL, 8192, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *fixed = mmap(NULL, 8192, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     struct memory_info info;
     CUdeviceptr device = alloc(512);
 
     (void)state;
     munmap(unmapped, 8192);
+    munmap(fixed + 4096, 4096);
+    assert_int_equal(memory_host_register(fixed, 4096, 0, CTX), CUDA_ERROR_INVALID_VALUE);
+    assert_int_equal(memory_host_register(fixed, 8192, CU_MEMHOSTREGISTER_READ_ONLY, CTX),
+                     CUDA_ERROR_INVALID_VALUE);
+    assert_int_equal(memory_host_register(fixed, 4096, CU_MEMHOSTREGISTER_READ_ONLY, CTX), 0);
+    assert_int_equal(memory_host_unregister(fixed), 0);
+    munmap(fixed, 4096);
     assert_int_equal(memory_host_register(block + 100, 4096, CU_MEMHOSTREGISTER_READ_ONLY, CTX), 0);
     assert_int_equal(memory_host_register(block + 4195, 10, 0, CTX),
                      CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED);

@@ -129,7 +129,7 @@ static void test_alloc_and_free(void **state)
     (void)state;
     FAILS(CALL(cuMemAlloc)(&ptr, 0));
     FAILS(CALL(cuMemAlloc)(NULL, 4));
-    OK(CALL(cuMemAllocPitch)(&ptr, &pitch, 513, 5, 4));
+    OK(CALL(cuMemAllocPitch)(&ptr, &pitch, 600, 5, 4));
     assert_int_equal(pitch, 1024);
     OK(CALL(cuMemGetAddressRange)(&base, &bytes, ptr + 5000));
     assert_int_equal(base, ptr);
