@@ -6,6 +6,8 @@
 #include "module.h"
 #include "stream.h"
 
+static CUlibrary g_libraries; /* those that are loaded; driver lock */
+
 static CUresult kernels_create(CUlibrary library)
 {
     const size_t count = ptx_module_kernel_count(library->image->ptx);
@@ -30,6 +32,13 @@ static void library_destroy(CUlibrary library)
 {
     size_t i;
 
+    driver_lock();
+    if (library->link) {
+        *library->link = library->next;
+        if (library->next)
+            library->next->link = library->link;
+    }
+    driver_unlock();
     for (i = 0; i < library->kernel_count; i++)
         handle_destroy(library->kernels[i], HANDLE_KERNEL);
     free(library->kernels);
@@ -49,11 +58,19 @@ static CUresult library_create(struct image *image, CUlibrary *out)
     }
     library->image = image;
     res = kernels_create(library);
-    if (res == CUDA_SUCCESS)
-        *out = library;
-    else
+    if (res != CUDA_SUCCESS) {
         library_destroy(library);
-    return res;
+        return res;
+    }
+    driver_lock();
+    library->next = g_libraries;
+    library->link = &g_libraries;
+    if (library->next)
+        library->next->link = &library->next;
+    g_libraries = library;
+    driver_unlock();
+    *out = library;
+    return CUDA_SUCCESS;
 }
 
 void library_forget_locked(CUmodule module)

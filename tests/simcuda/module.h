@@ -59,7 +59,8 @@ struct CUlib_st {
     struct image *image;
     CUkernel *kernels;
     size_t kernel_count;
-    struct CUmod_st *modules; /* where it has become one */
+    struct CUmod_st *modules;      /* where it has become one */
+    struct CUlib_st *next, **link; /* in the list of all */
 };
 
 /* What the program asked about a load: where to write the log. */
