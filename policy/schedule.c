@@ -9,7 +9,6 @@
 /* How an extent is used in the step. */
 struct usage {
     uint32_t first;   /* the first launch that touches it; NO_LAUNCH when none does */
-    uint32_t last;    /* the last one seen so far */
     uint32_t loads;   /* in each step, if it streamed */
     uint64_t at_last; /* bytes touched by the step up to and with that launch */
 };
@@ -56,10 +55,10 @@ static uint64_t launch_bytes(const struct schedule_trace *step,
     return bytes;
 }
 
-/* The least that streaming works with: what one launch needs of what comes and goes, and the two
+/* The least that streaming works with: what one launch needs of what does not stay, and the two
  * largest extents beside it, one arriving and one not yet given back. */
 static uint64_t window_needed(const struct schedule_trace *step,
-                              const struct schedule_extent *extents, const struct usage *usage)
+                              const struct schedule_extent *extents, const uint8_t *fixed)
 {
     uint64_t largest = 0, extent_max = 0;
 
@@ -69,7 +68,7 @@ static uint64_t window_needed(const struct schedule_trace *step,
         for (uint32_t i = step->first[l]; i < step->first[l + 1]; i++) {
             const struct schedule_extent *e = &extents[step->extent[i]];
 
-            if (!usage[step->extent[i]].loads)
+            if (fixed[step->extent[i]])
                 continue;
             bytes += e->bytes;
             if (e->bytes > extent_max)
@@ -103,7 +102,6 @@ static void count_loads(const struct schedule_trace *step, const struct schedule
             } else if (before - u->at_last > window_bytes) {
                 u->loads++;
             }
-            u->last = (uint32_t)l;
             u->at_last = touched;
         }
     }
@@ -295,16 +293,48 @@ static int list_loads(const struct schedule_trace *step, const struct schedule_e
     return err;
 }
 
-/* The distinct extents of the step, in order of first use. */
-static size_t list_used(const struct schedule_trace *step, const struct usage *usage,
-                        uint32_t *used)
+/* What choose() works with. */
+struct workspace {
+    struct usage *usage;
+    uint32_t *used, *class;
+    size_t used_count;
+};
+
+/* Choose what stays beside a window that is as small as streaming the rest allows: the smaller the
+ * window, the more stays, and the less it needs to hold. */
+static void choose(const struct schedule_trace *step, const struct schedule_extent *extents,
+                   uint64_t budget_bytes, uint64_t window_bytes, struct workspace *work,
+                   struct schedule_plan *out)
+{
+    uint64_t needed = window_bytes;
+
+    do {
+        window_bytes = needed < budget_bytes ? needed : budget_bytes;
+        for (size_t e = 0; e < out->extent_count; e++)
+            work->usage[e].first = NO_LAUNCH;
+        memset(out->fixed, 0, out->extent_count);
+        count_loads(step, extents, window_bytes, work->usage);
+        out->fixed_bytes = choose_fixed(extents, work->usage, work->used, work->used_count,
+                                        budget_bytes - window_bytes, out->fixed, work->class);
+        needed = window_needed(step, extents, out->fixed);
+    } while (needed > window_bytes && window_bytes < budget_bytes);
+    out->window_bytes = window_bytes;
+}
+
+/* The distinct extents of the step, in order of first use. seen is all zero before and after. */
+static size_t list_used(const struct schedule_trace *step, uint8_t *seen, uint32_t *used)
 {
     size_t count = 0;
 
-    for (size_t l = 0; l < step->launches; l++)
-        for (uint32_t i = step->first[l]; i < step->first[l + 1]; i++)
-            if (usage[step->extent[i]].first == l)
-                used[count++] = step->extent[i];
+    for (uint32_t i = 0; i < step->first[step->launches]; i++) {
+        uint32_t e = step->extent[i];
+
+        if (!seen[e])
+            used[count++] = e;
+        seen[e] = 1;
+    }
+    for (size_t i = 0; i < count; i++)
+        seen[used[i]] = 0;
     return count;
 }
 
@@ -325,10 +355,8 @@ int schedule_plan_create(const struct schedule_trace *step, const struct schedul
                          size_t extent_count, uint64_t budget_bytes, uint64_t window_bytes,
                          struct schedule_plan *out)
 {
-    struct usage *usage = NULL;
-    uint32_t *used = NULL, *class = NULL;
-    uint64_t all_bytes = 0, needed;
-    size_t used_count;
+    struct workspace work = {0};
+    uint64_t all_bytes = 0;
     int err = check_trace(step, extent_count);
 
     memset(out, 0, sizeof(*out));
@@ -337,38 +365,32 @@ int schedule_plan_create(const struct schedule_trace *step, const struct schedul
     out->extent_count = extent_count;
     out->launches = step->launches;
     out->fixed = calloc(extent_count ? extent_count : 1, 1);
-    usage = calloc(extent_count + 1, sizeof(*usage));
-    used = calloc(extent_count + 1, sizeof(*used));
-    class = calloc(extent_count + 1, sizeof(*class));
+    work.usage = calloc(extent_count + 1, sizeof(*work.usage));
+    work.used = calloc(extent_count + 1, sizeof(*work.used));
+    work.class = calloc(extent_count + 1, sizeof(*work.class));
     err = -ENOMEM;
-    if (!out->fixed || !usage || !used || !class)
+    if (!out->fixed || !work.usage || !work.used || !work.class)
         goto out;
 
-    for (size_t e = 0; e < extent_count; e++)
-        usage[e].first = NO_LAUNCH;
-    /* One launch's extents are in use while the next one's arrive; more than that is depth, which
-     * hides the host's hesitations and is paid for in bytes that do not stay. */
-    if (!window_bytes)
-        window_bytes = budget_bytes / 16 < WINDOW_MAX ? budget_bytes / 16 : WINDOW_MAX;
-    count_loads(step, extents, window_bytes, usage);
-    needed = window_needed(step, extents, usage);
-    if (window_bytes < needed)
-        window_bytes = needed;
-    if (window_bytes > budget_bytes)
-        window_bytes = budget_bytes;
-    used_count = list_used(step, usage, used);
-    for (size_t i = 0; i < used_count; i++)
-        all_bytes += extents[used[i]].bytes;
-    if (all_bytes <= budget_bytes)
-        window_bytes = 0;
-    out->window_bytes = window_bytes;
-    out->fixed_bytes = choose_fixed(extents, usage, used, used_count, budget_bytes - window_bytes,
-                                    out->fixed, class);
+    work.used_count = list_used(step, out->fixed, work.used);
+    for (size_t i = 0; i < work.used_count; i++)
+        all_bytes += extents[work.used[i]].bytes;
+    if (all_bytes <= budget_bytes) {
+        for (size_t i = 0; i < work.used_count; i++)
+            out->fixed[work.used[i]] = 1;
+        out->fixed_bytes = all_bytes;
+    } else {
+        /* More than what one launch needs is depth, which hides the host's hesitations and is paid
+         * for in bytes that do not stay. */
+        if (!window_bytes)
+            window_bytes = budget_bytes / 16 < WINDOW_MAX ? budget_bytes / 16 : WINDOW_MAX;
+        choose(step, extents, budget_bytes, window_bytes, &work, out);
+    }
     err = list_loads(step, extents, out, budget_bytes - out->fixed_bytes);
 out:
-    free(usage);
-    free(used);
-    free(class);
+    free(work.usage);
+    free(work.used);
+    free(work.class);
     if (err)
         schedule_plan_destroy(out);
     return err;

@@ -119,17 +119,18 @@ static size_t add_extent(struct extent **set, size_t count, struct extent *e)
     return count;
 }
 
-/* The extents of [first, end), which lies in a paged allocation. What is larger than all the room
+/* The extents of [first, end), which lies in a paged allocation. What takes more than all the room
  * there is is left at its home and read in place: that beats moving it. The lock is held. */
 static size_t add_span(const struct allocation *a, CUdeviceptr first, CUdeviceptr end,
                        uint64_t limit, struct extent **set, size_t count)
 {
     struct range *r = a->range;
+    size_t from = (first - r->base) / r->extent_bytes;
+    size_t to = (end - 1 - r->base) / r->extent_bytes + 1;
 
-    if (end - first > limit)
+    if (first >= end || (uint64_t)(to - from) * r->extent_bytes > limit)
         return count;
-    for (size_t i = (first - r->base) / r->extent_bytes;
-         i < r->extent_count && r->extents[i].first < end; i++)
+    for (size_t i = from; i < to; i++)
         count = add_extent(set, count, &r->extents[i]);
     return count;
 }

@@ -299,6 +299,11 @@ enum backend_mode object_mode(CUdeviceptr first, CUdeviceptr end)
     return mode;
 }
 
+static uint64_t overlap(const struct object *o, CUdeviceptr first, CUdeviceptr end)
+{
+    return (o->end < end ? o->end : end) - (o->first > first ? o->first : first);
+}
+
 static void account(const struct object *o, CUdeviceptr first, CUdeviceptr end,
                     enum object_move move)
 {
@@ -313,7 +318,7 @@ static void account(const struct object *o, CUdeviceptr first, CUdeviceptr end,
         else
             atomic_fetch_add_explicit(&r->evictions, 1, memory_order_relaxed);
     }
-    bytes = (o->end < end ? o->end : end) - (o->first > first ? o->first : first);
+    bytes = overlap(o, first, end);
     resident = atomic_load_explicit(&r->resident_bytes, memory_order_relaxed);
     if (move == OBJECT_LOADED) {
         atomic_fetch_add_explicit(&r->h2d_bytes, bytes, memory_order_relaxed);
@@ -344,5 +349,33 @@ void object_account(CUdeviceptr first, CUdeviceptr end, enum object_move move)
             account(&a->objects[i], first, end, move);
         at = a->base + a->bytes;
     }
+    range_unlock();
+}
+
+void object_account_stall(CUdeviceptr first, CUdeviceptr end, uint64_t stall_ns)
+{
+    struct stats_record *most = NULL;
+    uint64_t most_bytes = 0;
+    CUdeviceptr at = first;
+
+    range_read_lock();
+    while (at < end) {
+        const struct allocation *a = range_allocation_after(at);
+
+        if (!a || a->base >= end)
+            break;
+        for (size_t i = objects_after(a, first); i < a->object_count && a->objects[i].first < end;
+             i++) {
+            uint64_t bytes = overlap(&a->objects[i], first, end);
+
+            if (bytes > most_bytes && a->objects[i].record) {
+                most = a->objects[i].record;
+                most_bytes = bytes;
+            }
+        }
+        at = a->base + a->bytes;
+    }
+    if (most)
+        atomic_fetch_add_explicit(&most->stall_ns, stall_ns, memory_order_relaxed);
     range_unlock();
 }

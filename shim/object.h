@@ -61,4 +61,8 @@ enum object_move {
  * reading; never changes an object. */
 void object_account(CUdeviceptr first, CUdeviceptr end, enum object_move move);
 
+/* Count the time that a launch waited for [first, end): for the parameter that has most bytes
+ * there. Takes the lock for reading. */
+void object_account_stall(CUdeviceptr first, CUdeviceptr end, uint64_t stall_ns);
+
 #endif

@@ -53,22 +53,27 @@ static void count_failure(struct residency *res, const char *what, CUresult resu
         pager_break(res, what, result);
 }
 
-/* Enter the context of a range for a driver call, without the lock. */
-static CUresult enter(struct residency *res, struct range *range, struct lane **lane)
+/* Enter the context of a range for a driver call, without the lock. An event to record behind it is
+ * taken from the lane before, for that is guarded by the lock; NULL when there is none. */
+static CUresult enter(struct residency *res, struct range *range, struct lane **lane,
+                      CUevent *event)
 {
     CUresult result = CUDA_SUCCESS;
 
     *lane = transfer_lane(&res->lanes, range->ctx);
-    if (!*lane)
-        return CUDA_ERROR_OUT_OF_MEMORY;
+    *event = *lane ? transfer_spare_event(*lane) : NULL;
     res->handling = range;
     pthread_mutex_unlock(&res->lock);
+    if (!*lane)
+        return CUDA_ERROR_OUT_OF_MEMORY;
     if (res->pager_ctx != range->ctx) {
         result = res->drv->cuCtxSetCurrent(range->ctx);
         res->pager_ctx = result == CUDA_SUCCESS ? range->ctx : NULL;
     }
     if (result == CUDA_SUCCESS)
         result = transfer_open_streams(res->drv, *lane);
+    if (result == CUDA_SUCCESS && !*event)
+        res->drv->cuEventCreate(event, CU_EVENT_DISABLE_TIMING);
     return result;
 }
 
@@ -87,28 +92,22 @@ static void load(struct residency *res, struct extent *e)
     CUevent ready = NULL;
     struct lane *lane;
     CUresult result;
+    int recorded = 0;
 
     e->state = EXTENT_LOADING;
     residency_count(res, e->bytes);
-    result = enter(res, e->range, &lane);
-    if (!lane) {
-        e->state = EXTENT_ABSENT;
-        residency_count(res, -(int64_t)e->bytes);
-        return;
-    }
+    result = enter(res, e->range, &lane, &ready);
     if (result == CUDA_SUCCESS) {
         mode = object_mode(e->first, e->first + e->bytes);
         result = res->backend->load(res->drv, res->device, e->first, e->bytes, mode, lane->h2d);
     }
     if (result == CUDA_SUCCESS) {
         object_account(e->first, e->first + e->bytes, OBJECT_LOADED);
-        ready = transfer_take_event(res->drv, lane);
-        if (ready && res->drv->cuEventRecord(ready, lane->h2d) != CUDA_SUCCESS) {
-            res->drv->cuEventDestroy_v2(ready);
-            ready = NULL;
-        }
+        recorded = ready && res->drv->cuEventRecord(ready, lane->h2d) == CUDA_SUCCESS;
     }
     leave(res);
+    if (ready && !recorded)
+        transfer_give_event(res->drv, lane, ready);
     if (result != CUDA_SUCCESS) {
         e->state = EXTENT_ABSENT;
         residency_count(res, -(int64_t)e->bytes);
@@ -117,7 +116,7 @@ static void load(struct residency *res, struct extent *e)
     }
     res->failures = 0;
     e->mode = mode;
-    e->ready = ready;
+    e->ready = recorded ? ready : NULL;
     e->load_number = ++res->load_number;
     e->state = EXTENT_RESIDENT;
     stats_add(h2d_bytes, e->bytes);
@@ -128,26 +127,21 @@ static void load(struct residency *res, struct extent *e)
 static void drop(struct residency *res, struct extent *e)
 {
     struct lane *lane;
-    CUevent gone = NULL;
+    CUevent gone = NULL, loaded = e->ready;
     CUresult result;
 
     e->state = EXTENT_EVICTING;
     atomic_store_explicit(&e->settled, 0, memory_order_release);
-    if (e->ready) {
-        transfer_give_event(res->drv, transfer_lane(&res->lanes, e->range->ctx), e->ready);
-        e->ready = NULL;
-    }
-    result = enter(res, e->range, &lane);
-    if (!lane) {
-        e->state = EXTENT_RESIDENT;
-        return;
-    }
+    e->ready = NULL;
+    result = enter(res, e->range, &lane, &gone);
+    /* The load may be on its way still, on the other stream: it must not come after the drop. */
+    if (result == CUDA_SUCCESS && loaded)
+        result = res->drv->cuStreamWaitEvent(lane->d2h, loaded, 0);
     if (result == CUDA_SUCCESS)
         result = res->backend->drop(res->drv, res->device, e->first, e->bytes, e->mode, lane->d2h);
     if (result == CUDA_SUCCESS) {
         object_account(e->first, e->first + e->bytes, OBJECT_DROPPED);
         /* What is loaded next must find the room that a copy back still takes. */
-        gone = transfer_take_event(res->drv, lane);
         if (gone && res->drv->cuEventRecord(gone, lane->d2h) == CUDA_SUCCESS)
             res->drv->cuStreamWaitEvent(lane->h2d, gone, 0);
     }
@@ -156,9 +150,12 @@ static void drop(struct residency *res, struct extent *e)
         transfer_give_event(res->drv, lane, gone);
     if (result != CUDA_SUCCESS) {
         e->state = EXTENT_RESIDENT;
+        e->ready = loaded;
         count_failure(res, "evicting", result);
         return;
     }
+    if (loaded)
+        transfer_give_event(res->drv, lane, loaded);
     e->state = EXTENT_ABSENT;
     residency_count(res, -(int64_t)e->bytes);
     stats_add(evictions, 1);
@@ -234,7 +231,8 @@ static int has_room(const struct residency *res, uint64_t bytes)
     return res->resident_bytes + bytes <= room_limit(res);
 }
 
-/* One victim at a time, for the lock is given up. */
+/* One victim at a time, for the lock is given up. What the plan wants kept goes only by force, and
+ * only when no work of the program is left whose end would free something better. */
 static enum room make_room(struct residency *res, uint64_t bytes, int force)
 {
     struct extent *victim;
@@ -242,17 +240,16 @@ static enum room make_room(struct residency *res, uint64_t bytes, int force)
     if (has_room(res, bytes))
         return ROOM_THERE;
     victim = find_victim(res);
-    if (!victim) {
-        use_retire(res);
+    if (!victim && use_retire(res))
         victim = find_victim(res);
-    }
+    if (!victim && use_may_end(res))
+        return ROOM_LATER;
     if (!victim && force)
         victim = find_victim_by_force(res);
-    if (victim) {
-        drop(res, victim);
-        return ROOM_MADE;
-    }
-    return res->uses ? ROOM_LATER : ROOM_IMPOSSIBLE;
+    if (!victim)
+        return ROOM_IMPOSSIBLE;
+    drop(res, victim);
+    return ROOM_MADE;
 }
 
 static void finish_request(struct residency *res)
@@ -273,15 +270,14 @@ static enum room serve(struct residency *res)
     struct request *r = res->requests;
 
     if (!r->pinned) {
-        for (size_t i = 0; i < r->count; i++)
-            r->set[i]->pins++;
+        use_pin(r->use);
         r->pinned = 1;
     }
-    for (size_t i = 0; i < r->count; i++) {
-        struct extent *e = r->set[i];
+    for (size_t i = 0; i < r->use->count; i++) {
+        struct extent *e = r->use->set[i]; /* NULL: its range has gone meanwhile */
         enum room room;
 
-        if (e->state != EXTENT_ABSENT || !e->range)
+        if (!e || e->state != EXTENT_ABSENT)
             continue;
         room = make_room(res, e->bytes, 1);
         if (room == ROOM_THERE) {

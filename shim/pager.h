@@ -20,9 +20,8 @@
 /* A launch that waits for its extents. It lies on the launching thread's stack, so that the pager
  * never holds on to one while it has given the lock up. */
 struct request {
-    struct extent *const *set;
-    size_t count;
-    int pinned; /* the set is pinned: the request is first in line */
+    struct use *use;
+    int pinned; /* its extents are pinned: the request is first in line */
     int done;
     struct request *next;
 };
@@ -33,6 +32,7 @@ struct use {
     struct lane *lane; /* of the stream's context */
     CUevent event;     /* recorded behind the work */
     int recorded;      /* the work is queued; until then the event says nothing */
+    int waiting;       /* its launch waits for the pager: its end frees nothing soon */
     CUstream stream;
     size_t count, room;
     struct extent **set; /* an extent whose range has gone is NULL */
@@ -60,6 +60,7 @@ struct residency {
     _Atomic int broken;      /* paging has ended: trouble, or the program ends */
 
     uint64_t budget_bytes, plain_bytes;
+    uint64_t patience_ns;    /* without any progress, before a launch goes ahead unloaded */
     uint64_t total_bytes;    /* of extents in use */
     uint64_t resident_bytes; /* of extents LOADING, RESIDENT or EVICTING */
     struct extent **table;   /* by identity; never NULL below table_count */
@@ -109,17 +110,25 @@ void learn_forget(struct residency *res);
 
 /* use.c: drop the pins of uses that have run. returns how many did */
 size_t use_retire(struct residency *res);
+/* Pin the extents of a use. */
+void use_pin(struct use *use);
 /* The use that link leads to ends at once: its pins go. */
 void use_end(struct residency *res, struct use **link);
+/* Is there a use whose end may free room: any but those that wait for room themselves? */
+int use_may_end(const struct residency *res);
 /* The oldest use whose event may be waited for; NULL when none is recorded. */
 struct use *use_first_recorded(struct residency *res);
 /* The pins of extents in range are gone. */
 void use_forget_range(struct residency *res, const struct range *range);
 
-/* residency_limit() for those who hold the lock. */
+/* residency_limit() for those who hold the lock. The driver gives memory out in whole pages, so
+ * what the program holds plain counts in pages too, and a small block more seldom changes anything.
+ */
 static inline uint64_t room_limit(const struct residency *res)
 {
-    return res->budget_bytes > res->plain_bytes ? res->budget_bytes - res->plain_bytes : 0;
+    uint64_t plain = (res->plain_bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+
+    return res->budget_bytes > plain ? res->budget_bytes - plain : 0;
 }
 
 /* The device's extents take more VRAM (or less), and so does the program's account of it. */

@@ -358,30 +358,40 @@ err_free:
     return result;
 }
 
-/* The driver's own allocation, counted. When the card has no room left for it, our extents make
- * some: what the program itself takes comes first. */
-static CUresult alloc_plain(struct residency *res, CUdevice device, CUcontext ctx, size_t bytes,
-                            range_plain_fn *plain, void *plain_arg, CUdeviceptr *out)
+/* Link what the driver allocated; without memory for that it stays uncounted, unnamed, and
+ * otherwise as good. returns 0 or -1 */
+static int index_plain(CUdeviceptr base, size_t bytes, CUdevice device, CUcontext ctx)
 {
-    struct allocation *a;
-    CUresult result = plain(plain_arg, out);
+    struct allocation *a = allocation_new(base, bytes, ALLOCATION_PLAIN, device, ctx);
     int failed;
 
-    while (result == CUDA_ERROR_OUT_OF_MEMORY && res && residency_shrink(res, bytes))
-        result = plain(plain_arg, out);
-    if (result != CUDA_SUCCESS || !ctx)
-        return result;
-    a = allocation_new(*out, bytes, ALLOCATION_PLAIN, device, ctx);
     if (!a)
-        return CUDA_SUCCESS; /* uncounted, unnamed, and otherwise as good */
+        return -1;
     range_write_lock();
     failed = index_insert(a);
     range_unlock();
     if (failed)
         allocation_free(a);
-    else if (res)
+    return failed;
+}
+
+/* The driver's own allocation, counted. What the program itself takes comes first: our extents make
+ * room for it within the budget, and on the card when that is smaller than the budget says. */
+static CUresult alloc_plain(struct residency *res, CUdevice device, CUcontext ctx, size_t bytes,
+                            range_plain_fn *plain, void *plain_arg, CUdeviceptr *out)
+{
+    CUresult result;
+
+    if (!ctx)
+        return plain(plain_arg, out);
+    if (res)
         residency_charge(res, (int64_t)bytes);
-    return CUDA_SUCCESS;
+    result = plain(plain_arg, out);
+    while (result == CUDA_ERROR_OUT_OF_MEMORY && res && residency_shrink(res, bytes))
+        result = plain(plain_arg, out);
+    if ((result != CUDA_SUCCESS || index_plain(*out, bytes, device, ctx)) && res)
+        residency_charge(res, -(int64_t)bytes);
+    return result;
 }
 
 static void retire_deferred(void);

@@ -7,10 +7,13 @@
 #include "stats.h"
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define EXTENT_BYTES_MAX ((size_t)32 << 20)
 #define EXTENTS_PER_BUDGET                                                                         \
-    32                  /* at least: so that a window of some extents is a small share of it */
+    32 /* at least: so that a window of some extents is a small share of it */
+#define PATIENCE_NS  2000000000ull
+#define PATIENCE_S   2  /* without progress, before a plain allocation goes ahead */
 #define MARGIN_SHARE 16 /* of the free VRAM, left alone when no budget is given */
 
 /* Extents of a range that has gone, for the next range of the same size on the same device, whose
@@ -58,6 +61,7 @@ static struct residency *create(CUdevice device)
     res->backend = &backend_um;
     res->device = device;
     res->budget_bytes = choose_budget(drv, device);
+    res->patience_ns = PATIENCE_NS;
     res->requests_tail = &res->requests;
     res->uses_tail = &res->uses;
     res->last_touched = EXTENT_NONE;
@@ -267,7 +271,7 @@ static void use_extents(struct residency *res, struct range *range, size_t from,
 
     for (size_t i = from; i < to; i++)
         res->total_bytes += range->extents[i].bytes;
-    if (!is_active(res) && !res->broken && res->total_bytes + res->plain_bytes > res->budget_bytes)
+    if (!is_active(res) && !res->broken && res->total_bytes > room_limit(res))
         activate(res);
     if (is_active(res) || res->broken)
         return;
@@ -380,18 +384,34 @@ uint64_t residency_resident_bytes(struct range *range, CUdeviceptr first, CUdevi
     return bytes;
 }
 
+/* Wait until the pager has given back what no longer fits. The lock is held. Without progress for a
+ * while the wait ends: what holds the room may itself wait for this thread. */
+static void wait_until_it_fits(struct residency *res)
+{
+    uint64_t seen = res->progress_count - 1;
+
+    pager_wake(res);
+    while (res->resident_bytes > room_limit(res) && !res->broken && res->progress_count != seen) {
+        struct timespec until;
+
+        seen = res->progress_count;
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_sec += PATIENCE_S;
+        pthread_cond_timedwait(&res->progress, &res->lock, &until);
+    }
+}
+
 void residency_charge(struct residency *res, int64_t bytes)
 {
     pthread_mutex_lock(&res->lock);
     res->plain_bytes += (uint64_t)bytes;
-    stats_add(plain_bytes, bytes);
-    count_vram(bytes);
-    if (!is_active(res) && !res->broken && res->total_bytes &&
-        res->total_bytes + res->plain_bytes > res->budget_bytes)
+    if (!is_active(res) && !res->broken && res->total_bytes && res->total_bytes > room_limit(res))
         activate(res);
     learn_room_changed(res);
-    if (is_active(res) && res->idle)
-        pager_wake(res);
+    if (is_active(res) && bytes > 0)
+        wait_until_it_fits(res);
+    stats_add(plain_bytes, bytes);
+    count_vram(bytes);
     pthread_mutex_unlock(&res->lock);
 }
 
@@ -409,24 +429,14 @@ int residency_shrink(struct residency *res, uint64_t bytes)
     }
     /* The card is smaller than the budget says: it stays at what has been found to fit. */
     log_warn("residency",
-             "device %d has less free memory than the budget of %llu bytes: paging "
+             "device %d has less free memory than its budget of %llu bytes says: paging "
              "within %llu",
              res->device, (unsigned long long)res->budget_bytes, (unsigned long long)keep);
     res->budget_bytes = keep;
     if (!is_active(res))
         activate(res);
     learn_forget(res);
-    pager_wake(res);
-    while (res->resident_bytes > room_limit(res) && !res->broken) {
-        uint64_t seen = res->progress_count;
-        struct timespec until;
-
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += 2;
-        if (pthread_cond_timedwait(&res->progress, &res->lock, &until) &&
-            res->progress_count == seen)
-            break;
-    }
+    wait_until_it_fits(res);
     shrunk = res->resident_bytes < before;
     pthread_mutex_unlock(&res->lock);
     return shrunk;

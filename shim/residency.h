@@ -99,7 +99,8 @@ void residency_detach(struct residency *res, struct range *range);
 /* How much of [first, end) of a range is in VRAM now. May be called with g_range_lock held. */
 uint64_t residency_resident_bytes(struct range *range, CUdeviceptr first, CUdeviceptr end);
 
-/* The program took (or gave back) VRAM of its own. */
+/* The program is about to take VRAM of its own, or has given it back. Returns when what must make
+ * room for it has gone. */
 void residency_charge(struct residency *res, int64_t bytes);
 
 /* Give VRAM back until at least bytes of the card are free, or nothing is left to give. For a plain

@@ -28,12 +28,17 @@ CUresult transfer_open_streams(const struct driver *drv, struct lane *lane)
     return result;
 }
 
+CUevent transfer_spare_event(struct lane *lane)
+{
+    return lane->event_count ? lane->events[--lane->event_count] : NULL;
+}
+
 CUevent transfer_take_event(const struct driver *drv, struct lane *lane)
 {
-    CUevent event = NULL;
+    CUevent event = transfer_spare_event(lane);
 
-    if (lane->event_count)
-        return lane->events[--lane->event_count];
+    if (event)
+        return event;
     if (drv->cuEventCreate(&event, CU_EVENT_DISABLE_TIMING) != CUDA_SUCCESS)
         return NULL;
     return event;

@@ -25,7 +25,9 @@ struct lane *transfer_lane(struct lane **list, CUcontext ctx);
 /* Make the lane's streams; its context is current. returns CUDA_SUCCESS or the driver's code */
 CUresult transfer_open_streams(const struct driver *drv, struct lane *lane);
 
-/* An event of the lane's context, which is current; used before or new. NULL when there is none. */
+/* An event of the lane's context that was used before; NULL when none is at hand. */
+CUevent transfer_spare_event(struct lane *lane);
+/* The same, else a new one; the context is current. NULL when there is none. */
 CUevent transfer_take_event(const struct driver *drv, struct lane *lane);
 /* Give an event back; no later wait for it is queued. */
 void transfer_give_event(const struct driver *drv, struct lane *lane, CUevent event);

@@ -1,12 +1,12 @@
 /* use.c - residency's side that launching threads see: pins, waits, and the uses that hold pins. */
 #include "log.h"
+#include "object.h"
 #include "pager.h"
 #include "stats.h"
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#define PATIENCE_NS  2000000000ull /* without any progress, before a launch goes ahead unloaded */
 #define STREAMS_SEEN 16
 
 static uint64_t now_ns(void)
@@ -44,6 +44,7 @@ static struct use *use_new(struct residency *res, struct extent *const *set, siz
     use->lane = NULL;
     use->event = NULL;
     use->recorded = 0;
+    use->waiting = 0;
     use->next = NULL;
     *res->uses_tail = use;
     res->uses_tail = &use->next;
@@ -96,6 +97,15 @@ size_t use_retire(struct residency *res)
     return ended;
 }
 
+int use_may_end(const struct residency *res)
+{
+    const struct use *use = res->uses;
+
+    while (use && use->waiting)
+        use = use->next;
+    return use != NULL;
+}
+
 struct use *use_first_recorded(struct residency *res)
 {
     struct use *use = res->uses;
@@ -113,12 +123,13 @@ void use_forget_range(struct residency *res, const struct range *range)
                 use->set[i] = NULL;
 }
 
-static int all_present(struct extent *const *set, size_t count)
+/* NULL when all are there. */
+static const struct extent *first_absent(struct extent *const *set, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         if (!extent_is_present(set[i]))
-            return 0;
-    return 1;
+            return set[i];
+    return NULL;
 }
 
 /* A range may have been freed since its extents were looked up: by another thread, while its
@@ -131,19 +142,21 @@ static int all_alive(struct extent *const *set, size_t count)
     return 1;
 }
 
-static void pin(struct extent *const *set, size_t count)
+void use_pin(struct use *use)
 {
-    for (size_t i = 0; i < count; i++)
-        set[i]->pins++;
+    for (size_t i = 0; i < use->count; i++)
+        if (use->set[i])
+            use->set[i]->pins++;
 }
 
 /* Queue a request and wait until the pager has queued its loads. Without progress for a while the
  * request is withdrawn: some work that holds the room may itself wait for this thread. */
-static void wait_for_pager(struct residency *res, struct extent *const *set, size_t count)
+static void wait_for_pager(struct residency *res, struct use *use)
 {
-    struct request request = {.set = set, .count = count};
-    uint64_t seen = res->progress_count, deadline = now_ns() + PATIENCE_NS;
+    struct request request = {.use = use};
+    uint64_t seen = res->progress_count, deadline = now_ns() + res->patience_ns;
 
+    use->waiting = 1;
     *res->requests_tail = &request;
     res->requests_tail = &request.next;
     pager_wake(res);
@@ -152,7 +165,7 @@ static void wait_for_pager(struct residency *res, struct extent *const *set, siz
 
         if (res->progress_count != seen) {
             seen = res->progress_count;
-            deadline = now_ns() + PATIENCE_NS;
+            deadline = now_ns() + res->patience_ns;
         } else if (now_ns() >= deadline) {
             break;
         }
@@ -171,25 +184,29 @@ static void wait_for_pager(struct residency *res, struct extent *const *set, siz
         log_debug("residency", "a launch goes ahead unloaded");
     }
     if (!request.pinned)
-        pin(set, count);
+        use_pin(use);
+    use->waiting = 0;
 }
 
 /* Make stream wait for the loads of the set that are still on their way. Loads of one context
  * arrive in the order of their numbers, so its last one is enough. returns 1 when there was any */
-static int wait_for_loads(struct residency *res, struct extent *const *set, size_t count,
-                          CUstream stream)
+static int wait_for_loads(struct residency *res, const struct use *use, CUstream stream)
 {
     int waited = 0;
 
-    for (size_t i = 0; i < count; i++) {
-        int last = set[i]->ready != NULL;
+    for (size_t i = 0; i < use->count; i++) {
+        const struct extent *e = use->set[i];
+        int last = e && e->ready;
 
-        for (size_t j = 0; j < count && last; j++)
-            if (set[j]->ready && set[j]->range->ctx == set[i]->range->ctx &&
-                set[j]->load_number > set[i]->load_number)
+        for (size_t j = 0; j < use->count && last; j++) {
+            const struct extent *other = use->set[j];
+
+            if (other && other->ready && other->range->ctx == e->range->ctx &&
+                other->load_number > e->load_number)
                 last = 0;
+        }
         if (last) {
-            res->drv->cuStreamWaitEvent(stream, set[i]->ready, 0);
+            res->drv->cuStreamWaitEvent(stream, e->ready, 0);
             waited = 1;
         }
     }
@@ -200,12 +217,16 @@ struct use *residency_acquire(struct residency *res, struct extent *const *set, 
                               enum residency_need need, CUstream stream)
 {
     struct stats_shard *shard = stats_shard();
+    const struct extent *missed = NULL;
     struct use *use = NULL;
     CUcontext ctx = NULL;
+    uint64_t start, stall_ns = 0;
+    CUdeviceptr first = 0;
     int waited = 0;
 
     if (!count || !atomic_load_explicit(&res->active, memory_order_relaxed))
         return NULL;
+    start = now_ns();
     if (!res->drv->cuStreamGetCtx || res->drv->cuStreamGetCtx(stream, &ctx) != CUDA_SUCCESS)
         res->drv->cuCtxGetCurrent(&ctx);
     pthread_mutex_lock(&res->lock);
@@ -216,28 +237,35 @@ struct use *residency_acquire(struct residency *res, struct extent *const *set, 
         goto out;
     if (need == RESIDENCY_LOAD) {
         learn_touch(res, set, count);
-        if (all_present(set, count)) {
-            pin(set, count);
+        if (!first_absent(set, count)) {
+            use_pin(use);
             if (res->idle)
                 pager_wake(res);
         } else {
-            uint64_t start = now_ns();
+            uint64_t waits = now_ns();
 
-            wait_for_pager(res, set, count);
-            atomic_fetch_add_explicit(&shard->stall_ns, now_ns() - start, memory_order_relaxed);
+            missed = first_absent(set, count);
+            first = missed->first;
+            wait_for_pager(res, use);
+            stall_ns = now_ns() - waits;
             waited = 1;
         }
-        waited |= wait_for_loads(res, set, count, stream);
+        waited |= wait_for_loads(res, use, stream);
         atomic_fetch_add_explicit(waited ? &shard->launches_waited : &shard->launches_resident, 1,
                                   memory_order_relaxed);
     } else {
-        pin(set, count);
+        use_pin(use);
     }
     use->lane = transfer_lane(&res->lanes, ctx);
     if (use->lane)
         use->event = transfer_take_event(res->drv, use->lane);
 out:
     pthread_mutex_unlock(&res->lock);
+    if (missed)
+        object_account_stall(first, first + missed->bytes, stall_ns);
+    atomic_fetch_add_explicit(&shard->stall_ns, stall_ns, memory_order_relaxed);
+    atomic_fetch_add_explicit(&shard->overhead_ns, now_ns() - start - stall_ns,
+                              memory_order_relaxed);
     return use;
 }
 
