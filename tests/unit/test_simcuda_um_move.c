@@ -299,7 +299,15 @@ static void test_copy_on_a_card_of_one_block(void **state)
 /* Many threads ------------------------------------------------------------------------------- */
 
 #define COUNTERS 6
-#define TURNS    600
+
+/* The thread sanitizer looks at every word of every migration. */
+#if defined(__SANITIZE_THREAD__)
+#define TURNS      100
+#define MIGRATIONS 10
+#else
+#define TURNS      600
+#define MIGRATIONS 50
+#endif
 
 struct turns {
     CUdeviceptr base;
@@ -388,7 +396,7 @@ static void test_host_writes_during_a_migration_are_not_lost(void **state)
 
     (void)state;
     assert_int_equal(pthread_create(&thread, NULL, write_on, &writer), 0);
-    for (i = 0; i < 50; i++) {
+    for (i = 0; i < MIGRATIONS; i++) {
         uint32_t before = load_on(i % 2, writer.addr);
 
         prefetch(writer.addr, BLOCK, i % 2);
