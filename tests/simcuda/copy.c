@@ -9,8 +9,7 @@
 #include "stream.h"
 
 #define STRETCH_BYTES ((size_t)16 << 20) /* between two looks at whether to go on */
-#define STAGE_BYTES   ((size_t)64 << 10) /* of a synchronous copy that may be on its way at return \
-                                          */
+#define STAGE_BYTES   ((size_t)64 << 10) /* that may be on their way when the call returns */
 #define SALT_PAGEABLE 0xC0B1u
 
 /* What an address turned out to be. */

@@ -1,8 +1,11 @@
 #include "handle.h"
 
 #include <pthread.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define LOWEST_OBJECT 65536u
 
 struct graveyard {
     struct handle *first;
@@ -75,5 +78,7 @@ int handle_is(const void *object, enum handle_kind kind)
 {
     const struct handle *handle = object;
 
-    return handle && atomic_load_explicit(&handle->tag, memory_order_acquire) == tag_of(kind);
+    /* Small numbers are what programs pass by mistake, and never where an object is. */
+    return (uintptr_t)handle >= LOWEST_OBJECT &&
+           atomic_load_explicit(&handle->tag, memory_order_acquire) == tag_of(kind);
 }

@@ -102,8 +102,8 @@ CUresult stream_enter_own_context(CUstream handle, CUstream *out);
  * returns  0; 2, and arg has been released
  */
 CUresult stream_queue(CUstream stream, const struct work_spec *spec, uint64_t *point);
-/* The same with the queue lock held; on failure arg has not been released. All work passes here, the
- * one door to the device: what captures, paces or fails work is to stand in it. */
+/* The same with the queue lock held; on failure arg has not been released. All work passes here,
+ * the one door to the device: what captures, paces or fails work is to stand in it. */
 CUresult stream_queue_locked(CUstream stream, const struct work_spec *spec, uint64_t *point);
 
 /* Sleep until the point is reached. */
