@@ -44,12 +44,18 @@ void pager_break(struct residency *res, const char *what, CUresult result)
     pthread_cond_broadcast(&res->work);
 }
 
-/* A driver call of ours failed. Now and then that is nothing; again and again it is the end. */
+/* A driver call of ours failed. Now and then that is nothing; again and again it is the end. A driver
+ * that is on its way out, with the process, has not failed. */
 static void count_failure(struct residency *res, const char *what, CUresult result)
 {
+    if (result == CUDA_ERROR_DEINITIALIZED) {
+        res->broken = 1;
+        pthread_cond_broadcast(&res->progress);
+        return;
+    }
     stats_add(driver_failures, 1);
     if (++res->failures >= FAILURES_MAX || result == CUDA_ERROR_ILLEGAL_ADDRESS ||
-        result == CUDA_ERROR_CONTEXT_IS_DESTROYED || result == CUDA_ERROR_DEINITIALIZED)
+        result == CUDA_ERROR_CONTEXT_IS_DESTROYED)
         pager_break(res, what, result);
 }
 
@@ -232,8 +238,9 @@ static int has_room(const struct residency *res, uint64_t bytes)
 }
 
 /* One victim at a time, for the lock is given up. What the plan wants kept goes only by force, and
- * only when no work of the program is left whose end would free something better. */
-static enum room make_room(struct residency *res, uint64_t bytes, int force)
+ * only when no work is left on stream (NULL: on any) whose end would free something better: a
+ * launch runs behind its own stream's work anyway, but must not wait for another's. */
+static enum room make_room(struct residency *res, uint64_t bytes, int force, CUstream stream)
 {
     struct extent *victim;
 
@@ -242,12 +249,10 @@ static enum room make_room(struct residency *res, uint64_t bytes, int force)
     victim = find_victim(res);
     if (!victim && use_retire(res))
         victim = find_victim(res);
-    if (!victim && use_may_end(res))
-        return ROOM_LATER;
-    if (!victim && force)
+    if (!victim && force && !use_may_end(res, stream))
         victim = find_victim_by_force(res);
     if (!victim)
-        return ROOM_IMPOSSIBLE;
+        return use_may_end(res, NULL) ? ROOM_LATER : ROOM_IMPOSSIBLE;
     drop(res, victim);
     return ROOM_MADE;
 }
@@ -279,7 +284,7 @@ static enum room serve(struct residency *res)
 
         if (!e || e->state != EXTENT_ABSENT)
             continue;
-        room = make_room(res, e->bytes, 1);
+        room = make_room(res, e->bytes, 1, r->use->stream);
         if (room == ROOM_THERE) {
             unsigned failures = res->failures;
 
@@ -308,7 +313,7 @@ static enum room run_ahead_in_step(struct residency *res)
         if (!e->range)
             return ROOM_IMPOSSIBLE;
         if (!extent_is_present(e)) {
-            room = make_room(res, e->bytes, 0);
+            room = make_room(res, e->bytes, 0, NULL);
             if (room != ROOM_THERE)
                 return room;
             load(res, e);
@@ -358,7 +363,7 @@ static enum room trim(struct residency *res)
 {
     if (has_room(res, 0))
         return ROOM_THERE;
-    return make_room(res, 0, 1);
+    return make_room(res, 0, 1, NULL);
 }
 
 static int is_single_stream(const struct residency *res, CUstream stream)
