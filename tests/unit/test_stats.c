@@ -184,6 +184,52 @@ static void test_records_are_used_again(void **state)
     in_child(reuse_body);
 }
 
+/* A tidy program frees its weights and ends: what they were is still to be seen. */
+static void freed_body(void)
+{
+    struct stats_record *record, *twin, *again;
+    struct stats_view view;
+    struct stats_report report;
+
+    stats_open("", "um", NULL);
+    record = stats_record_create("a.weight", STATS_EVIDENCE_FILE, "F32", 0, NULL, 64, 0);
+    twin = stats_record_create("a.weight", STATS_EVIDENCE_FILE, "F32", 0, NULL, 64, 0);
+    CHECK(record && twin && record != twin);
+    record->loads = 3;
+    stats_set(weights_total_bytes, 128);
+    stats_set(weights_peak_total_bytes, 128);
+    stats_set(weights_named_bytes, 120);
+    stats_set(weights_peak_named_bytes, 120);
+    stats_record_release(record);
+    stats_record_release(twin); /* one of a name is kept */
+    stats_set(weights_total_bytes, 0);
+    stats_set(weights_named_bytes, 0);
+    read_own(&view, &report);
+    CHECK(report.parameter_count == 1 && report.parameters[0].loads == 3);
+    CHECK(report.weights_total_bytes == 0 && report.weights_named_bytes == 0); /* it lives */
+    stats_report_release(&report);
+    stats_file_release(&view);
+
+    /* Another device's is another one; the same one goes on counting. */
+    CHECK(stats_record_create("a.weight", STATS_EVIDENCE_FILE, "F32", 0, NULL, 64, 1) == twin);
+    again = stats_record_create("a.weight", STATS_EVIDENCE_FILE, "F32", 0, NULL, 64, 0);
+    CHECK(again == record && record->loads == 3);
+    stats_record_release(again);
+    atomic_store(&stats()->ended, 1);
+    read_own(&view, &report);
+    CHECK(report.weights_total_bytes == 128 && report.weights_named_bytes == 120);
+    CHECK(report.parameter_count == 2);
+    stats_report_release(&report);
+    stats_file_release(&view);
+    stats_close();
+}
+
+static void test_freed_parameters_stay(void **state)
+{
+    (void)state;
+    in_child(freed_body);
+}
+
 static void many_body(void)
 {
     enum { RECORDS = 20000 }; /* several chunks of both tails */
@@ -487,6 +533,7 @@ int main(void)
         cmocka_unit_test(test_count_and_read),
         cmocka_unit_test(test_file_rights),
         cmocka_unit_test(test_records_are_used_again),
+        cmocka_unit_test(test_freed_parameters_stay),
         cmocka_unit_test(test_many_records),
         cmocka_unit_test(test_fork),
         cmocka_unit_test(test_threads),
