@@ -9,6 +9,7 @@
 /* What a chain of calls may need beyond what can be told beforehand: recursion, indirect calls. */
 #define RECURSION_FRAME_BYTES 65536
 #define RECURSION_LOCAL_BYTES 65536
+#define CALL_LOCAL_BYTES      64
 
 static void emit_insns(struct ptx_emit *e)
 {
@@ -139,9 +140,14 @@ static void lay_out_shared(struct ptx_unit *unit, struct ptx_func *entry)
             entry->shared_offset[v->index] = (uint32_t)at;
 }
 
+/* Local memory is what a thread's stack is measured by, so a function that calls others takes some
+ * even if it has no variables there: endless recursion ends in a fault, not in the host's stack. */
 static uint64_t own_local(const struct ptx_func *func)
 {
-    return (func->local_bytes + 15) & ~(uint64_t)15;
+    uint64_t bytes = (func->local_bytes + 15) & ~(uint64_t)15;
+    bool calls = func->callee_count > 0 || func->calls_indirectly;
+
+    return calls && !func->is_entry && bytes < CALL_LOCAL_BYTES ? CALL_LOCAL_BYTES : bytes;
 }
 
 /* Each function that may be called once: no less than the deepest chain without recursion. */

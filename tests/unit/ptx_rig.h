@@ -7,16 +7,9 @@
 #ifndef TESTS_PTX_RIG_H
 #define TESTS_PTX_RIG_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
+#include "data.h"
 #include "tests/simcuda/ptx.h"
 
 #define RIG_BASE    0x7e0000000000ull
@@ -126,6 +119,17 @@ static inline void rig_load(struct rig *rig, const char *text)
     if (res)
         fail_msg("load gave %d: %s", res, rig->log);
     rig_put_globals(rig);
+}
+
+/* tests/data/ptx/NAME.ptx */
+static inline void rig_load_file(struct rig *rig, const char *name)
+{
+    char path[256], *text;
+
+    snprintf(path, sizeof(path), "ptx/%s.ptx", name);
+    text = data_read(path, NULL);
+    rig_load(rig, text);
+    free(text);
 }
 
 static inline void rig_free(struct rig *rig)

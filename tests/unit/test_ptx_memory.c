@@ -11,34 +11,6 @@
 
 #define HEAD ".version 7.8\n.target sm_90\n.address_size 64\n"
 
-/* Widths, signs and qualifiers of loads; param 0: 64 bytes of input, param 1: output. */
-static const char g_loads[] = HEAD
-    ".visible .entry loads(.param .u64 p0, .param .u64 p1)\n{\n"
-    ".reg .b64 in, out, d<12>; .reg .b32 r<8>; .reg .f32 f<8>; .reg .b16 h<4>; .reg .f64 g<2>;\n"
-    "ld.param.u64 in, [p0]; ld.param.u64 out, [p1];\n"
-    "cvta.to.global.u64 in, in;\n"
-    "ld.global.s8 r0, [in]; st.global.u32 [out], r0;\n"
-    "ld.global.u8 r1, [in]; st.global.u32 [out+4], r1;\n"
-    "ld.global.s16 d0, [in]; st.global.u64 [out+8], d0;\n"
-    "ld.global.u16 h0, [in+2]; st.global.u16 [out+16], h0;\n"
-    "ld.global.b8 h1, [in]; st.global.u8 [out+18], h1;\n"
-    "ld.global.s32 d1, [in]; st.global.u64 [out+24], d1;\n"
-    "ld.global.v4.f32 {f0, f1, f2, f3}, [in+16];\n"
-    "st.global.v4.f32 [out+32], {f3, f2, f1, f0};\n"
-    "ld.global.nc.v2.u64 {d2, d3}, [in]; st.global.v2.u64 [out+48], {d3, d2};\n"
-    "ld.global.v2.f64 {g0, g1}, [in+16]; st.global.f64 [out+64], g1;\n"
-    "ld.global.v4.u8 {r0, r1, r2, r3}, [in+4]; st.global.v2.u8 [out+72], {r3, r0};\n"
-    "ld.volatile.global.u32 r4, [in+8]; st.volatile.global.u32 [out+76], r4;\n"
-    "ld.relaxed.gpu.global.u32 r4, [in+12]; st.relaxed.sys.global.u32 [out+80], r4;\n"
-    "ld.acquire.gpu.global.u64 d4, [in+16]; st.release.gpu.global.u64 [out+88], d4;\n"
-    "ld.global.L1::no_allocate.L2::128B.u32 r5, [in]; st.global.cg.u32 [out+96], r5;\n"
-    "ld.global.ca.u32 r5, [in+4]; st.global.wt.u32 [out+100], r5;\n"
-    "ld.u32 r5, [in+8]; st.u32 [out+104], r5;\n"
-    "ldu.global.u32 r5, [in+12]; st.weak.global.u32 [out+108], r5;\n"
-    "ld.global.v4.u64 {d5, d6, d7, d8}, [in]; st.global.v4.u64 [out+128], {d8, d7, d6, d5};\n"
-    "prefetch.global.L2 [in]; prefetchu.L1 [in]; membar.gl; fence.acq_rel.gpu;\n"
-    "ret;\n}\n";
-
 static void test_loads(void **state)
 {
     struct rig *rig = rig_new();
@@ -49,7 +21,7 @@ static void test_loads(void **state)
     const float floats[4] = {1, 2, 3, 4};
 
     (void)state;
-    rig_load(rig, g_loads);
+    rig_load_file(rig, "loads");
     for (int i = 0; i < 16; i++)
         words[i] = 0xf0e0d080u + (uint32_t)i;
     memcpy(in, words, sizeof(words));
@@ -85,30 +57,6 @@ static void test_loads(void **state)
     rig_free(rig);
 }
 
-/* Shared memory by name, by register and by generic address; static, then dynamic behind it. */
-static const char g_shared[] = HEAD
-    ".shared .align 8 .b8 table[24];\n"
-    ".shared .align 4 .b8 unused[4000];\n"
-    ".extern .shared .align 16 .b8 dynamic[];\n"
-    ".visible .entry shared(.param .u64 p0)\n{\n"
-    ".reg .b64 out, d<8>; .reg .b32 r<8>; .reg .pred p;\n"
-    ".shared .align 4 .f32 own[2];\n"
-    "ld.param.u64 out, [p0];\n"
-    "mov.u32 r0, 11; st.shared.u32 [table+20], r0;\n"
-    "mov.u32 r1, table; add.u32 r1, r1, 16; ld.shared.u32 r2, [r1+4]; st.global.u32 [out], r2;\n"
-    "mov.u64 d0, table; cvta.shared.u64 d1, d0; ld.u32 r2, [d1+20]; st.global.u32 [out+4], r2;\n"
-    "isspacep.shared p, d1; selp.u32 r3, 1, 0, p; st.global.u32 [out+8], r3;\n"
-    "cvta.to.shared.u64 d2, d1; sub.u64 d2, d2, d0; st.global.u64 [out+16], d2;\n"
-    "mov.u32 r4, dynamic; st.global.u32 [out+24], r4; st.shared.v2.u32 [r4+8], {r0, r4};\n"
-    "ld.shared.u32 r5, [dynamic+8]; st.global.u32 [out+28], r5;\n"
-    "st.shared.u32 [own+4], r0; mov.u32 r6, own; ld.shared.u32 r7, [r6+4];\n"
-    "st.global.u32 [out+32], r7; mov.u32 r6, %total_smem_size; st.global.u32 [out+36], r6;\n"
-    "mov.u32 r6, %dynamic_smem_size; st.global.u32 [out+40], r6;\n"
-    "ret;\n}\n"
-    ".visible .entry shared_at(.param .u32 p0)\n{\n"
-    ".reg .b32 r<3>; ld.param.u32 r0, [p0]; mov.u32 r1, table; add.u32 r0, r0, r1;\n"
-    "ld.shared.u32 r2, [r0]; ret;\n}\n";
-
 static void test_shared(void **state)
 {
     struct rig *rig = rig_new();
@@ -117,7 +65,7 @@ static void test_shared(void **state)
     uint32_t at;
 
     (void)state;
-    rig_load(rig, g_shared);
+    rig_load_file(rig, "shared");
     assert_int_equal(ptx_kernel_static_shared_bytes(ptx_module_kernel(rig->module, "shared")), 32);
     assert_int_equal(rig_run(rig, "shared", 1, 1, 64, params), 0);
     assert_int_equal(out[0], 11);
@@ -142,22 +90,6 @@ static void test_shared(void **state)
     rig_free(rig);
 }
 
-/* A local array that is written and read with a computed index, also by its generic address. */
-static const char g_local[] =
-    HEAD ".visible .entry local(.param .u64 p0, .param .u32 p1)\n{\n"
-         ".local .align 16 .b8 depot[32];\n"
-         ".reg .b64 SP, SPL, out, d<6>; .reg .b32 r<8>; .reg .pred p;\n"
-         "mov.u64 SPL, depot; cvta.local.u64 SP, SPL;\n"
-         "ld.param.u64 out, [p0]; ld.param.u32 r0, [p1];\n"
-         "mov.u32 r1, 0;\n"
-         "again: mul.wide.u32 d0, r1, 4; add.u64 d1, SPL, d0; mul.lo.u32 r2, r1, 10;\n"
-         "st.local.u32 [d1], r2; add.u32 r1, r1, 1; setp.lt.u32 p, r1, 8; @p bra again;\n"
-         "mul.wide.s32 d2, r0, 4; add.s64 d3, SP, d2; ld.u32 r3, [d3]; st.global.u32 [out], r3;\n"
-         "isspacep.local p, d3; selp.u32 r4, 1, 0, p; st.global.u32 [out+4], r4;\n"
-         "cvta.to.local.u64 d4, d3; ld.local.u32 r5, [d4]; st.global.u32 [out+8], r5;\n"
-         "ld.local.v4.u32 {r0, r1, r2, r3}, [depot+16]; st.global.u32 [out+12], r2;\n"
-         "ret;\n}\n";
-
 static void test_local(void **state)
 {
     struct rig *rig = rig_new();
@@ -168,7 +100,7 @@ static void test_local(void **state)
     uint32_t *out = rig_at(rig, params.out);
 
     (void)state;
-    rig_load(rig, g_local);
+    rig_load_file(rig, "local");
     assert_int_equal(rig_run(rig, "local", 1, 3, 0, &params), 0);
     assert_int_equal(out[0], 50);
     assert_int_equal(out[1], 1);
@@ -181,35 +113,6 @@ static void test_local(void **state)
     rig_free(rig);
 }
 
-/* Module variables: initial values of every kind, addresses in them, constant memory. */
-static const char g_variables[] = HEAD
-    ".global .align 4 .u32 counter = 7;\n"
-    ".const .align 4 .f32 weights[3] = {0f3F800000, 2.5, 0f40400000};\n"
-    ".global .align 2 .b16 grid[2][3] = {{1, 2}, {3, 4, 5}};\n"
-    ".global .align 8 .u64 pointers[2] = {counter, generic(grid)+4};\n"
-    ".global .align 1 .b8 text[] = {104, 105, 0};\n"
-    ".global .align 8 .f64 real = 0d4004000000000000;\n"
-    ".global .align 4 .s32 negative = -5;\n"
-    ".global .align 4 .b8 zeros[8];\n"
-    ".visible .entry variables(.param .u64 p0)\n{\n"
-    ".reg .b64 out, d<6>; .reg .b32 r<6>; .reg .f32 f<3>; .reg .f64 g;\n"
-    "ld.param.u64 out, [p0];\n"
-    "ld.global.u32 r0, [counter]; st.global.u32 [out], r0;\n"
-    "ld.const.f32 f0, [weights+4]; st.global.f32 [out+4], f0;\n"
-    "mov.u64 d0, weights; add.u64 d0, d0, 8; ld.const.f32 f1, [d0]; st.global.f32 [out+8], f1;\n"
-    "ld.global.u64 d1, [pointers]; ld.u32 r1, [d1]; st.global.u32 [out+12], r1;\n"
-    "ld.global.u64 d2, [pointers+8]; ld.u16 r2, [d2]; st.global.u32 [out+16], r2;\n"
-    "ld.global.u16 r2, [grid+6]; st.global.u32 [out+20], r2;\n"
-    "ld.global.u8 r3, [text+1]; st.global.u32 [out+24], r3;\n"
-    "ld.global.f64 g, [real]; st.global.f64 [out+32], g;\n"
-    "ld.global.s32 d3, [negative]; st.global.u64 [out+40], d3;\n"
-    "ld.global.u32 r4, [zeros+4]; st.global.u32 [out+48], r4;\n"
-    "cvta.global.u64 d4, counter; mov.u32 r5, 99; st.u32 [d4], r5;\n"
-    "ret;\n}\n"
-    ".visible .entry write_const()\n{\n"
-    ".reg .b64 d; .reg .b32 r;\n"
-    "cvta.const.u64 d, weights; mov.u32 r, 1; st.u32 [d], r; ret;\n}\n";
-
 static void test_variables(void **state)
 {
     struct rig *rig = rig_new();
@@ -218,7 +121,7 @@ static void test_variables(void **state)
     const struct ptx_global *globals;
 
     (void)state;
-    rig_load(rig, g_variables);
+    rig_load_file(rig, "variables");
     assert_int_equal(ptx_module_globals(rig->module, &globals), 8);
     assert_string_equal(globals[1].name, "weights");
     assert_int_equal(globals[1].bytes, 12);
@@ -242,20 +145,6 @@ static void test_variables(void **state)
     rig_free(rig);
 }
 
-/* Parameters of mixed sizes, a struct by value, and one that is read by a computed address. */
-static const char g_params[] = HEAD
-    ".visible .entry params(.param .u8 p0, .param .u16 p1, .param .u64 .ptr .global .align 4 p2,\n"
-    ".param .align 8 .b8 p3[24], .param .f32 p4)\n{\n"
-    ".reg .b64 out, d<6>; .reg .b32 r<6>; .reg .f32 f<3>; .reg .b16 h;\n"
-    "ld.param.u64 out, [p2];\n"
-    "ld.param.s8 r0, [p0]; st.global.u32 [out], r0;\n"
-    "ld.param.u16 h, [p1]; st.global.u16 [out+4], h;\n"
-    "ld.param.v2.u32 {r1, r2}, [p3+8]; st.global.v2.u32 [out+8], {r2, r1};\n"
-    "ld.param.f32 f0, [p4]; st.global.f32 [out+16], f0;\n"
-    "mov.b64 d0, p3; add.u64 d0, d0, 16; ld.param.u64 d1, [d0]; st.global.u64 [out+24], d1;\n"
-    "cvta.param.u64 d2, p3; ld.u32 r3, [d2+12]; st.global.u32 [out+20], r3;\n"
-    "ret;\n}\n";
-
 static void test_params(void **state)
 {
     static const struct ptx_param expected[] = {{0, 1}, {2, 2}, {8, 8}, {16, 24}, {40, 4}};
@@ -269,7 +158,7 @@ static void test_params(void **state)
     uint16_t h = 0xbeef;
 
     (void)state;
-    rig_load(rig, g_params);
+    rig_load_file(rig, "params");
     kernel = ptx_module_kernel(rig->module, "params");
     assert_int_equal(ptx_kernel_params(kernel, &params), 5);
     assert_int_equal(ptx_kernel_param_bytes(kernel), 44);
@@ -294,21 +183,6 @@ static void test_params(void **state)
     rig_free(rig);
 }
 
-/* access: 0 load 4, 1 store 4, 2 load 16, 3 atomic, 4 generic load 4, 5 load 32 */
-static const char g_faults[] =
-    HEAD ".visible .entry faults(.param .u64 p0, .param .u32 p1, .param .u64 p2)\n{\n"
-         ".reg .b64 a, out, d<4>; .reg .b32 r<6>; .reg .pred p;\n"
-         "ld.param.u64 a, [p0]; ld.param.u32 r0, [p1]; ld.param.u64 out, [p2];\n"
-         "ts: .branchtargets L0, L1, L2, L3, L4, L5;\n"
-         "brx.idx r0, ts;\n"
-         "L0: ld.global.u32 r1, [a]; bra end;\n"
-         "L1: st.global.u32 [a], r0; bra end;\n"
-         "L2: ld.global.v4.u32 {r1, r2, r3, r4}, [a]; bra end;\n"
-         "L3: atom.global.add.u32 r1, [a], 1; bra end;\n"
-         "L4: ld.u32 r1, [a]; bra end;\n"
-         "L5: ld.global.v4.u64 {d0, d1, d2, d3}, [a];\n"
-         "end: st.global.u32 [out], r0; ret;\n}\n";
-
 static void check_fault(struct rig *rig, uint64_t addr, uint32_t access, int expected)
 {
     struct {
@@ -332,7 +206,7 @@ static void test_faults(void **state)
 
     (void)state;
     assert_int_equal(out, RIG_BASE);
-    rig_load(rig, g_faults);
+    rig_load_file(rig, "faults");
     check_fault(rig, page + MMU_PAGE_BYTES - 4, 0, 0);
     check_fault(rig, page + MMU_PAGE_BYTES - 16, 2, 0);
     check_fault(rig, page + MMU_PAGE_BYTES - 32, 5, 0);
