@@ -428,9 +428,40 @@ static void test_export_replaces_whole_files(void **state)
     assert_int_equal(fstat(fd, &after), 0);
     assert_int_equal(before.st_size, after.st_size);
     close(fd);
-    assert_int_equal(stats_report_export(&report, "/dev/full"), -ENOSPC);
     assert_int_equal(stats_report_export(&report, "/nonexistent/x.json"), -ENOENT);
     assert_int_equal(stats_report_export(&report, "/tmp"), -EISDIR);
+    stats_report_release(&report);
+}
+
+/* A pipe stays one and gets the document. All of it fits in, so that nobody has to read meanwhile.
+ */
+static void test_export_into_a_pipe(void **state)
+{
+    struct fixture *f = *state;
+    struct stats_report report;
+    struct stat status;
+    char text[4096];
+    ssize_t bytes;
+    FILE *full;
+    int fd;
+
+    write_fixture(f, (off_t)STATS_FILE_BYTES);
+    assert_int_equal(read_fixture(f, &report), 0);
+    assert_int_equal(unlink(f->path), 0);
+    assert_int_equal(mkfifo(f->path, 0600), 0);
+    fd = open(f->path, O_RDWR | O_NONBLOCK);
+    assert_true(fd >= 0);
+    assert_int_equal(stats_report_export(&report, f->path), 0);
+    assert_int_equal(lstat(f->path, &status), 0);
+    assert_true(S_ISFIFO(status.st_mode));
+    bytes = read(fd, text, sizeof(text));
+    assert_true(bytes > 100 && text[0] == '{' && text[bytes - 2] == '}');
+    close(fd);
+
+    full = fopen("/dev/full", "w");
+    assert_non_null(full);
+    assert_int_equal(stats_report_write(&report, full), -ENOSPC);
+    fclose(full);
     stats_report_release(&report);
 }
 
@@ -450,6 +481,7 @@ int main(void)
         TEST(test_document),
         TEST(test_json_strings),
         TEST(test_export_replaces_whole_files),
+        TEST(test_export_into_a_pipe),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
