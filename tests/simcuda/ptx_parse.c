@@ -261,12 +261,13 @@ static void parse_target(struct ptx_parser *p)
     struct ptx_lexer *lex = &p->lex;
 
     do {
+        int line = lex->line;
         const char *name = ptx_want_name(lex);
 
         if (strncmp(name, "sm_", 3) != 0 && strncmp(name, "compute_", 8) != 0 &&
             strcmp(name, "debug") != 0 && strncmp(name, "texmode_", 8) != 0 &&
             strcmp(name, "map_f64_to_f32") != 0)
-            ptx_fail(p->unit, lex->line, "unknown target '%s'", name);
+            ptx_fail(p->unit, line, "unknown target '%s'", name);
     } while (ptx_take_punct(lex, ','));
 }
 
@@ -282,6 +283,7 @@ static bool take_linkage(struct ptx_lexer *lex, bool *is_extern)
 static void parse_directive(struct ptx_parser *p)
 {
     struct ptx_lexer *lex = &p->lex;
+    int line = lex->line;
     bool is_extern = false;
     enum ptx_space space;
 
@@ -295,7 +297,7 @@ static void parse_directive(struct ptx_parser *p)
     }
     if (ptx_take_dot(lex, "address_size")) {
         if (ptx_want_int(lex) != 64)
-            ptx_fail(p->unit, lex->line, "only .address_size 64 is supported");
+            ptx_fail(p->unit, line, "only .address_size 64 is supported");
         return;
     }
     if (ptx_take_debug(p))

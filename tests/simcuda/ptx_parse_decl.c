@@ -118,10 +118,11 @@ static void parse_shape_head(struct ptx_parser *p, struct shape *shape)
     *shape = (struct shape){.lanes = 1};
     for (;;) {
         if (ptx_take_dot(lex, "align")) {
+            int line = lex->line;
             uint64_t align = ptx_want_int(lex);
 
             if (align == 0 || (align & (align - 1)) || align > 4096)
-                ptx_fail(p->unit, lex->line, "bad alignment %llu", (unsigned long long)align);
+                ptx_fail(p->unit, line, "bad alignment %llu", (unsigned long long)align);
             shape->align = (uint32_t)align;
         } else if (ptx_take_dot(lex, "attribute")) {
             while (lex->kind != PTX_TOKEN_END && !ptx_is_punct(lex, ')'))
