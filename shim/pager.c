@@ -7,9 +7,8 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define POLL_NS                                                                                    \
-    50000           /* between looks at several streams' events, none of which may be waited for */
-#define HOPS_MAX 64 /* of the successor chain, without a step */
+#define POLL_NS  50000 /* between looks at the events of unfinished work */
+#define HOPS_MAX 64    /* of the successor chain, without a step */
 
 enum room {
     ROOM_MADE, /* something was dropped: look again */
@@ -44,8 +43,8 @@ void pager_break(struct residency *res, const char *what, CUresult result)
     pthread_cond_broadcast(&res->work);
 }
 
-/* A driver call of ours failed. Now and then that is nothing; again and again it is the end. A driver
- * that is on its way out, with the process, has not failed. */
+/* A driver call of ours failed. Now and then that is nothing; again and again it is the end. A
+ * driver that is on its way out, with the process, has not failed. */
 static void count_failure(struct residency *res, const char *what, CUresult result)
 {
     if (result == CUDA_ERROR_DEINITIALIZED) {
@@ -366,37 +365,18 @@ static enum room trim(struct residency *res)
     return make_room(res, 0, 1, NULL);
 }
 
-static int is_single_stream(const struct residency *res, CUstream stream)
-{
-    for (const struct use *use = res->uses; use; use = use->next)
-        if (use->recorded && use->stream != stream)
-            return 0;
-    return 1;
-}
-
-/* Wait until some use may have run. One stream's oldest event may be waited for; of several, none
- * may: the program may hold one back until another has gone on. A use that is not recorded yet is
- * about to be: its thread wakes us. */
+/* Wait until some use may have run. No event is waited for: a launch that comes meanwhile, perhaps
+ * on another stream, must be served at once, and the program may hold one stream's work back until
+ * this very thread's caller has gone on. A use that is not recorded yet is about to be: its thread
+ * wakes us. */
 static void wait_for_use(struct residency *res)
 {
-    struct use *use = use_first_recorded(res);
     struct timespec until;
 
-    if (!use) {
+    if (!use_is_any_recorded(res)) {
         res->idle = 1;
         pthread_cond_wait(&res->work, &res->lock);
         res->idle = 0;
-        return;
-    }
-    if (is_single_stream(res, use->stream)) {
-        CUevent event = use->event;
-
-        res->waiting = 1;
-        pthread_mutex_unlock(&res->lock);
-        res->drv->cuEventSynchronize(event);
-        pthread_mutex_lock(&res->lock);
-        res->waiting = 0;
-        pthread_cond_broadcast(&res->progress);
         return;
     }
     clock_gettime(CLOCK_MONOTONIC, &until);
@@ -422,6 +402,8 @@ static int turn(struct residency *res)
         return 1;
     if (res->requests)
         room = serve(res);
+    else if (room == ROOM_LATER)
+        ; /* nothing is loaded ahead into room that is not there */
     else if (res->learned)
         room = run_ahead_in_step(res);
     else

@@ -74,7 +74,6 @@ struct residency {
     struct use *free_uses;
     struct lane *lanes;
     struct range *handling; /* the pager is in a driver call for it, without the lock */
-    int waiting;            /* the pager waits for an event, without the lock */
     int idle;               /* the pager waits for work */
     int paused;             /* the pager must wait, whatever there is to do */
     CUcontext pager_ctx;
@@ -114,10 +113,11 @@ size_t use_retire(struct residency *res);
 void use_pin(struct use *use);
 /* The use that link leads to ends at once: its pins go. */
 void use_end(struct residency *res, struct use **link);
-/* Is there a use whose end may free room: any but those that wait for room themselves? */
-int use_may_end(const struct residency *res);
-/* The oldest use whose event may be waited for; NULL when none is recorded. */
-struct use *use_first_recorded(struct residency *res);
+/* Is there a use on stream (NULL: on any) whose end may free room: none that waits for room itself?
+ */
+int use_may_end(const struct residency *res, CUstream stream);
+/* Is there a use whose event tells of its end? */
+int use_is_any_recorded(const struct residency *res);
 /* The pins of extents in range are gone. */
 void use_forget_range(struct residency *res, const struct range *range);
 

@@ -451,7 +451,7 @@ void residency_context_destroyed(CUcontext ctx, int gone)
         if (!res)
             continue;
         pthread_mutex_lock(&res->lock);
-        while (res->waiting || res->handling)
+        while (res->handling)
             pthread_cond_wait(&res->progress, &res->lock);
         for (link = &res->uses; *link;) {
             struct use *use = *link;
@@ -486,7 +486,7 @@ void residency_pause(CUdevice device)
         return;
     pthread_mutex_lock(&res->lock);
     res->paused++;
-    while (res->waiting || res->handling)
+    while (res->handling)
         pthread_cond_wait(&res->progress, &res->lock);
     pthread_mutex_unlock(&res->lock);
 }

@@ -17,7 +17,8 @@ static uint64_t now_ns(void)
     return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
 }
 
-static struct use *use_new(struct residency *res, struct extent *const *set, size_t count)
+static struct use *use_new(struct residency *res, struct extent *const *set, size_t count,
+                           CUstream stream)
 {
     struct use *use = res->free_uses;
 
@@ -45,6 +46,7 @@ static struct use *use_new(struct residency *res, struct extent *const *set, siz
     use->event = NULL;
     use->recorded = 0;
     use->waiting = 0;
+    use->stream = stream;
     use->next = NULL;
     *res->uses_tail = use;
     res->uses_tail = &use->next;
@@ -97,22 +99,22 @@ size_t use_retire(struct residency *res)
     return ended;
 }
 
-int use_may_end(const struct residency *res)
+int use_may_end(const struct residency *res, CUstream stream)
 {
     const struct use *use = res->uses;
 
-    while (use && use->waiting)
+    while (use && (use->waiting || (stream && use->stream != stream)))
         use = use->next;
     return use != NULL;
 }
 
-struct use *use_first_recorded(struct residency *res)
+int use_is_any_recorded(const struct residency *res)
 {
-    struct use *use = res->uses;
+    const struct use *use = res->uses;
 
     while (use && !use->recorded)
         use = use->next;
-    return use;
+    return use != NULL;
 }
 
 void use_forget_range(struct residency *res, const struct range *range)
@@ -123,11 +125,12 @@ void use_forget_range(struct residency *res, const struct range *range)
                 use->set[i] = NULL;
 }
 
-/* NULL when all are there. */
+/* NULL when all are there, or their loads are queued. One that the pager is loading at this moment
+ * is not: there is no event yet that a stream could wait for. */
 static const struct extent *first_absent(struct extent *const *set, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        if (!extent_is_present(set[i]))
+        if (set[i]->state != EXTENT_RESIDENT)
             return set[i];
     return NULL;
 }
@@ -232,7 +235,7 @@ struct use *residency_acquire(struct residency *res, struct extent *const *set, 
     pthread_mutex_lock(&res->lock);
     if (res->broken || !all_alive(set, count))
         goto out;
-    use = use_new(res, set, count);
+    use = use_new(res, set, count, stream);
     if (!use)
         goto out;
     if (need == RESIDENCY_LOAD) {

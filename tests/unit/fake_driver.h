@@ -31,6 +31,7 @@
 struct CUctx_st {
     CUdevice device;
     int destroyed;
+    uint64_t drop_order;
 };
 
 struct CUstream_st {
@@ -58,16 +59,17 @@ struct fake_page {
 struct fake {
     pthread_mutex_t lock;
     pthread_cond_t finished;
+    pthread_cond_t queued; /* something was recorded on a held stream */
     struct fake_page page[FAKE_PAGES];
     size_t next_page, next_plain;
     uint64_t live_managed_bytes, live_plain_bytes, plain_limit;
     uint64_t resident[FAKE_DEVICES], peak[FAKE_DEVICES]; /* bytes in VRAM, in order of the calls */
     uint64_t limit[FAKE_DEVICES]; /* more than this in VRAM is misuse; 0: no limit */
-    uint64_t drop_order[FAKE_DEVICES];
     uint64_t order;
     CUevent events[FAKE_HANDLES];
     CUstream streams[FAKE_HANDLES];
     size_t event_count, stream_count, live_events, live_streams;
+    int finisher_ends;
     int hold_new; /* streams made from now on are held */
     int syncs;    /* cuCtxSynchronize */
     unsigned loads, drops;
@@ -374,6 +376,7 @@ static inline CUresult fake_cuEventRecord(CUevent event, CUstream stream)
     event->stream = s;
     event->order = ++g_fake.order;
     event->pending = s->held;
+    pthread_cond_broadcast(&g_fake.queued);
     return fake_leave(CUDA_SUCCESS);
 }
 
@@ -497,10 +500,10 @@ static inline CUresult fake_cuMemPrefetchAsync(CUdeviceptr addr, size_t bytes, C
     if (device == CU_DEVICE_CPU) {
         g_fake.drops++;
         if (p && p->at >= 0)
-            g_fake.drop_order[p->at] = g_fake.order;
+            stream->ctx->drop_order = g_fake.order;
     } else {
         g_fake.loads++;
-        if (stream->seen < g_fake.drop_order[device])
+        if (stream->seen < stream->ctx->drop_order)
             FAKE_MISUSE("a load does not wait for the drop that makes its room");
     }
     for (size_t i = 0; p && i < bytes / FAKE_PAGE; i++)
@@ -582,6 +585,35 @@ static inline void fake_finish(CUstream stream)
 {
     fake_finish_to(stream, UINT64_MAX - 1);
     stream->done = g_fake.order;
+}
+
+/* Wait until a held stream has unfinished work, and finish the oldest piece of it.
+ *
+ * returns  0 when g_fake.finisher_ends was set
+ */
+static inline int fake_finish_oldest(void)
+{
+    CUevent oldest = NULL;
+    CUstream stream = NULL;
+    uint64_t order = 0;
+
+    pthread_mutex_lock(&g_fake.lock);
+    for (;;) {
+        for (size_t i = 0; i < g_fake.event_count; i++)
+            if (g_fake.events[i]->pending && (!oldest || g_fake.events[i]->order < oldest->order))
+                oldest = g_fake.events[i];
+        if (oldest || g_fake.finisher_ends)
+            break;
+        pthread_cond_wait(&g_fake.queued, &g_fake.lock);
+    }
+    if (oldest) {
+        stream = oldest->stream;
+        order = oldest->order;
+    }
+    pthread_mutex_unlock(&g_fake.lock);
+    if (oldest)
+        fake_finish_to(stream, order);
+    return oldest != NULL;
 }
 
 /* The budgets of a device and of the host; before the device's first use. */

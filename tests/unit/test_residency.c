@@ -1,0 +1,748 @@
+/* Strategy: the real residency, pager thread included, over a fake driver whose streams run when
+ * the test says so. The driver's books judge: more in VRAM than the budget, a drop that overtakes a
+ * load, a load that does not wait for its room are misuse at the moment when they are queued. What
+ * a launch was promised is checked on each page when the launch is let go. Patience is a day, but
+ * where it is the test: who would wait for it hangs, and the alarm ends the test. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <sched.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "pager.h"
+#include "tests/unit/fake_driver.h"
+
+#define MIB         ((size_t)1 << 20)
+#define BUDGET      (16 * MIB) /* 8 extents of 2 MiB */
+#define FITS        8u
+#define DAY_NS      86400000000000ull
+#define EXTENTS_MAX 64u
+
+/* One device for each test: what it has learned, or broken, stays with it. */
+enum {
+    DEVICE_FITS,
+    DEVICE_RANDOM,
+    DEVICE_PINNED,
+    DEVICE_QUEUED,
+    DEVICE_STEP,
+    DEVICE_TROUBLE,
+    DEVICE_DETACH,
+    DEVICE_STREAMS,
+    DEVICE_IMPOSSIBLE,
+    DEVICE_PATIENCE,
+    DEVICE_CHARGE,
+    DEVICE_PAUSE,
+    DEVICE_CONTEXT,
+    DEVICE_CONFUSED,
+    DEVICE_ACTIVATE,
+    DEVICE_SAME,
+};
+
+/* A device with one large range. */
+struct bench {
+    CUcontext ctx;
+    struct residency *res;
+    CUdeviceptr base;
+    struct range *range;
+    CUstream stream;
+};
+
+static uint64_t g_seed;
+
+static uint32_t random_below(uint32_t n)
+{
+    g_seed = g_seed * 6364136223846793005ull + 1442695040888963407ull;
+    return (uint32_t)(g_seed >> 33) % n;
+}
+
+static CUdeviceptr take(size_t bytes)
+{
+    CUdeviceptr p = 0;
+
+    assert_int_equal(range_alloc(bytes, fake_plain, &bytes, &p), CUDA_SUCCESS);
+    return p;
+}
+
+static void give(CUdeviceptr p)
+{
+    int paged = 0;
+
+    assert_int_equal(range_free(p, &paged), CUDA_SUCCESS);
+    assert_int_equal(paged, 1);
+}
+
+static struct range *range_of(CUdeviceptr p)
+{
+    struct range *r;
+
+    range_read_lock();
+    r = range_allocation_at(p)->range;
+    range_unlock();
+    return r;
+}
+
+enum stream_kind { QUICK, HELD };
+
+static struct bench bench_make(CUdevice device, size_t extents, enum stream_kind kind)
+{
+    struct bench b;
+
+    b.ctx = fake_context(device);
+    b.res = residency_get(device);
+    assert_non_null(b.res);
+    b.res->patience_ns = DAY_NS;
+    g_fake.limit[device] = BUDGET;
+    b.base = take(extents * PAGE_BYTES);
+    b.range = range_of(b.base);
+    assert_int_equal(b.range->extent_count, extents);
+    b.stream = fake_program_stream(kind == HELD);
+    return b;
+}
+
+/* Wait for what the pager does on its own. */
+#define WAIT_FOR(condition)                                                                        \
+    do {                                                                                           \
+        time_t until = time(NULL) + 20;                                                            \
+                                                                                                   \
+        while (!(condition)) {                                                                     \
+            assert_true(time(NULL) < until);                                                       \
+            sched_yield();                                                                         \
+        }                                                                                          \
+    } while (0)
+
+#define LOCKED(res, expression)                                                                    \
+    ({                                                                                             \
+        __typeof__(expression) value;                                                              \
+                                                                                                   \
+        pthread_mutex_lock(&(res)->lock);                                                          \
+        value = (expression);                                                                      \
+        pthread_mutex_unlock(&(res)->lock);                                                        \
+        value;                                                                                     \
+    })
+
+static int is_there(const struct bench *b, size_t extent)
+{
+    int there;
+
+    pthread_mutex_lock(&g_fake.lock);
+    there = fake_page_at(b->base + extent * PAGE_BYTES)->at == b->ctx->device;
+    pthread_mutex_unlock(&g_fake.lock);
+    return there;
+}
+
+/* Does work that is queued on stream now find the extent in VRAM when it runs? */
+static int will_be_there(const struct bench *b, size_t extent, CUstream stream)
+{
+    struct fake_page *p = fake_page_at(b->base + extent * PAGE_BYTES);
+    int there;
+
+    pthread_mutex_lock(&g_fake.lock);
+    there = p->at == b->ctx->device &&
+            (fake_is_done(p->loader, p->load_order) || stream->seen >= p->load_order);
+    pthread_mutex_unlock(&g_fake.lock);
+    return there;
+}
+
+static struct use *begin_on(const struct bench *b, CUstream stream, size_t count,
+                            const size_t *extents)
+{
+    struct extent *set[EXTENTS_MAX];
+
+    for (size_t i = 0; i < count; i++)
+        set[i] = &b->range->extents[extents[i]];
+    return residency_acquire(b->res, set, count, RESIDENCY_LOAD, stream);
+}
+
+/* A launch that must find all that it touches. */
+static void launch_on(const struct bench *b, CUstream stream, size_t count, const size_t *extents)
+{
+    struct use *use = begin_on(b, stream, count, extents);
+
+    assert_non_null(use);
+    for (size_t i = 0; i < count; i++)
+        assert_true(will_be_there(b, extents[i], stream));
+    residency_release(use, stream, CUDA_SUCCESS);
+}
+
+static void launch(const struct bench *b, size_t extent)
+{
+    launch_on(b, b->stream, 1, &extent);
+}
+
+static void bench_end(struct bench *b)
+{
+    fake_finish(b->stream);
+    give(b->base);
+    assert_int_equal(g_fake.misuse, 0);
+    assert_int_equal(LOCKED(b->res, b->res->resident_bytes), 0);
+    assert_int_equal(LOCKED(b->res, b->res->total_bytes), 0);
+    assert_int_equal(g_fake.resident[b->ctx->device], 0);
+}
+
+/* While everything fits there is no pager: pages are born in VRAM, a launch is not even seen. */
+static void test_all_fits(void **state)
+{
+    struct bench b = bench_make(DEVICE_FITS, FITS, QUICK);
+    size_t extent = 3;
+
+    (void)state;
+    assert_false(residency_active(DEVICE_FITS));
+    assert_false(b.res->running);
+    for (size_t i = 0; i < FITS; i++)
+        assert_true(is_there(&b, i));
+    assert_null(begin_on(&b, b.stream, 1, &extent));
+    assert_int_equal(residency_resident_bytes(b.range, b.base + 5, b.base + 3 * PAGE_BYTES + 1),
+                     3 * PAGE_BYTES - 4);
+    bench_end(&b);
+}
+
+/* The first allocation too many: what is there stays, and rests with the CPU from now on. */
+static void test_activation(void **state)
+{
+    struct bench b = bench_make(DEVICE_ACTIVATE, FITS, QUICK);
+    CUdeviceptr more;
+
+    (void)state;
+    assert_int_equal(fake_page_at(b.base)->preferred, DEVICE_ACTIVATE);
+    more = take(16 * MIB);
+    assert_true(residency_active(DEVICE_ACTIVATE));
+    assert_true(residency_any_active());
+    for (size_t i = 0; i < FITS; i++) {
+        assert_true(is_there(&b, i));
+        assert_int_equal(fake_page_at(b.base + i * PAGE_BYTES)->preferred, -1);
+        assert_true(fake_page_at(b.base + i * PAGE_BYTES)->accessed);
+    }
+    assert_int_equal(fake_page_at(more)->preferred, -1);
+    assert_int_equal(fake_page_at(more)->at, -1);
+    give(more);
+    bench_end(&b);
+}
+
+static void *finish_all(void *arg)
+{
+    (void)arg;
+    while (fake_finish_oldest())
+        ;
+    return NULL;
+}
+
+static pthread_t start_finisher(void)
+{
+    pthread_t thread;
+
+    g_fake.finisher_ends = 0;
+    assert_int_equal(pthread_create(&thread, NULL, finish_all, NULL), 0);
+    return thread;
+}
+
+static void end_finisher(pthread_t thread)
+{
+    pthread_mutex_lock(&g_fake.lock);
+    g_fake.finisher_ends = 1;
+    pthread_cond_broadcast(&g_fake.queued);
+    pthread_mutex_unlock(&g_fake.lock);
+    pthread_join(thread, NULL);
+}
+
+/* Launches of random sets on two streams, repeating now and then, with our own streams slow too. */
+static void test_random_launches(void **state)
+{
+    struct bench b;
+    CUstream streams[2];
+    pthread_t finisher;
+
+    (void)state;
+    g_fake.hold_new = 1;
+    b = bench_make(DEVICE_RANDOM, 40, HELD);
+    streams[0] = b.stream;
+    streams[1] = fake_program_stream(1);
+    finisher = start_finisher();
+    g_seed = 5;
+    for (int round = 0; round < 3000; round++) {
+        size_t set[3], count = 1 + random_below(3);
+
+        /* Runs of a cycle, so that steps are learned, and left again. */
+        if (round / 400 % 2) {
+            set[0] = (size_t)round % 20;
+            count = 1;
+        } else {
+            size_t first = random_below(40);
+
+            for (size_t i = 0; i < count; i++)
+                set[i] = (first + i * (1 + random_below(5))) % 40;
+            for (size_t i = 1; i < count; i++)
+                if (set[i] == set[i - 1] || set[i] == set[0])
+                    count = i;
+        }
+        launch_on(&b, streams[random_below(8) == 0], count, set);
+        assert_int_equal(g_fake.misuse, 0);
+    }
+    end_finisher(finisher);
+    fake_finish(streams[1]);
+    g_fake.hold_new = 0;
+    bench_end(&b);
+    assert_true(g_fake.peak[DEVICE_RANDOM] <= BUDGET);
+}
+
+/* What unfinished work uses stays; when the work has run, it goes for what comes next. */
+static void test_pinned_stay(void **state)
+{
+    struct bench b = bench_make(DEVICE_PINNED, 20, HELD);
+    CUstream quick = fake_program_stream(0);
+    size_t held[] = {0, 1, 2, 3, 4}, probe;
+
+    (void)state;
+    launch_on(&b, b.stream, 5, held);
+    for (int round = 0; round < 40; round++) {
+        probe = 5 + (size_t)round % 15;
+        launch_on(&b, quick, 1, &probe);
+        for (size_t i = 0; i < 5; i++)
+            assert_true(is_there(&b, held[i]));
+    }
+    fake_finish(b.stream);
+    for (int round = 0; round < 40; round++) {
+        probe = 5 + (size_t)round % 15;
+        launch_on(&b, quick, 1, &probe);
+    }
+    probe = 0;
+    for (size_t i = 0; i < 5; i++)
+        probe += (size_t)is_there(&b, held[i]);
+    assert_true(probe < 5);
+    bench_end(&b);
+}
+
+/* A launch goes on as soon as its loads are queued: its stream waits for them, the host does not.
+ */
+static void test_loads_are_only_queued(void **state)
+{
+    struct bench b;
+    size_t set[] = {2, 3, 4};
+
+    (void)state;
+    g_fake.hold_new = 1; /* nothing that we load arrives */
+    b = bench_make(DEVICE_QUEUED, 20, QUICK);
+    launch_on(&b, b.stream, 3, set);
+    launch(&b, 4);
+    assert_true(b.stream->seen > 0);
+    set[0] = 9;
+    launch_on(&b, b.stream, 1, set);
+    for (size_t i = 0; i < g_fake.stream_count; i++)
+        if (g_fake.streams[i]->alive && g_fake.streams[i]->ctx == b.ctx)
+            fake_finish(g_fake.streams[i]);
+    g_fake.hold_new = 0;
+    bench_end(&b);
+}
+
+static uint64_t loads_of_a_step(const struct bench *b, size_t extents)
+{
+    unsigned before = g_fake.loads;
+
+    for (size_t i = 0; i < extents; i++) {
+        launch(b, i);
+        fake_finish(b->stream);
+    }
+    return g_fake.loads - before;
+}
+
+/* A cycle is learned; then what the plan keeps settles, and the rest is there before it is used. */
+static void test_step(void **state)
+{
+    struct bench b = bench_make(DEVICE_STEP, 20, HELD);
+    size_t fixed = 0;
+
+    (void)state;
+    for (int round = 0; round < 40 && !LOCKED(b.res, b.res->learned); round++)
+        loads_of_a_step(&b, 20);
+    assert_true(LOCKED(b.res, b.res->learned));
+    assert_int_equal(LOCKED(b.res, b.res->plan.launches), 20);
+    for (int round = 0; round < 3; round++)
+        loads_of_a_step(&b, 20);
+    for (size_t i = 0; i < 20; i++)
+        if (b.range->extents[i].fixed) {
+            WAIT_FOR(atomic_load(&b.range->extents[i].settled));
+            fixed++;
+        }
+    assert_true(fixed >= FITS / 2 && fixed < FITS);
+    /* No more is loaded in a step than what does not stay. */
+    for (int round = 0; round < 3; round++)
+        assert_in_range(loads_of_a_step(&b, 20), 20 - fixed - 2, 20 - fixed + 2);
+    /* A program that leaves the pager time never waits. */
+    for (int round = 0; round < 40; round++) {
+        WAIT_FOR(extent_is_present(&b.range->extents[round % 20]));
+        launch(&b, (size_t)round % 20);
+        fake_finish(b.stream);
+    }
+    for (size_t i = 0; i < 20; i++)
+        if (b.range->extents[i].fixed)
+            assert_true(atomic_load(&b.range->extents[i].settled));
+    assert_true(LOCKED(b.res, b.res->learned));
+    /* Another way through the weights ends the plan; it works all the same. */
+    g_seed = 3;
+    for (int round = 0; round < 400 && LOCKED(b.res, b.res->learned); round++) {
+        launch(&b, 19 - (size_t)round % 20);
+        fake_finish(b.stream);
+    }
+    assert_false(LOCKED(b.res, b.res->learned));
+    for (size_t i = 0; i < 20; i++)
+        assert_false(atomic_load(&b.range->extents[i].settled));
+    for (int round = 0; round < 400 && !LOCKED(b.res, b.res->learned); round++) {
+        launch(&b, 19 - (size_t)round % 20);
+        fake_finish(b.stream);
+    }
+    assert_true(LOCKED(b.res, b.res->learned));
+    bench_end(&b);
+}
+
+/* Loads that the driver refuses again and again end paging; every launch goes ahead. */
+static void test_trouble(void **state)
+{
+    struct bench b = bench_make(DEVICE_TROUBLE, 20, QUICK);
+    uint64_t failures = stats()->driver_failures;
+    size_t extent = 0;
+    struct use *use;
+
+    (void)state;
+    launch(&b, 0);
+    /* One refusal is nothing: the launch reads in place. */
+    fake_fail("cuMemPrefetchAsync", 0, 1, CUDA_ERROR_UNKNOWN);
+    extent = 1;
+    use = begin_on(&b, b.stream, 1, &extent);
+    assert_non_null(use);
+    residency_release(use, b.stream, CUDA_SUCCESS);
+    assert_int_equal(stats()->driver_failures, failures + 1);
+    assert_false(b.res->broken);
+    WAIT_FOR(LOCKED(b.res, b.res->resident_bytes) == g_fake.resident[DEVICE_TROUBLE]);
+    fake_fail("cuMemPrefetchAsync", 0, UINT32_MAX, CUDA_ERROR_UNKNOWN);
+    for (int round = 0; round < 40; round++) {
+        extent = (size_t)round % 20;
+        use = begin_on(&b, b.stream, 1, &extent);
+        if (use)
+            residency_release(use, b.stream, CUDA_SUCCESS);
+    }
+    assert_true(b.res->broken);
+    assert_true(stats()->driver_failures >= failures + FAILURES_MAX);
+    fake_fail(NULL, 0, 0, CUDA_SUCCESS);
+    assert_null(begin_on(&b, b.stream, 1, &extent));
+    assert_int_equal(residency_shrink(b.res, BUDGET), 0);
+    bench_end(&b);
+}
+
+struct churn {
+    struct bench *b;
+    _Atomic int *ends;
+};
+
+/* Another thread of the program launches all the time. */
+static void *churn(void *arg)
+{
+    const struct churn *c = arg;
+    CUstream stream;
+    size_t at = 0;
+
+    t_fake_ctx = c->b->ctx;
+    stream = fake_program_stream(0);
+    while (!atomic_load(c->ends)) {
+        struct use *use = begin_on(c->b, stream, 1, &at);
+
+        if (use)
+            residency_release(use, stream, CUDA_SUCCESS);
+        at = (at + 1) % c->b->range->extent_count;
+    }
+    return NULL;
+}
+
+/* Ranges come and go while the pager is busy with them and with others. */
+static void test_detach_while_busy(void **state)
+{
+    struct bench b = bench_make(DEVICE_DETACH, 20, QUICK);
+    _Atomic int ends = 0;
+    struct churn c = {&b, &ends};
+    pthread_t thread;
+
+    (void)state;
+    assert_int_equal(pthread_create(&thread, NULL, churn, &c), 0);
+    for (int round = 0; round < 60; round++) {
+        struct bench other = b;
+        struct use *use;
+        size_t set[] = {0, 1, 2};
+
+        other.base = take(18 * MIB);
+        other.range = range_of(other.base);
+        launch_on(&other, b.stream, 3, set);
+        if (round % 3 == 0) { /* freed before its use has ended by our account */
+            use = begin_on(&other, b.stream, 3, set);
+            give(other.base);
+            residency_release(use, b.stream, CUDA_SUCCESS);
+        } else {
+            launch_on(&other, b.stream, 1, &set[1]);
+            give(other.base);
+        }
+        assert_int_equal(g_fake.misuse, 0);
+    }
+    atomic_store(&ends, 1);
+    pthread_join(thread, NULL);
+    bench_end(&b);
+}
+
+/* Room that the second stream frees is found while the first one's work has not run. */
+static void test_two_streams(void **state)
+{
+    struct bench b = bench_make(DEVICE_STREAMS, 24, HELD);
+    CUstream other = fake_program_stream(1);
+    size_t first[] = {0, 1, 2, 3}, second[] = {4, 5, 6, 7}, third[] = {8, 9, 10, 11};
+
+    (void)state;
+    launch_on(&b, b.stream, 4, first);
+    launch_on(&b, other, 4, second);
+    fake_finish(other);
+    launch_on(&b, other, 4, third);
+    for (size_t i = 0; i < 4; i++)
+        assert_true(is_there(&b, first[i]));
+    fake_finish(other);
+    bench_end(&b);
+}
+
+/* A launch that cannot fit as a whole goes ahead with what is there, at once. */
+static void test_impossible(void **state)
+{
+    struct bench b = bench_make(DEVICE_IMPOSSIBLE, 24, QUICK);
+    size_t set[12], there = 0;
+    struct use *use;
+
+    (void)state;
+    for (size_t i = 0; i < 12; i++)
+        set[i] = 12 + i;
+    for (int round = 0; round < 3; round++) {
+        use = begin_on(&b, b.stream, 12, set);
+        assert_non_null(use);
+        there = 0;
+        for (size_t i = 0; i < 12; i++)
+            there += (size_t)is_there(&b, set[i]);
+        assert_int_equal(there, FITS);
+        residency_release(use, b.stream, CUDA_SUCCESS);
+    }
+    bench_end(&b);
+}
+
+/* All room is held by work that does not end: the launch goes ahead unloaded when patience ends. */
+static void test_patience(void **state)
+{
+    struct bench b = bench_make(DEVICE_PATIENCE, 20, HELD);
+    CUstream other = fake_program_stream(0);
+    size_t set[FITS], probe = 15;
+    struct use *use;
+
+    (void)state;
+    for (size_t i = 0; i < FITS; i++)
+        set[i] = i;
+    launch_on(&b, b.stream, FITS, set);
+    b.res->patience_ns = 1000000;
+    use = begin_on(&b, other, 1, &probe);
+    assert_non_null(use);
+    assert_false(is_there(&b, probe));
+    residency_release(use, other, CUDA_SUCCESS);
+    /* Nothing of the launch that gave up is left over. */
+    assert_null(LOCKED(b.res, b.res->requests));
+    b.res->patience_ns = DAY_NS;
+    fake_finish(b.stream);
+    launch_on(&b, other, 1, &probe);
+    fake_finish(b.stream);
+    for (size_t i = 0; i < 20; i++)
+        WAIT_FOR(LOCKED(b.res, (use_retire(b.res), b.range->extents[i].pins)) == 0);
+    bench_end(&b);
+}
+
+static void *charge(void *arg)
+{
+    residency_charge(arg, 4 * MIB);
+    return NULL;
+}
+
+/* The program's own VRAM comes first, in whole pages. */
+static void test_charge_and_shrink(void **state)
+{
+    struct bench b = bench_make(DEVICE_CHARGE, 20, HELD);
+    size_t set[FITS];
+    pthread_t thread;
+
+    (void)state;
+    for (size_t i = 0; i < FITS; i++)
+        set[i] = i;
+    launch_on(&b, b.stream, FITS, set);
+    fake_finish(b.stream);
+    residency_charge(b.res, 3 * MIB);
+    assert_int_equal(residency_limit(b.res), BUDGET - 4 * MIB);
+    pthread_mutex_lock(&g_fake.lock);
+    assert_true(g_fake.resident[DEVICE_CHARGE] <= BUDGET - 4 * MIB);
+    g_fake.limit[DEVICE_CHARGE] = BUDGET - 4 * MIB;
+    pthread_mutex_unlock(&g_fake.lock);
+    for (size_t i = 0; i < 20; i++) {
+        launch(&b, i);
+        fake_finish(b.stream);
+    }
+    /* While work that has not run pins everything, the room is made when it has. */
+    launch_on(&b, b.stream, 6, set);
+    assert_int_equal(pthread_create(&thread, NULL, charge, b.res), 0);
+    WAIT_FOR(residency_limit(b.res) == BUDGET - 8 * MIB);
+    for (size_t i = 0; i < 6; i++)
+        assert_true(is_there(&b, i));
+    fake_finish(b.stream);
+    pthread_join(thread, NULL);
+    assert_true(g_fake.resident[DEVICE_CHARGE] <= BUDGET - 8 * MIB);
+    residency_charge(b.res, -(int64_t)(7 * MIB));
+    assert_int_equal(residency_limit(b.res), BUDGET);
+    assert_int_equal(residency_shrink(b.res, 2 * MIB), 1);
+    assert_true(residency_limit(b.res) < BUDGET);
+    assert_true(residency_budget(DEVICE_CHARGE) < BUDGET);
+    bench_end(&b);
+}
+
+/* Between pause and resume the pager is out of the driver. */
+static void test_pause(void **state)
+{
+    struct bench b = bench_make(DEVICE_PAUSE, 20, QUICK);
+    size_t extent = 7;
+    struct use *use;
+    unsigned loads;
+
+    (void)state;
+    launch(&b, 0);
+    residency_pause(DEVICE_PAUSE);
+    loads = g_fake.loads;
+    b.res->patience_ns = 1000000;
+    use = begin_on(&b, b.stream, 1, &extent);
+    assert_int_equal(g_fake.loads, loads);
+    residency_release(use, b.stream, CUDA_SUCCESS);
+    b.res->patience_ns = DAY_NS;
+    residency_resume(DEVICE_PAUSE);
+    launch(&b, 7);
+    bench_end(&b);
+}
+
+/* A context goes with its streams and events; another one on the same device goes on. */
+static void test_context_destroyed(void **state)
+{
+    size_t events = g_fake.live_events, streams = g_fake.live_streams;
+    struct bench first = bench_make(DEVICE_CONTEXT, 10, HELD), second;
+
+    (void)state;
+    second = first;
+    second.ctx = fake_context(DEVICE_CONTEXT);
+    second.base = take(10 * PAGE_BYTES);
+    second.range = range_of(second.base);
+    second.stream = fake_program_stream(0);
+    t_fake_ctx = first.ctx;
+    for (size_t i = 0; i < 10; i++) {
+        launch(&first, i);
+        fake_finish(first.stream);
+    }
+    t_fake_ctx = second.ctx;
+    for (size_t i = 0; i < 10; i++)
+        launch(&second, i);
+    t_fake_ctx = first.ctx;
+    launch(&first, 0); /* unfinished when the context goes */
+    range_context_destroyed(first.ctx);
+    residency_context_destroyed(first.ctx, 0);
+    pthread_mutex_lock(&g_fake.lock);
+    first.ctx->destroyed = 1;
+    for (size_t i = 0; i < 10; i++)
+        fake_set_place(fake_page_at(first.base + i * PAGE_BYTES), -1);
+    pthread_mutex_unlock(&g_fake.lock);
+    t_fake_ctx = second.ctx;
+    for (int round = 0; round < 40; round++)
+        launch(&second, (size_t)round % 10);
+    bench_end(&second);
+    /* With its handles gone already: nothing is destroyed again. */
+    range_context_destroyed(second.ctx);
+    residency_context_destroyed(second.ctx, 1);
+    assert_null(second.res->lanes);
+    assert_null(second.res->uses);
+    assert_true(g_fake.live_streams - streams <= 2);
+    assert_true(g_fake.live_events >= events);
+    assert_int_equal(g_fake.misuse, 0);
+}
+
+/* A step that touches a streaming extent several times in a row is followed as one that does not.
+ */
+static void test_touched_again(void **state)
+{
+    struct bench b = bench_make(DEVICE_SAME, 12, HELD);
+    uint64_t steps;
+
+    (void)state;
+    for (int round = 0; round < 60 && !LOCKED(b.res, b.res->learned); round++)
+        for (size_t i = 0; i < 12; i++)
+            for (int again = 0; again < 3; again++) {
+                launch(&b, i);
+                fake_finish(b.stream);
+            }
+    assert_true(LOCKED(b.res, b.res->learned));
+    assert_int_equal(LOCKED(b.res, b.res->plan.launches), 36);
+    steps = stats()->steps;
+    for (int round = 0; round < 10; round++)
+        for (size_t i = 0; i < 12; i++)
+            for (int again = 0; again < 3; again++) {
+                launch(&b, i);
+                fake_finish(b.stream);
+            }
+    assert_true(LOCKED(b.res, b.res->learned));
+    assert_in_range(stats()->steps - steps, 9, 11);
+    bench_end(&b);
+}
+
+/* The use of one stream was recorded, the launch of another is between begin and release. */
+static void test_unrecorded_use(void **state)
+{
+    struct bench b = bench_make(DEVICE_CONFUSED, 20, QUICK);
+    size_t set[] = {0, 1}, other = 5;
+    struct use *use;
+
+    (void)state;
+    use = begin_on(&b, b.stream, 2, set);
+    for (size_t i = 2; i < 20; i++)
+        launch(&b, i);
+    assert_true(is_there(&b, 0) && is_there(&b, 1));
+    /* The launch failed: its pins go all the same. */
+    residency_release(use, b.stream, CUDA_ERROR_UNKNOWN);
+    assert_int_equal(LOCKED(b.res, b.range->extents[0].pins), 0);
+    launch_on(&b, b.stream, 1, &other);
+    bench_end(&b);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    alarm(30);
+    g_fake_policy.max_memory.cpu_bytes = (uint64_t)8 << 30;
+    for (int i = 0; i < FAKE_DEVICES; i++)
+        fake_budget(i, BUDGET, (uint64_t)8 << 30);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_all_fits),
+        cmocka_unit_test(test_activation),
+        cmocka_unit_test(test_pinned_stay),
+        cmocka_unit_test(test_loads_are_only_queued),
+        cmocka_unit_test(test_two_streams),
+        cmocka_unit_test(test_impossible),
+        cmocka_unit_test(test_patience),
+        cmocka_unit_test(test_unrecorded_use),
+        cmocka_unit_test(test_trouble),
+        cmocka_unit_test(test_charge_and_shrink),
+        cmocka_unit_test(test_pause),
+        cmocka_unit_test(test_context_destroyed),
+        cmocka_unit_test(test_step),
+        cmocka_unit_test(test_touched_again),
+        cmocka_unit_test(test_detach_while_busy),
+        cmocka_unit_test(test_random_launches),
+    };
+
+    return cmocka_run_group_tests(tests, setup, NULL);
+}
