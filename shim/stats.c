@@ -402,7 +402,7 @@ static void give_record(struct stats_record *record)
 }
 
 /* Go on with the record of a parameter that was freed. NULL when there is none. */
-static struct stats_record *take_ended(const char *name, uint64_t bytes, unsigned device)
+static struct stats_record *take_ended(const char *name, unsigned device)
 {
     struct stats_record *record;
     struct ended *ended = NULL;
@@ -413,9 +413,9 @@ static struct stats_record *take_ended(const char *name, uint64_t bytes, unsigne
     record = &g_writer.records[ended->record];
     HASH_DEL(g_writer.ended, ended);
     free(ended);
-    record->tier = STATS_TIER_HOST;
-    record->bytes = bytes;
-    record->resident_bytes = 0;
+    atomic_fetch_add_explicit(&record->generation, 1, memory_order_release);
+    /* What is written here next must not be seen before the generation. */
+    atomic_thread_fence(memory_order_seq_cst);
     return record;
 }
 
@@ -439,29 +439,42 @@ static int keep_ended(const struct stats_record *record)
     return 0;
 }
 
-struct stats_record *stats_record_create(const char *name, enum stats_evidence evidence,
-                                         const char *dtype, unsigned rank, const uint64_t *shape,
-                                         uint64_t bytes, unsigned device)
+/* A record that nobody has seen, or whose generation says that it is being written. */
+static struct stats_record *take_new(const char *name)
 {
     size_t name_bytes = strnlen(name, NAME_BYTES);
-    struct stats_header *header;
-    struct stats_record *record;
+    struct stats_header *header = stats();
+    struct stats_record *record = take_record(header);
 
-    pthread_mutex_lock(&g_lock);
-    header = stats();
-    record = evidence == STATS_EVIDENCE_NONE ? NULL : take_ended(name, bytes, device);
-    if (record)
-        goto unlock;
-    record = take_record(header);
     if (record && place_name(header, record, name_bytes)) {
         give_record(record);
         record = NULL;
     }
     if (!record)
-        goto unlock;
-
+        return NULL;
     memcpy(g_writer.names + record->name_offset, name, name_bytes);
     record->name_bytes = (uint32_t)name_bytes;
+    record->loads = 0;
+    record->evictions = 0;
+    record->h2d_bytes = 0;
+    record->stall_ns = 0;
+    return record;
+}
+
+struct stats_record *stats_record_create(const char *name, enum stats_evidence evidence,
+                                         const char *dtype, unsigned rank, const uint64_t *shape,
+                                         uint64_t bytes, unsigned device)
+{
+    struct stats_record *record = NULL;
+
+    pthread_mutex_lock(&g_lock);
+    if (evidence != STATS_EVIDENCE_NONE)
+        record = take_ended(name, device);
+    if (!record)
+        record = take_new(name);
+    if (!record)
+        goto unlock;
+
     record->evidence = (uint8_t)evidence;
     record->device = (uint8_t)device;
     record->rank = (uint8_t)(rank < STATS_RANK_MAX ? rank : STATS_RANK_MAX);
@@ -472,10 +485,6 @@ struct stats_record *stats_record_create(const char *name, enum stats_evidence e
     record->tier = STATS_TIER_HOST;
     record->bytes = bytes;
     record->resident_bytes = 0;
-    record->loads = 0;
-    record->evictions = 0;
-    record->h2d_bytes = 0;
-    record->stall_ns = 0;
     atomic_fetch_add_explicit(&record->generation, 1, memory_order_release);
 unlock:
     pthread_mutex_unlock(&g_lock);

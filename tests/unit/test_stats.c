@@ -184,6 +184,45 @@ static void test_records_are_used_again(void **state)
     in_child(reuse_body);
 }
 
+/* A named parameter that was freed stays to be seen, and goes on when it comes again, even in another
+ * shape. */
+static void ended_body(void)
+{
+    const uint64_t before[] = {4, 2}, after[] = {16};
+    struct stats_record *first, *again;
+    struct stats_report report;
+    struct stats_view view;
+
+    stats_open("", "um", NULL);
+    first = stats_record_create("a.weight", STATS_EVIDENCE_FILE, "F32", 2, before, 32, 0);
+    CHECK(first);
+    first->loads = 5;
+    first->resident_bytes = 32;
+    stats_record_release(first);
+    read_own(&view, &report);
+    CHECK(report.parameter_count == 1 && report.parameters[0].loads == 5);
+    CHECK(report.parameters[0].resident_bytes == 32);
+    stats_report_release(&report);
+    stats_file_release(&view);
+
+    again = stats_record_create("a.weight", STATS_EVIDENCE_CONTENT, "F16", 1, after, 16, 0);
+    CHECK(again == first && stats()->record_count == 1);
+    read_own(&view, &report);
+    CHECK(report.parameter_count == 1 && report.parameters[0].loads == 5);
+    CHECK(report.parameters[0].rank == 1 && report.parameters[0].shape[0] == 16);
+    CHECK(report.parameters[0].bytes == 16 && report.parameters[0].resident_bytes == 0);
+    CHECK(report.parameters[0].evidence == STATS_EVIDENCE_CONTENT);
+    stats_report_release(&report);
+    stats_file_release(&view);
+    stats_close();
+}
+
+static void test_ended(void **state)
+{
+    (void)state;
+    in_child(ended_body);
+}
+
 /* A tidy program frees its weights and ends: what they were is still to be seen. */
 static void freed_body(void)
 {
@@ -533,6 +572,7 @@ int main(void)
         cmocka_unit_test(test_count_and_read),
         cmocka_unit_test(test_file_rights),
         cmocka_unit_test(test_records_are_used_again),
+        cmocka_unit_test(test_ended),
         cmocka_unit_test(test_freed_parameters_stay),
         cmocka_unit_test(test_many_records),
         cmocka_unit_test(test_fork),
