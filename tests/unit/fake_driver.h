@@ -567,6 +567,17 @@ static inline CUstream fake_program_stream(int held)
     return s;
 }
 
+/* What a field of g_fake is now. */
+#define FAKE_READ(field)                                                                           \
+    ({                                                                                             \
+        __typeof__(field) value_;                                                                  \
+                                                                                                   \
+        pthread_mutex_lock(&g_fake.lock);                                                          \
+        value_ = (field);                                                                          \
+        pthread_mutex_unlock(&g_fake.lock);                                                        \
+        value_;                                                                                    \
+    })
+
 /* The work of a held stream up to a number has run. */
 static inline void fake_finish_to(CUstream stream, uint64_t order)
 {
@@ -583,8 +594,7 @@ static inline void fake_finish_to(CUstream stream, uint64_t order)
 /* All that is queued on a stream so far has run. */
 static inline void fake_finish(CUstream stream)
 {
-    fake_finish_to(stream, UINT64_MAX - 1);
-    stream->done = g_fake.order;
+    fake_finish_to(stream, FAKE_READ(g_fake.order));
 }
 
 /* Wait until a held stream has unfinished work, and finish the oldest piece of it.

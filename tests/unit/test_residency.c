@@ -177,10 +177,10 @@ static void bench_end(struct bench *b)
 {
     fake_finish(b->stream);
     give(b->base);
-    assert_int_equal(g_fake.misuse, 0);
+    assert_int_equal(FAKE_READ(g_fake.misuse), 0);
     assert_int_equal(LOCKED(b->res, b->res->resident_bytes), 0);
     assert_int_equal(LOCKED(b->res, b->res->total_bytes), 0);
-    assert_int_equal(g_fake.resident[b->ctx->device], 0);
+    assert_int_equal(FAKE_READ(g_fake.resident[b->ctx->device]), 0);
 }
 
 /* While everything fits there is no pager: pages are born in VRAM, a launch is not even seen. */
@@ -279,13 +279,13 @@ static void test_random_launches(void **state)
                     count = i;
         }
         launch_on(&b, streams[random_below(8) == 0], count, set);
-        assert_int_equal(g_fake.misuse, 0);
+        assert_int_equal(FAKE_READ(g_fake.misuse), 0);
     }
     end_finisher(finisher);
     fake_finish(streams[1]);
     g_fake.hold_new = 0;
     bench_end(&b);
-    assert_true(g_fake.peak[DEVICE_RANDOM] <= BUDGET);
+    assert_true(FAKE_READ(g_fake.peak[DEVICE_RANDOM]) <= BUDGET);
 }
 
 /* What unfinished work uses stays; when the work has run, it goes for what comes next. */
@@ -327,7 +327,7 @@ static void test_loads_are_only_queued(void **state)
     b = bench_make(DEVICE_QUEUED, 20, QUICK);
     launch_on(&b, b.stream, 3, set);
     launch(&b, 4);
-    assert_true(b.stream->seen > 0);
+    assert_true(FAKE_READ(b.stream->seen) > 0);
     set[0] = 9;
     launch_on(&b, b.stream, 1, set);
     for (size_t i = 0; i < g_fake.stream_count; i++)
@@ -339,13 +339,13 @@ static void test_loads_are_only_queued(void **state)
 
 static uint64_t loads_of_a_step(const struct bench *b, size_t extents)
 {
-    unsigned before = g_fake.loads;
+    unsigned before = FAKE_READ(g_fake.loads);
 
     for (size_t i = 0; i < extents; i++) {
         launch(b, i);
         fake_finish(b->stream);
     }
-    return g_fake.loads - before;
+    return FAKE_READ(g_fake.loads) - before;
 }
 
 /* A cycle is learned; then what the plan keeps settles, and the rest is there before it is used. */
@@ -362,7 +362,7 @@ static void test_step(void **state)
     for (int round = 0; round < 3; round++)
         loads_of_a_step(&b, 20);
     for (size_t i = 0; i < 20; i++)
-        if (b.range->extents[i].fixed) {
+        if (LOCKED(b.res, b.range->extents[i].fixed)) {
             WAIT_FOR(atomic_load(&b.range->extents[i].settled));
             fixed++;
         }
@@ -372,12 +372,12 @@ static void test_step(void **state)
         assert_in_range(loads_of_a_step(&b, 20), 20 - fixed - 2, 20 - fixed + 2);
     /* A program that leaves the pager time never waits. */
     for (int round = 0; round < 40; round++) {
-        WAIT_FOR(extent_is_present(&b.range->extents[round % 20]));
+        WAIT_FOR(LOCKED(b.res, extent_is_present(&b.range->extents[round % 20])));
         launch(&b, (size_t)round % 20);
         fake_finish(b.stream);
     }
     for (size_t i = 0; i < 20; i++)
-        if (b.range->extents[i].fixed)
+        if (LOCKED(b.res, b.range->extents[i].fixed))
             assert_true(atomic_load(&b.range->extents[i].settled));
     assert_true(LOCKED(b.res, b.res->learned));
     /* Another way through the weights ends the plan; it works all the same. */
@@ -415,7 +415,7 @@ static void test_trouble(void **state)
     residency_release(use, b.stream, CUDA_SUCCESS);
     assert_int_equal(stats()->driver_failures, failures + 1);
     assert_false(b.res->broken);
-    WAIT_FOR(LOCKED(b.res, b.res->resident_bytes) == g_fake.resident[DEVICE_TROUBLE]);
+    WAIT_FOR(LOCKED(b.res, b.res->resident_bytes) == FAKE_READ(g_fake.resident[DEVICE_TROUBLE]));
     fake_fail("cuMemPrefetchAsync", 0, UINT32_MAX, CUDA_ERROR_UNKNOWN);
     for (int round = 0; round < 40; round++) {
         extent = (size_t)round % 20;
@@ -481,7 +481,7 @@ static void test_detach_while_busy(void **state)
             launch_on(&other, b.stream, 1, &set[1]);
             give(other.base);
         }
-        assert_int_equal(g_fake.misuse, 0);
+        assert_int_equal(FAKE_READ(g_fake.misuse), 0);
     }
     atomic_store(&ends, 1);
     pthread_join(thread, NULL);
@@ -540,14 +540,14 @@ static void test_patience(void **state)
     for (size_t i = 0; i < FITS; i++)
         set[i] = i;
     launch_on(&b, b.stream, FITS, set);
-    b.res->patience_ns = 1000000;
+    LOCKED(b.res, b.res->patience_ns = 1000000);
     use = begin_on(&b, other, 1, &probe);
     assert_non_null(use);
     assert_false(is_there(&b, probe));
     residency_release(use, other, CUDA_SUCCESS);
     /* Nothing of the launch that gave up is left over. */
     assert_null(LOCKED(b.res, b.res->requests));
-    b.res->patience_ns = DAY_NS;
+    LOCKED(b.res, b.res->patience_ns = DAY_NS);
     fake_finish(b.stream);
     launch_on(&b, other, 1, &probe);
     fake_finish(b.stream);
@@ -592,7 +592,7 @@ static void test_charge_and_shrink(void **state)
         assert_true(is_there(&b, i));
     fake_finish(b.stream);
     pthread_join(thread, NULL);
-    assert_true(g_fake.resident[DEVICE_CHARGE] <= BUDGET - 8 * MIB);
+    assert_true(FAKE_READ(g_fake.resident[DEVICE_CHARGE]) <= BUDGET - 8 * MIB);
     residency_charge(b.res, -(int64_t)(7 * MIB));
     assert_int_equal(residency_limit(b.res), BUDGET);
     assert_int_equal(residency_shrink(b.res, 2 * MIB), 1);
@@ -612,12 +612,12 @@ static void test_pause(void **state)
     (void)state;
     launch(&b, 0);
     residency_pause(DEVICE_PAUSE);
-    loads = g_fake.loads;
-    b.res->patience_ns = 1000000;
+    loads = FAKE_READ(g_fake.loads);
+    LOCKED(b.res, b.res->patience_ns = 1000000);
     use = begin_on(&b, b.stream, 1, &extent);
-    assert_int_equal(g_fake.loads, loads);
+    assert_int_equal(FAKE_READ(g_fake.loads), loads);
     residency_release(use, b.stream, CUDA_SUCCESS);
-    b.res->patience_ns = DAY_NS;
+    LOCKED(b.res, b.res->patience_ns = DAY_NS);
     residency_resume(DEVICE_PAUSE);
     launch(&b, 7);
     bench_end(&b);
@@ -663,7 +663,7 @@ static void test_context_destroyed(void **state)
     assert_null(second.res->uses);
     assert_true(g_fake.live_streams - streams <= 2);
     assert_true(g_fake.live_events >= events);
-    assert_int_equal(g_fake.misuse, 0);
+    assert_int_equal(FAKE_READ(g_fake.misuse), 0);
 }
 
 /* A step that touches a streaming extent several times in a row is followed as one that does not.
