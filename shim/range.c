@@ -232,6 +232,7 @@ static CUresult range_destroy(struct range *r)
 
     residency_detach(residency_get(r->device), r);
     result = backend_um.release(driver_get(), r->base, r->bytes);
+    residency_forget(residency_get(r->device), r);
     free(r);
     return result;
 }
@@ -632,6 +633,7 @@ void range_context_destroyed(CUcontext ctx)
         struct range *next = mine->next;
 
         residency_detach(residency_get(mine->device), mine);
+        residency_forget(residency_get(mine->device), mine); /* the context is about to take it */
         free(mine);
         mine = next;
     }

@@ -56,11 +56,12 @@ struct range {
     struct extent *extents; /* residency's, extent_count of extent_bytes each, the last shorter */
     size_t extent_count;
     size_t extent_bytes;
-    size_t used_bytes;  /* handed out at least once: [base, base + used_bytes). residency */
-    size_t cursor;      /* where packing goes on. g_range_lock */
-    size_t freed;       /* allocations that left holes behind the cursor. g_range_lock */
-    size_t live;        /* allocations in it. g_range_lock */
-    struct range *next; /* of all ranges. g_range_lock */
+    size_t used_bytes;      /* handed out at least once: [base, base + used_bytes). residency */
+    uint64_t leaving_bytes; /* in VRAM still, though it is detached. residency */
+    size_t cursor;          /* where packing goes on. g_range_lock */
+    size_t freed;           /* allocations that left holes behind the cursor. g_range_lock */
+    size_t live;            /* allocations in it. g_range_lock */
+    struct range *next;     /* of all ranges. g_range_lock */
 };
 
 /* A copy of what the index knows of an address. */

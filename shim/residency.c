@@ -340,8 +340,10 @@ void residency_detach(struct residency *res, struct range *range)
     if (!res)
         return;
     pthread_mutex_lock(&res->lock);
+    res->paused++; /* or it might go on with the next extent of this very range */
     while (res->handling == range)
         pthread_cond_wait(&res->progress, &res->lock);
+    res->paused--;
     use_forget_range(res, range);
     for (size_t i = 0; i < range->extent_count; i++) {
         struct extent *e = &range->extents[i];
@@ -350,7 +352,7 @@ void residency_detach(struct residency *res, struct range *range)
             transfer_give_event(res->drv, transfer_lane(&res->lanes, range->ctx), e->ready);
         e->ready = NULL;
         if (e->state == EXTENT_RESIDENT)
-            residency_count(res, -(int64_t)e->bytes);
+            range->leaving_bytes += e->bytes;
         if (i < extents_covering(range, range->used_bytes))
             res->total_bytes -= e->bytes;
         e->state = EXTENT_ABSENT;
@@ -359,6 +361,18 @@ void residency_detach(struct residency *res, struct range *range)
         atomic_store_explicit(&e->settled, 0, memory_order_release);
     }
     learn_forget(res); /* its step, if it had one, named extents that are no more */
+    pager_wake(res);
+    pthread_mutex_unlock(&res->lock);
+}
+
+void residency_forget(struct residency *res, struct range *range)
+{
+    if (!res)
+        return;
+    pthread_mutex_lock(&res->lock);
+    residency_count(res, -(int64_t)range->leaving_bytes);
+    range->leaving_bytes = 0;
+    pager_wake(res);
     pthread_mutex_unlock(&res->lock);
     keep_extents(res->device, range->extents, range->extent_count);
 }
@@ -451,8 +465,10 @@ void residency_context_destroyed(CUcontext ctx, int gone)
         if (!res)
             continue;
         pthread_mutex_lock(&res->lock);
+        res->paused++;
         while (res->handling)
             pthread_cond_wait(&res->progress, &res->lock);
+        res->paused--;
         for (link = &res->uses; *link;) {
             struct use *use = *link;
 
@@ -467,6 +483,7 @@ void residency_context_destroyed(CUcontext ctx, int gone)
         transfer_close(res->drv, &res->lanes, ctx, gone);
         if (res->pager_ctx == ctx)
             res->pager_ctx = NULL;
+        pager_wake(res);
         pthread_mutex_unlock(&res->lock);
     }
 }

@@ -93,8 +93,12 @@ CUresult residency_attach(struct residency *res, struct range *range);
 /* The first used_bytes of a shared range are in use from now on. */
 void residency_extend(struct residency *res, struct range *range, size_t used_bytes);
 
-/* The range goes: waits until the pager has its hands off it, forgets pins. Does not release it. */
+/* The range goes: waits until the pager has its hands off it, forgets its extents and their pins.
+ * What it has of VRAM counts until residency_forget(), for it is not given back yet. */
 void residency_detach(struct residency *res, struct range *range);
+
+/* The memory of a detached range has been released. */
+void residency_forget(struct residency *res, struct range *range);
 
 /* How much of [first, end) of a range is in VRAM now. May be called with g_range_lock held. */
 uint64_t residency_resident_bytes(struct range *range, CUdeviceptr first, CUdeviceptr end);

@@ -58,8 +58,12 @@ static CUresult um_load(const struct driver *drv, CUdevice device, CUdeviceptr a
 
     if (mode == BACKEND_SHARED)
         res = drv->cuMemAdvise(addr, bytes, CU_MEM_ADVISE_SET_READ_MOSTLY, device);
-    if (res == CUDA_SUCCESS)
-        res = drv->cuMemPrefetchAsync(addr, bytes, device, stream);
+    if (res != CUDA_SUCCESS)
+        return res;
+    res = drv->cuMemPrefetchAsync(addr, bytes, device, stream);
+    /* Read duplication would bring it in by faults, where nobody counts it. */
+    if (res != CUDA_SUCCESS && mode == BACKEND_SHARED)
+        drv->cuMemAdvise(addr, bytes, CU_MEM_ADVISE_UNSET_READ_MOSTLY, device);
     return res;
 }
 
