@@ -121,12 +121,6 @@ static inline double ptx_sat_f64(double v)
     {                                                                                              \
         return from_bits(to_bits(a) & ~((btype)1 << (8 * sizeof(btype) - 1)));                     \
     }                                                                                              \
-    /* The magnitude of b with the sign of a: PTX gives the sign first. */                         \
-    static inline ctype ptx_copysign_##name(ctype a, ctype b)                                      \
-    {                                                                                              \
-        btype sign = (btype)1 << (8 * sizeof(btype) - 1);                                          \
-        return from_bits((to_bits(b) & ~sign) | (to_bits(a) & sign));                              \
-    }                                                                                              \
     /* min and max with .xorsign.abs */                                                            \
     static inline ctype ptx_xorsign_##name(ctype magnitude, ctype a, ctype b)                      \
     {                                                                                              \

@@ -168,13 +168,15 @@ void ptx_emit_float_sign(struct ptx_emit *e, enum ptx_type type)
             operand(e, 1, type, ftz));
 }
 
+/* The sign of a and the rest of b, bit by bit: a NaN keeps its payload. */
 void ptx_emit_copysign(struct ptx_emit *e)
 {
-    enum ptx_type type = ptx_want_type_of(e, "f");
+    enum ptx_type type = ptx_want_type_of(e, "f"), bits = ptx_bits_of(type);
+    const char *sign = type == PTX_f32 ? "0x80000000u" : "0x8000000000000000u";
 
     ptx_want_operands(e, 3, 3);
-    ptx_out(e, 0, type, "ptx_copysign_%s(%s, %s)", ptx_type_name(type), ptx_in(e, 1, type),
-            ptx_in(e, 2, type));
+    ptx_out_raw(e, &e->insn->operands[0], bits, "(%s & %s) | (%s & ~%s)", ptx_in(e, 1, bits), sign,
+                ptx_in(e, 2, bits), sign);
 }
 
 void ptx_emit_testp(struct ptx_emit *e)

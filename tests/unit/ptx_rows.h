@@ -87,7 +87,7 @@ static inline void rows_check(const struct ptx_row *rows, size_t count, const ch
     uint64_t *in = rig_at(rig, params[0]), *out = rig_at(rig, params[1]);
     size_t wrong = 0;
 
-    rows_put(&text, ".version 7.8\n.target sm_90\n.address_size 64\n"
+    rows_put(&text, ".version 8.8\n.target sm_100\n.address_size 64\n"
                     ".visible .entry rows(.param .u64 p_in, .param .u64 p_out)\n{\n"
                     ".reg .b64 in, out;\n"
                     "ld.param.u64 in, [p_in]; ld.param.u64 out, [p_out];\n");

@@ -157,6 +157,14 @@ static void test_active(void **state)
     assert_int_equal(out[0].value, 0x55555555);
     assert_int_equal(out[1].value, 0xaaaaaaaa);
     assert_int_equal(out[0].flag, 0xffffffff);
+}
+
+static void test_old_forms(void **state)
+{
+    struct result *out;
+
+    (void)state;
+    rig_load_file(g_rig, "old_forms");
     out = run("old_forms", 32, 0, 0, 0);
     assert_int_equal(out[3].value, 7);
     assert_int_equal(out[30].value, 30);
@@ -262,6 +270,7 @@ int main(void)
         cmocka_unit_test(test_matches_and_reductions),
         cmocka_unit_test(test_active),
         cmocka_unit_test(test_leavers),
+        cmocka_unit_test(test_old_forms), /* loads another module */
     };
     const struct CMUnitTest barriers[] = {
         cmocka_unit_test(test_registers_live_on),    cmocka_unit_test(test_barriers_in_a_loop),
