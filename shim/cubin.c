@@ -81,23 +81,24 @@ static size_t read_params(const unsigned char *info, size_t bytes,
     return count;
 }
 
-/* How long the ELF file at image is, by its own headers: it comes without a length. 0: not ELF64.
- */
+/* How long the ELF file at image is, by its own headers: it comes without a length, at any address.
+ * 0: not ELF64. */
 static size_t elf_bytes(const unsigned char *image)
 {
-    const Elf64_Ehdr *header = (const Elf64_Ehdr *)(const void *)image;
-    size_t end, most;
+    Elf64_Ehdr header;
+    Elf64_Shdr section;
+    size_t most;
 
     if (memcmp(image, ELFMAG, SELFMAG) || image[EI_CLASS] != ELFCLASS64)
         return 0;
-    end = header->e_shoff + (size_t)header->e_shnum * header->e_shentsize;
-    most = end;
-    for (size_t i = 0; i < header->e_shnum; i++) {
-        const Elf64_Shdr *section =
-            (const Elf64_Shdr *)(const void *)(image + header->e_shoff + i * header->e_shentsize);
-
-        if (section->sh_type != SHT_NOBITS && section->sh_offset + section->sh_size > most)
-            most = section->sh_offset + section->sh_size;
+    memcpy(&header, image, sizeof(header));
+    if (header.e_shnum && header.e_shentsize < sizeof(section))
+        return 0;
+    most = header.e_shoff + (size_t)header.e_shnum * header.e_shentsize;
+    for (size_t i = 0; i < header.e_shnum; i++) {
+        memcpy(&section, image + header.e_shoff + i * header.e_shentsize, sizeof(section));
+        if (section.sh_type != SHT_NOBITS && section.sh_offset + section.sh_size > most)
+            most = section.sh_offset + section.sh_size;
     }
     return most;
 }
