@@ -1,7 +1,7 @@
 /* exports.h - every name that a CUDA 13.0 driver exports.
  *
- * The list stands once; trampolines, the simulated driver's stubs and the tests are derived from it.
- * Names only: prototypes of what we hook are in hooks.h. Source: nm -D of libcuda.so.1, 13.0.
+ * The list stands once; trampolines, the simulated driver's stubs and the tests are derived from
+ * it. Names only: prototypes of what we hook are in hooks.h. Source: nm -D of libcuda.so.1, 13.0.
  */
 #ifndef BERTH_EXPORTS_H
 #define BERTH_EXPORTS_H

@@ -25,8 +25,9 @@ enum mmu_access {
 };
 
 struct mmu_entry {
-    uint8_t *backing;   /* where the page's bytes lie in this process; never the device address */
-    uint32_t allowed;   /* MMU_READ | MMU_WRITE that need no miss; 0 sends every access to the handler */
+    uint8_t *backing; /* where the page's bytes lie in this process; never the device address */
+    uint32_t
+        allowed; /* MMU_READ | MMU_WRITE that need no miss; 0 sends every access to the handler */
     uint32_t reserved;
 };
 

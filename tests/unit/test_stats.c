@@ -184,8 +184,8 @@ static void test_records_are_used_again(void **state)
     in_child(reuse_body);
 }
 
-/* A named parameter that was freed stays to be seen, and goes on when it comes again, even in another
- * shape. */
+/* A named parameter that was freed stays to be seen, and goes on when it comes again, even in
+ * another shape. */
 static void ended_body(void)
 {
     const uint64_t before[] = {4, 2}, after[] = {16};
