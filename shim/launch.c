@@ -128,6 +128,8 @@ static size_t add_span(const struct allocation *a, CUdeviceptr first, CUdevicept
     size_t from = (first - r->base) / r->extent_bytes;
     size_t to = (end - 1 - r->base) / r->extent_bytes + 1;
 
+    if (to > r->extent_count) /* a copy may claim more than there is */
+        to = r->extent_count;
     if (first >= end || (uint64_t)(to - from) * r->extent_bytes > limit)
         return count;
     for (size_t i = from; i < to; i++)
@@ -186,7 +188,8 @@ static void remember(struct remembered *r, CUfunction function, uint64_t generat
         r->set = grown;
         r->room = (uint32_t)count;
     }
-    memcpy(r->set, set, count * sizeof(*set));
+    if (count)
+        memcpy(r->set, set, count * sizeof(*set));
     memcpy(r->words, words, word_count * sizeof(*words));
     r->count = (uint32_t)count;
     r->word_count = (uint32_t)word_count;

@@ -68,6 +68,8 @@ struct fake {
     uint64_t order;
     CUevent events[FAKE_HANDLES];
     CUstream streams[FAKE_HANDLES];
+    void *kept[FAKE_HANDLES]; /* what tests made: here, so that it is no leak */
+    size_t kept_count;
     size_t event_count, stream_count, live_events, live_streams;
     int finisher_ends;
     int hold_new; /* streams made from now on are held */
@@ -551,6 +553,7 @@ static inline CUcontext fake_context(CUdevice device)
 {
     CUcontext ctx = calloc(1, sizeof(*ctx));
 
+    g_fake.kept[g_fake.kept_count++] = ctx;
     ctx->device = device;
     t_fake_ctx = ctx;
     return ctx;
@@ -561,6 +564,9 @@ static inline CUstream fake_program_stream(int held)
 {
     CUstream s = calloc(1, sizeof(*s));
 
+    pthread_mutex_lock(&g_fake.lock);
+    g_fake.kept[g_fake.kept_count++] = s;
+    pthread_mutex_unlock(&g_fake.lock);
     s->ctx = t_fake_ctx;
     s->alive = 1;
     s->held = held;
