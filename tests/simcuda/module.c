@@ -27,6 +27,23 @@ static size_t globals_layout(CUmodule module)
     return bytes;
 }
 
+/* Where a global's initial value holds addresses of globals; all of them are placed by now. */
+static int addresses_fill(CUmodule module, int device, size_t index,
+                          const struct ptx_global *global)
+{
+    int fault = 0;
+    size_t i;
+
+    for (i = 0; i < global->reloc_count && !fault; i++) {
+        const struct ptx_reloc *reloc = &global->relocs[i];
+        const uint64_t value = module->global_addrs[reloc->global] + (uint64_t)reloc->addend;
+
+        fault = memory_copy(device, module->global_addrs[index] + reloc->offset, (uintptr_t)&value,
+                            sizeof(value));
+    }
+    return fault;
+}
+
 /* Globals are zero where the code gives no value. */
 static CUresult globals_fill(CUmodule module, int device, size_t bytes)
 {
@@ -43,6 +60,8 @@ static CUresult globals_fill(CUmodule module, int device, size_t bytes)
             fault = memory_copy(device, module->global_addrs[i], (uintptr_t)globals[i].initial,
                                 globals[i].bytes);
     }
+    for (i = 0; i < count && !fault; i++)
+        fault = addresses_fill(module, device, i, &globals[i]);
     return (CUresult)fault;
 }
 
