@@ -243,6 +243,19 @@ int object_define(struct allocation *a, CUdeviceptr first, CUdeviceptr end,
     return 0;
 }
 
+int object_erase(struct allocation *a, CUdeviceptr first, CUdeviceptr end)
+{
+    size_t i = objects_after(a, first);
+
+    if (i == a->object_count || a->objects[i].first >= end)
+        return 0;
+    if (reserve_objects(a, a->object_count + 1))
+        return -ENOMEM;
+    carve(a, first, end);
+    range_changed();
+    return 0;
+}
+
 void object_mark_written(struct allocation *a, CUdeviceptr first, CUdeviceptr end)
 {
     for (size_t i = objects_after(a, first); i < a->object_count && a->objects[i].first < end; i++)

@@ -41,6 +41,12 @@ int object_define(struct allocation *allocation, CUdeviceptr first, CUdeviceptr 
                   const struct tensor *tensor, uint64_t tensor_offset,
                   enum stats_evidence evidence);
 
+/* [first, end) is no object's any more: bytes that belong to no parameter were put there.
+ *
+ * returns  0 or -ENOMEM: then nothing changed
+ */
+int object_erase(struct allocation *allocation, CUdeviceptr first, CUdeviceptr end);
+
 /* [first, end) was changed by a copy or memset on the device: objects there are marked. */
 void object_mark_written(struct allocation *allocation, CUdeviceptr first, CUdeviceptr end);
 

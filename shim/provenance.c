@@ -49,6 +49,7 @@ struct known_file {
     char *path;
     struct checkpoint *checkpoint; /* NULL: it is none */
     size_t file;
+    int changed; /* since it was read: its offsets may mean something else */
     struct known_file *next;
 };
 
@@ -114,36 +115,43 @@ static int read_maps(uint64_t addr, struct mapping *out)
     return found;
 }
 
-/* How many bytes from addr on, at most bytes, are still the file's own: no page of them is a
- * private copy that somebody wrote. */
-static size_t unmodified(uint64_t addr, size_t bytes)
+/* Is a page a private copy, that somebody wrote? */
+static int is_changed(uint64_t entry)
+{
+    return (entry & PAGEMAP_SWAPPED) || ((entry & PAGEMAP_PRESENT) && !(entry & PAGEMAP_FILE));
+}
+
+/* Are the bytes at addr still the file's own? They are not when that cannot be found out.
+ *
+ * bytes    how many to look at; set to how many of them, up to a page's end, the answer is true of
+ */
+static int is_unmodified(uint64_t addr, size_t *bytes)
 {
     uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
-    uint64_t page = addr / page_bytes, last = (addr + bytes - 1) / page_bytes;
+    uint64_t page = addr / page_bytes, end = (addr + *bytes - 1) / page_bytes + 1;
     int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-    uint64_t entries[512];
-    size_t whole = bytes;
+    int changed = -1; /* the first page's answer, once it is known */
 
-    if (fd < 0)
-        return 0;
-    while (page <= last) {
-        size_t want = last - page + 1 < 512 ? (size_t)(last - page + 1) : 512;
+    while (fd >= 0 && page < end) {
+        uint64_t entries[512];
+        size_t want = end - page < 512 ? (size_t)(end - page) : 512;
         ssize_t got = pread(fd, entries, want * 8, (off_t)(page * 8));
 
         if (got < 8)
-            goto changed;
+            break;
         for (size_t i = 0; i < (size_t)got / 8; i++, page++) {
-            if ((entries[i] & PAGEMAP_SWAPPED) ||
-                ((entries[i] & PAGEMAP_PRESENT) && !(entries[i] & PAGEMAP_FILE)))
-                goto changed;
+            if (changed < 0)
+                changed = is_changed(entries[i]);
+            else if (changed != is_changed(entries[i]))
+                goto out;
         }
     }
-    close(fd);
-    return whole;
-
-changed:
-    close(fd);
-    return page * page_bytes > addr ? (size_t)(page * page_bytes - addr) : 0;
+out:
+    if (fd >= 0)
+        close(fd);
+    if (changed >= 0 && page * page_bytes - addr < *bytes)
+        *bytes = (size_t)(page * page_bytes - addr);
+    return changed == 0;
 }
 
 /* Open a mapped file and see what it is. The file is named by its path and must still be the inode
@@ -187,12 +195,12 @@ static struct known_file *known_file(const struct mapping *m)
         if (file->inode != m->inode || strcmp(file->path, m->path))
             continue;
         /* Names mean what the header said when it was read. */
-        if (file->checkpoint &&
+        if (file->checkpoint && !file->changed &&
             (stat(m->path, &status) ||
              checkpoint_file_compare(&file->checkpoint->files[file->file], &status))) {
             log_warn("upload", "%s was changed while in use; its parameters are not named any more",
                      m->path);
-            file->checkpoint = NULL; /* objects may point into it: it is not freed */
+            file->changed = 1; /* objects may point into the checkpoint: it stays */
         }
         return file;
     }
@@ -218,6 +226,7 @@ int provenance_find(const void *source, size_t bytes, struct provenance *out)
     struct mapping m;
     int found;
 
+    out->bytes = bytes;
     if (!bytes)
         return 0;
     found = query_kernel(addr, &m);
@@ -225,9 +234,11 @@ int provenance_find(const void *source, size_t bytes, struct provenance *out)
         found = read_maps(addr, &m);
     if (!found)
         return 0;
+    if (m.end - addr < bytes)
+        out->bytes = (size_t)(m.end - addr);
     pthread_mutex_lock(&g_lock);
     file = known_file(&m);
-    if (file && file->checkpoint && file->file != CHECKPOINT_NONE) {
+    if (file && file->checkpoint && !file->changed && file->file != CHECKPOINT_NONE) {
         out->checkpoint = file->checkpoint;
         out->file = file->file;
     } else {
@@ -237,7 +248,5 @@ int provenance_find(const void *source, size_t bytes, struct provenance *out)
     if (!file)
         return 0;
     out->offset = m.offset + (addr - m.first);
-    out->bytes = m.end - addr < bytes ? (size_t)(m.end - addr) : bytes;
-    out->bytes = unmodified(addr, out->bytes);
-    return out->bytes > 0;
+    return is_unmodified(addr, &out->bytes);
 }

@@ -39,7 +39,10 @@ static void define_named(struct allocation *a, CUdeviceptr dst, const struct pro
         uint64_t stop;
 
         if (index == CHECKPOINT_NONE) {
-            offset = next_tensor(c, from->file, offset);
+            stop = next_tensor(c, from->file, offset);
+            stop = stop < end ? stop : end;
+            object_erase(a, dst + (offset - from->offset), dst + (stop - from->offset));
+            offset = stop;
             continue;
         }
         t = &c->tensors[index];
@@ -58,7 +61,7 @@ void upload_record(CUdeviceptr dst, const void *source, size_t bytes)
     while (bytes) {
         struct provenance where;
         int named = provenance_find(from, bytes, &where);
-        size_t piece = named ? where.bytes : bytes;
+        size_t piece = where.bytes;
         struct allocation *a;
 
         range_write_lock();

@@ -178,6 +178,12 @@ static void test_random_sequences(void **state)
                 object_mark_written(&a, BASE + first, BASE + end);
                 for (size_t i = first; i < end; i++)
                     m.written[i] = m.label[i].kind != 0;
+            } else if (!random_below(8)) {
+                size_t first = random_below(BYTES - 1);
+                size_t end = first + 1 + random_below(BYTES - 1 - (uint32_t)first);
+
+                assert_int_equal(object_erase(&a, BASE + first, BASE + end), 0);
+                model_define(&m, first, end, 0, 0);
             } else if (!random_below(60)) {
                 object_clear(&a);
                 memset(&m, 0, sizeof(m));
