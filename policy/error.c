@@ -90,7 +90,8 @@ const char *input_error_format(const struct input_error *error, char *text, size
     char place[64] = "";
 
     if (error->line)
-        snprintf(place, sizeof(place), ":%u:%u", error->line, error->column);
+        snprintf(place, sizeof(place), "%s%u:%u", error->file[0] ? ":" : "", error->line,
+                 error->column);
     else if (error->offset != INPUT_ERROR_NO_OFFSET)
         snprintf(place, sizeof(place), "%sbyte %llu", error->file[0] ? ": " : "",
                  (unsigned long long)error->offset);

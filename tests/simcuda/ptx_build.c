@@ -219,7 +219,8 @@ static int write_source(const struct build *b, const char *path)
     return 0;
 }
 
-/* The environment without what would follow the host program into the compiler. */
+/* The environment without what would follow the host program into the compiler. It has a PATH: gcc
+ * finds its own parts by it. */
 static char **clean_environment(void)
 {
     size_t n = 0, kept = 0;
@@ -227,12 +228,14 @@ static char **clean_environment(void)
 
     while (environ[n])
         n++;
-    env = calloc(n + 1, sizeof(*env));
+    env = calloc(n + 2, sizeof(*env));
     if (!env)
         return NULL;
     for (size_t i = 0; i < n; i++)
         if (strncmp(environ[i], "LD_PRELOAD=", 11) != 0)
             env[kept++] = environ[i];
+    if (!getenv("PATH"))
+        env[kept] = "PATH=/usr/local/bin:/usr/bin:/bin";
     return env;
 }
 

@@ -30,6 +30,9 @@ static void whole_lines(void **state)
     g_error.column = 14;
     assert_string_equal(line(), "a/b.safetensors:3:14: w.weight: expected x, found 7");
 
+    input_error_set_file(&g_error, "");
+    assert_string_equal(line(), "3:14: w.weight: expected x, found 7");
+
     input_error_clear(&g_error);
     input_error_set(&g_error, -22, INPUT_ERROR_NO_OFFSET, "y", "z");
     assert_string_equal(line(), "expected y, found z");

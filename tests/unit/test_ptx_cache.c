@@ -260,6 +260,20 @@ static void test_preloaded_libraries_stay_out(void **state)
     assert_int_equal(res, 0);
 }
 
+static void test_no_path(void **state)
+{
+    char *path = strdup(getenv("PATH"));
+    char log[1024];
+    int res;
+
+    (void)state;
+    unsetenv("PATH");
+    res = load_and_run(log, sizeof(log));
+    setenv("PATH", path, 1);
+    free(path);
+    assert_int_equal(res, 0);
+}
+
 static void test_many_processes(void **state)
 {
     pid_t children[6];
@@ -298,6 +312,7 @@ int main(void)
         CACHE_TEST(test_other_compiler),
         CACHE_TEST(test_ignored_children),
         CACHE_TEST(test_preloaded_libraries_stay_out),
+        CACHE_TEST(test_no_path),
         CACHE_TEST(test_many_processes),
     };
 
