@@ -83,7 +83,7 @@ static void execute(const struct launch *launch, const struct child *child, int 
     }
     err = errno;
     if (write(failure, &err, sizeof(err)) != sizeof(err))
-        _exit(TOOL_RUN_FAILED);
+        _exit(TOOL_FAILED);
     _exit(TOOL_NOT_EXECUTABLE);
 }
 
@@ -109,7 +109,7 @@ static int start(const struct launch *launch, struct child *child)
 
     if (pipe2(failure, O_CLOEXEC) != 0) {
         tool_error("run: pipe: %s", strerror(errno));
-        return TOOL_RUN_FAILED;
+        return TOOL_FAILED;
     }
     set_pid(STATS_LAUNCHER_VARIABLE, getpid());
     block_signals(child);
@@ -122,7 +122,7 @@ static int start(const struct launch *launch, struct child *child)
                    strerror(errno));
         close(failure[0]);
         unblock_signals(child);
-        return TOOL_RUN_FAILED;
+        return TOOL_FAILED;
     }
     /* The pipe closes with the exec; until then nothing can be forwarded. */
     do {

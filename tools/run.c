@@ -1,4 +1,5 @@
 /* run.c - `berth run`: check everything that can be wrong, then launch. */
+#include "devices.h"
 #include "launch.h"
 #include "program.h"
 #include "stale.h"
@@ -54,6 +55,8 @@ struct run {
     char driver[PATH_MAX];
     char program[PATH_MAX];
     char stats_path[PATH_MAX]; /* "" for none */
+    int highest_device;        /* the highest GPU index that is asked for; -1 where none is */
+    enum run_option highest_device_option;
 };
 
 static const char *value_of(enum run_option option)
@@ -102,7 +105,7 @@ static int set_option(void *state, size_t option, const char *value)
 
     if (!*value) {
         tool_error("run: --%s: its value is empty; see berth run --help", g_options[option].name);
-        return TOOL_RUN_FAILED;
+        return TOOL_FAILED;
     }
     if (option == RUN_MAX_MEMORY && run->max_memory) {
         if (asprintf(&joined, "%s,%s", run->max_memory, value) < 0)
@@ -118,7 +121,7 @@ static int set_option(void *state, size_t option, const char *value)
     run->given[option] = 1;
     if (!value || setenv(g_variables[option], value, 1) != 0) {
         tool_error("run: out of memory");
-        return TOOL_RUN_FAILED;
+        return TOOL_FAILED;
     }
     return TOOL_OPTIONS_GO_ON;
 }
@@ -148,7 +151,24 @@ static int check_backend(const struct run *run, enum policy_backend backend, enu
     return fail(run, option, "backend vmm is not in this version", "use um or auto");
 }
 
-static int check_flags(const struct run *run)
+static void note_device(struct run *run, int device, enum run_option option)
+{
+    if (device <= run->highest_device)
+        return;
+    run->highest_device = device;
+    run->highest_device_option = option;
+}
+
+static void note_budgets(struct run *run, const struct policy_memory *memory,
+                         enum run_option option)
+{
+    for (int i = 0; i < POLICY_DEVICES_MAX; i++) {
+        if (memory->device_bytes[i] != POLICY_UNSET)
+            note_device(run, i, option);
+    }
+}
+
+static int check_flags(struct run *run)
 {
     struct policy_memory memory;
     struct input_error error;
@@ -158,6 +178,7 @@ static int check_flags(const struct run *run)
     if (value_of(RUN_MAX_MEMORY) &&
         policy_parse_max_memory(value_of(RUN_MAX_MEMORY), &memory, &error))
         return fail_input(run, RUN_MAX_MEMORY, &error);
+    note_budgets(run, &memory, RUN_MAX_MEMORY);
     if (!value_of(RUN_BACKEND))
         return 0;
     if (policy_parse_backend(value_of(RUN_BACKEND), &backend, &error))
@@ -177,7 +198,7 @@ static int check_checkpoint(const struct run *run, enum run_option source, const
 }
 
 /* The policy file, and the checkpoint that it or a flag names. */
-static int check_policy(const struct run *run)
+static int check_policy(struct run *run)
 {
     const char *checkpoint = value_of(RUN_CHECKPOINT);
     struct input_error error;
@@ -193,6 +214,9 @@ static int check_policy(const struct run *run)
     err = value_of(RUN_BACKEND) ? 0 : check_backend(run, policy->backend, RUN_POLICY);
     if (!err && policy->checkpoint && !checkpoint)
         err = check_checkpoint(run, RUN_POLICY, policy->checkpoint);
+    note_budgets(run, &policy->max_memory, RUN_POLICY);
+    for (size_t i = 0; i < policy->map.count; i++)
+        note_device(run, policy->map.entries[i].place, RUN_POLICY);
     policy_free(policy);
     return err;
 }
@@ -295,6 +319,24 @@ static int find_driver(struct run *run)
     return -1;
 }
 
+/* A budget for a GPU that is not there would limit nothing. Where there is a GPU there is one with
+ * index 0, so that the usual command need not wait for the driver's answer. */
+static int check_devices(const struct run *run)
+{
+    char what[96];
+    int count;
+
+    if (run->highest_device <= 0)
+        return 0;
+    count = devices_count(run->driver);
+    if (count <= 0 || run->highest_device < count)
+        return 0;
+    snprintf(what, sizeof(what), "there is no GPU %d: the driver counts %d, from 0 on",
+             run->highest_device, count);
+    return fail(run, run->highest_device_option, what,
+                "name one that there is (CUDA_VISIBLE_DEVICES may hide some)");
+}
+
 /* Put the shim before the program's own libraries: beside the command in a build folder, in
  * ../lib/berth where it is installed. */
 static int set_preload(void)
@@ -354,7 +396,7 @@ static int find_program(struct run *run, const char *name)
     }
     if (program_check(run->program, reason, sizeof(reason))) {
         tool_error("run: %s", reason);
-        return TOOL_RUN_FAILED;
+        return TOOL_FAILED;
     }
     return 0;
 }
@@ -366,9 +408,9 @@ static int check_all(struct run *run)
     if (make_absolute(run, RUN_POLICY, "give a policy file that can be read") ||
         make_absolute(run, RUN_CHECKPOINT, "give a checkpoint that can be read"))
         return -1;
-    if (check_policy(run))
+    if (check_policy(run) || find_driver(run))
         return -1;
-    return find_driver(run);
+    return check_devices(run);
 }
 
 static int prepare_and_launch(struct run *run, char **argv)
@@ -377,12 +419,12 @@ static int prepare_and_launch(struct run *run, char **argv)
     int status;
 
     if (check_all(run))
-        return TOOL_RUN_FAILED;
+        return TOOL_FAILED;
     status = find_program(run, argv[0]);
     if (status)
         return status;
     if (set_preload())
-        return TOOL_RUN_FAILED;
+        return TOOL_FAILED;
     if (run->stats_path[0])
         launch.stats_path = run->stats_path;
     stale_remove(0);
@@ -391,7 +433,7 @@ static int prepare_and_launch(struct run *run, char **argv)
 
 static int run_main(const struct tool_command *command, int argc, char **argv)
 {
-    struct run run = {0};
+    struct run run = {.highest_device = -1};
     int first, status;
 
     status = tool_parse_options(command, argc, argv, set_option, &run, &first);
@@ -399,7 +441,7 @@ static int run_main(const struct tool_command *command, int argc, char **argv)
         if (first >= argc) {
             tool_error("run: no program given; for example: berth run --max-memory 0=8GiB -- "
                        "python generate.py");
-            status = TOOL_RUN_FAILED;
+            status = TOOL_FAILED;
         } else {
             status = prepare_and_launch(&run, argv + first);
         }
@@ -423,6 +465,6 @@ const struct tool_command tool_run = {
     .options = g_options,
     .option_count = RUN_OPTION_COUNT,
     .stops = 1,
-    .usage_exit = TOOL_RUN_FAILED,
+    .usage_exit = TOOL_FAILED,
     .run = run_main,
 };

@@ -14,9 +14,8 @@
 
 enum tool_exit {
     TOOL_OK = 0,
-    TOOL_FAILED = 1,
     TOOL_USAGE = 2,
-    TOOL_RUN_FAILED = 125, /* of berth run: berth's own failure, not the program's */
+    TOOL_FAILED = 125, /* berth's own failure, not the program's */
     TOOL_NOT_EXECUTABLE = 126,
     TOOL_NOT_FOUND = 127,
 };
