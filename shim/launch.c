@@ -59,18 +59,25 @@ static struct launch_cache *cache_get(void)
     return t_cache;
 }
 
+/* A word of a parameter, if it points between first and end. */
+static inline size_t scan_word(const void *at, uint64_t first, uint64_t end, uint64_t *words,
+                               size_t count)
+{
+    uint64_t word;
+
+    memcpy(&word, at, 8);
+    if (word - first < end - first && count < WORDS_MAX)
+        words[count++] = word;
+    return count;
+}
+
 /* Words of a parameter that point between first and end. Parameters need not be aligned in the
  * program's memory; words are aligned within the parameter. */
 static size_t scan(const void *param, size_t bytes, uint64_t first, uint64_t end, uint64_t *words,
                    size_t count)
 {
-    for (size_t at = 0; at + 8 <= bytes && count < WORDS_MAX; at += 8) {
-        uint64_t word;
-
-        memcpy(&word, (const char *)param + at, 8);
-        if (word - first < end - first)
-            words[count++] = word;
-    }
+    for (size_t at = 0; at + 8 <= bytes; at += 8)
+        count = scan_word((const char *)param + at, first, end, words, count);
     return count;
 }
 
@@ -103,9 +110,12 @@ static size_t scan_params(CUfunction function, void **params, void **extra, uint
     if (!params)
         return extra ? scan_extra(extra, first, end, words) : 0;
     layout = layout_get(function);
-    for (uint32_t i = 0; layout && i < layout->count; i++)
-        if (layout->param[i].bytes >= 8)
+    for (uint32_t i = 0; layout && i < layout->count; i++) {
+        if (layout->param[i].bytes == 8)
+            count = scan_word(params[i], first, end, words, count);
+        else if (layout->param[i].bytes > 8)
             count = scan(params[i], layout->param[i].bytes, first, end, words, count);
+    }
     return count;
 }
 
@@ -161,10 +171,15 @@ static size_t resolve(const uint64_t *words, size_t word_count, struct residency
 static struct remembered *slot_of(struct launch_cache *cache, CUfunction function,
                                   const uint64_t *words, size_t count)
 {
-    uint64_t hash = (uint64_t)(uintptr_t)function;
+    uint64_t hash = (uint64_t)(uintptr_t)function * 0x9e3779b97f4a7c15ull;
 
-    for (size_t i = 0; i < count; i++)
-        hash = (hash ^ words[i]) * 0x9e3779b97f4a7c15ull;
+    /* The products do not wait for each other, and the turn keeps the order of words apart. */
+    for (size_t i = 0; i < count; i++) {
+        uint64_t product = words[i] * 0xff51afd7ed558ccdull;
+        unsigned turn = (unsigned)i & 63;
+
+        hash ^= product << turn | product >> (-turn & 63);
+    }
     return &cache->slot[(hash >> 32) & (CACHE_SLOTS - 1)];
 }
 
