@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define DEPTH_MAX 500
+
 static int peek(const struct ptx_lexer *lex, size_t ahead)
 {
     return (size_t)(lex->end - lex->at) > ahead ? (unsigned char)lex->at[ahead] : 0;
@@ -240,9 +242,27 @@ const char *ptx_want_name(struct ptx_lexer *lex)
     return name;
 }
 
+void ptx_go_deeper(struct ptx_lexer *lex)
+{
+    if (++lex->depth > DEPTH_MAX)
+        ptx_fail(lex->unit, lex->line, "nested too deeply");
+}
+
 static uint64_t binary(struct ptx_lexer *lex, int floor);
 
+static uint64_t operand(struct ptx_lexer *lex);
+
 static uint64_t unary(struct ptx_lexer *lex)
+{
+    uint64_t value;
+
+    ptx_go_deeper(lex);
+    value = operand(lex);
+    lex->depth--;
+    return value;
+}
+
+static uint64_t operand(struct ptx_lexer *lex)
 {
     uint64_t value;
 

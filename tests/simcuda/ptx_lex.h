@@ -28,6 +28,7 @@ struct ptx_lexer {
     const char *text;
     uint64_t value;
     char punct;
+    int depth; /* of brackets and braces that the parser is in */
 };
 
 void ptx_lexer_start(struct ptx_lexer *lex, struct ptx_unit *unit, const char *text, size_t bytes);
@@ -42,6 +43,8 @@ void ptx_want_punct(struct ptx_lexer *lex, char punct);
 const char *ptx_want_name(struct ptx_lexer *lex);
 /* An integer constant expression. */
 uint64_t ptx_want_int(struct ptx_lexer *lex);
+/* Brackets within brackets have an end, before the stack has. */
+void ptx_go_deeper(struct ptx_lexer *lex);
 /* How the token that is looked at reads, for messages. */
 const char *ptx_token_text(const struct ptx_lexer *lex);
 

@@ -65,6 +65,7 @@ static void parse_items(struct ptx_parser *p, struct ptx_operand *op, char close
 {
     unsigned capacity = 0;
 
+    ptx_go_deeper(&p->lex);
     while (!ptx_is_punct(&p->lex, close)) {
         op->items = ptx_grow(p->unit, op->items, op->count, &capacity, sizeof(*op->items));
         memset(&op->items[op->count], 0, sizeof(*op->items));
@@ -72,6 +73,7 @@ static void parse_items(struct ptx_parser *p, struct ptx_operand *op, char close
         if (!ptx_take_punct(&p->lex, ','))
             break;
     }
+    p->lex.depth--;
     ptx_want_punct(&p->lex, close);
 }
 
@@ -291,6 +293,7 @@ static void parse_statement(struct ptx_parser *p)
 static void parse_block(struct ptx_parser *p)
 {
     ptx_want_punct(&p->lex, '{');
+    ptx_go_deeper(&p->lex);
     ptx_scope_enter(p);
     while (!ptx_is_punct(&p->lex, '}')) {
         if (p->lex.kind == PTX_TOKEN_END)
@@ -298,6 +301,7 @@ static void parse_block(struct ptx_parser *p)
         parse_statement(p);
     }
     ptx_scope_leave(p);
+    p->lex.depth--;
     ptx_want_punct(&p->lex, '}');
 }
 

@@ -241,6 +241,7 @@ static void parse_values(struct ptx_parser *p, struct ptx_var *var, const struct
     if (dim < shape->dim_count)
         row *= shape->lanes;
     ptx_want_punct(lex, '{');
+    ptx_go_deeper(lex);
     while (!ptx_is_punct(lex, '}')) {
         if (ptx_is_punct(lex, '{')) {
             parse_values(p, var, shape, dim + 1, at);
@@ -252,6 +253,7 @@ static void parse_values(struct ptx_parser *p, struct ptx_var *var, const struct
         if (!ptx_take_punct(lex, ','))
             break;
     }
+    lex->depth--;
     ptx_want_punct(lex, '}');
 }
 

@@ -7,9 +7,10 @@
 #include "ptx_rig.h"
 
 #define HEAD ".version 7.8\n.target sm_90\n.address_size 64\n"
-#define BODY(text)                                                                                 \
+#define BODY_HEAD                                                                                  \
     HEAD ".visible .entry k(.param .u64 p0)\n{\n.reg .b32 r<4>; .reg .f32 f<4>;\n"                 \
-         ".reg .b64 d<4>; .reg .pred p; .reg .b16 h;\n" text "\nret;\n}\n"
+         ".reg .b64 d<4>; .reg .pred p; .reg .b16 h;\n"
+#define BODY(text)   BODY_HEAD text "\nret;\n}\n"
 #define BODY_LINE(n) (8 + (n)) /* lines of BODY's text count from 0 */
 
 struct refusal {
@@ -152,6 +153,30 @@ static void test_directives(void **state)
     rig_free(rig);
 }
 
+/* Brackets without end must not reach the end of the stack. */
+static void test_deep_nesting(void **state)
+{
+    static const char *const heads[] = {BODY_HEAD "mov.u32 r0, ", BODY_HEAD,
+                                        BODY_HEAD "mov.b32 r0, ", HEAD ".global .u32 a[2] = "};
+    static const char brackets[] = "({{{";
+    enum { DEEP = 1000000 };
+    char *text = malloc(DEEP + 4096);
+    struct ptx_module *module = NULL;
+    char log[256];
+
+    (void)state;
+    assert_non_null(text);
+    for (int i = 0; i < 4; i++) {
+        size_t n = strlen(heads[i]);
+
+        memcpy(text, heads[i], n);
+        memset(text + n, brackets[i], DEEP);
+        assert_int_equal(ptx_module_load(text, n + DEEP, log, sizeof(log), &module), 218);
+        assert_non_null(strstr(log, "nested too deeply"));
+    }
+    free(text);
+}
+
 /* A module that ends anywhere in its first kernel, and one with a stray byte in any place behind
  * its first comment. */
 static void test_mutilated_text(void **state)
@@ -179,10 +204,9 @@ static void test_mutilated_text(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_log_bounds),
-        cmocka_unit_test(test_directives),
-        cmocka_unit_test(test_mutilated_text),
+        cmocka_unit_test(test_refusals),     cmocka_unit_test(test_log_bounds),
+        cmocka_unit_test(test_directives),   cmocka_unit_test(test_mutilated_text),
+        cmocka_unit_test(test_deep_nesting),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
