@@ -5,10 +5,12 @@
  * workers, which run the device's work later than the host.
  *
  * Locks, outermost first; nobody takes one while holding one that stands below it:
- *     driver lock (context.h)   contexts, primary contexts, modules and libraries; bookkeeping
- * only, never held across a compilation, an allocation or a wait memory's lock (memory.h)
- * allocations and page tables queue lock (stream.h)     streams, their queued work, events, marks
- *     handle lock (handle.h)    free lists of handles
+ *     - driver lock (context.h): contexts, modules and libraries; bookkeeping only, never held
+ *       across a compilation, an allocation or a wait
+ *     - memory's lock (memory.h): allocations and page tables
+ *     - queue lock (stream.h): streams, their queued work, events, marks
+ *     - handle lock (handle.h): free lists of handles
+ *
  * No lock is held while a worker runs a piece of work or a host function.
  */
 #ifndef SIMCUDA_SIM_H
