@@ -57,11 +57,12 @@ SIMCUDA  := $(OUT)/simcuda/libcuda.so.1
 BERTH    := $(OUT)/berth
 MINILM   := $(OUT)/apps/minilm
 CONFORM  := $(OUT)/conformance
+BENCH    := $(OUT)/bench/launch
 UNIT     := $(patsubst tests/unit/%.c,$(OUT)/unit/%,$(UNIT_SRC))
 PRELOAD  := $(patsubst tests/preload/%.c,$(OUT)/preload/%,$(PRELOAD_APP))
 PTX      := $(patsubst tests/apps/kernels/%.cu,$(OUT)/ptx/%.ptx,$(KERNELS))
 
-.PHONY: all tests check demo install uninstall clean help deps format
+.PHONY: all tests check demo bench install uninstall clean help deps format
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -75,6 +76,7 @@ help:
 #: make              the library, the command
 #: make check        every test that this machine can run; closes with a count
 #: make demo         a real model in a third of the memory it needs, bits compared
+#: make bench        what a launch costs; results into bench/results/
 #: make deps         install what is missing to build (apt-get); DEPS=skip makes it a no-op
 #: make install      DESTDIR= PREFIX=/usr/local
 #: make clean        remove build/
@@ -157,6 +159,11 @@ $(CONFORM): $(call obj,$(CONF_SRC)) $(PTX_OBJ) $(SIMCUDA)
 	$(call say,LD,$@)
 	$(Q)$(CC) -o $@ $(filter %.o,$^) $(LDFLAGS) $(WITH_SIM) -lm -ldl
 
+$(BENCH): $(OUT)/obj/bench/launch.o $(PTX_OBJ) $(SIMCUDA)
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -o $@ $(filter %.o,$^) $(LDFLAGS) $(WITH_SIM) -lm -ldl
+
 $(MINILM): $(call obj,$(MINILM_SRC)) $(PTX_OBJ) $(SIMCUDA)
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
@@ -189,6 +196,10 @@ check: deps
 demo: deps
 	$(Q)$(MAKE) --no-print-directory all $(SIMCUDA) $(MINILM)
 	$(Q)OUT=$(OUT) tests/demo
+
+bench: deps
+	$(Q)$(MAKE) --no-print-directory all $(SIMCUDA) $(MINILM) $(BENCH)
+	$(Q)OUT=$(OUT) bench/run
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/berth/berth-stub
