@@ -39,6 +39,23 @@ static void read_flags(struct policy *policy)
     }
 }
 
+/* A device map is read and checked, but placement by it is not in this version: what stays in VRAM
+ * is chosen by what is used most. Asked to be strict, berth does nothing rather than something
+ * else. */
+static void check_placement(const struct policy *policy)
+{
+    if (!policy->map.count)
+        return;
+    if (policy->strict) {
+        log_warn("config", "the policy is strict and its device_map cannot be followed by this "
+                           "version; berth is off for this program");
+        g_config.off = 1;
+    } else {
+        log_warn("config", "the policy's device_map is not followed by this version: what stays in "
+                           "VRAM is chosen by use, within max_memory");
+    }
+}
+
 static void read_environment(void)
 {
     const char *path = getenv("BERTH_POLICY");
@@ -58,6 +75,7 @@ static void read_environment(void)
         return;
     }
     read_flags(g_config.policy);
+    check_placement(g_config.policy);
     if (g_config.policy->backend == POLICY_BACKEND_OFF)
         g_config.off = 1;
     if (g_config.policy->backend == POLICY_BACKEND_VMM) {

@@ -1,4 +1,5 @@
 #include "cubin.h"
+#include "ptx_params.h"
 #include <gelf.h>
 #include <libelf.h>
 #include <stdlib.h>
@@ -6,7 +7,8 @@
 
 #define WRAPPER_MAGIC 0x466243B1u
 #define FATBIN_MAGIC  0xBA55ED50u
-#define FATBIN_ELF    2                   /* kind of an entry; 1 is PTX */
+#define FATBIN_PTX    1 /* kind of an entry */
+#define FATBIN_ELF    2
 #define COMPRESSED    (0x2000u | 0x8000u) /* LZ4, zstd */
 
 #define INFO_PREFIX ".nv.info."
@@ -161,6 +163,8 @@ static size_t walk_fatbin(const unsigned char *image, cubin_kernel_fn *fn, void 
             break;
         if (read16(entry) == FATBIN_ELF && !(flags & COMPRESSED) && payload >= sizeof(Elf64_Ehdr))
             kernels += walk_elf(entry + header_bytes, payload, fn, arg);
+        if (read16(entry) == FATBIN_PTX && !(flags & COMPRESSED))
+            kernels += ptx_params_walk((const char *)entry + header_bytes, payload, fn, arg);
         at += header_bytes + payload;
     }
     return kernels;
@@ -179,5 +183,6 @@ size_t cubin_walk(const void *image, cubin_kernel_fn *fn, void *arg)
         return walk_fatbin(bytes, fn, arg);
     if (!memcmp(bytes, ELFMAG, SELFMAG))
         return walk_elf(bytes, elf_bytes(bytes), fn, arg);
-    return 0;
+    /* What the driver has taken and is none of these is text. */
+    return ptx_params_walk(image, strlen(image), fn, arg);
 }

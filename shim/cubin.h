@@ -1,8 +1,8 @@
 /* cubin.h - parameter layouts of the kernels in a code image.
  *
- * Reads ELF cubins, and fatbins (bare or behind nvcc's wrapper) whose entries are raw ELF. Images
- * come from the program and are as trustworthy as it is; all the same nothing is read outside what
- * their own headers claim.
+ * Reads ELF cubins, PTX text, and uncompressed fatbins of either, bare or behind nvcc's wrapper.
+ * Images come from the program and are as trustworthy as it is; all the same nothing is read outside
+ * what their own headers claim.
  */
 #ifndef BERTH_CUBIN_H
 #define BERTH_CUBIN_H
@@ -24,7 +24,7 @@ typedef void cubin_kernel_fn(void *arg, const char *name, const struct cubin_par
 
 /* Walk over the kernels of an image.
  *
- * image    a cubin (ELF), a fatbin, or a wrapper that points to one; PTX text holds no layouts
+ * image    what the driver took: a cubin (ELF), a fatbin, a wrapper that points to one, or PTX text
  * returns  how many kernels were found; 0 for what is not understood
  */
 size_t cubin_walk(const void *image, cubin_kernel_fn *fn, void *arg);

@@ -7,7 +7,8 @@
 #include <string.h>
 #include <uthash.h>
 
-#define TABLE_MIN 1024
+#define TABLE_MIN        1024
+#define PARAM_INFO_SINCE 12040
 
 /* Open addressing; entries are published once and never change, so readers need no lock. A table
  * that has become too small is replaced and kept, for a reader may still walk it. */
@@ -223,12 +224,21 @@ static void remember(void *arg, const char *name, const struct cubin_param *para
     pthread_mutex_unlock(&g_lock);
 }
 
-void layout_image_loaded(const void *image)
+/* Before 12.4 the driver tells no layouts, whatever it exports. */
+static int driver_tells(void)
 {
     const struct driver *drv = driver_get();
+    int version = 0;
+
+    return drv->cuFuncGetParamInfo && drv->cuDriverGetVersion(&version) == CUDA_SUCCESS &&
+           version >= PARAM_INFO_SINCE;
+}
+
+void layout_image_loaded(const void *image)
+{
     size_t kernels;
 
-    if (!image || drv->cuFuncGetParamInfo)
+    if (!image || driver_tells())
         return;
     kernels = cubin_walk(image, remember, NULL);
     log_debug("launch", "%zu kernels' parameters read from a code image", kernels);

@@ -17,6 +17,8 @@
  * stats: .weights.peak_resident_bytes <= 8 * 2**20
  * run: max-memory=0=4MiB arg=--shuffle arg=1 arg=--update arg=5
  * run: max-memory=0=1MiB arg=--update arg=2
+ * run: max-memory=0=8MiB env=SIMCUDA_PARAM_INFO=0 env=SIMCUDA_DRIVER_VERSION=12030
+ * stats: .steps.learned and .transfers.h2d_bytes > 0
  */
 #include "common.h"
 #include <string.h>
