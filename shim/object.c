@@ -205,6 +205,8 @@ static void join_right(struct allocation *a, size_t i)
         left->record = right->record;
         right->record = NULL;
     }
+    stats_record_merge(left->record, right->record);
+    right->record = NULL;
     remove_at(a, i + 1);
     record_resize(a, &a->objects[i], named_first);
 }

@@ -491,19 +491,46 @@ unlock:
     return record;
 }
 
+/* Is the record in the memory that is in use now? One from before a fork lies in memory that is
+ * zero and that nobody reads. g_lock is held. */
+static int is_ours(const struct stats_record *record)
+{
+    return g_writer.records && record >= g_writer.records &&
+           record < g_writer.records + STATS_RECORDS_MAX;
+}
+
+/* The record is listed no more. g_lock is held. */
+static void end_record(struct stats_record *record)
+{
+    atomic_fetch_add_explicit(&record->generation, 1, memory_order_release);
+    /* What is written here next must not be seen before the generation. */
+    atomic_thread_fence(memory_order_seq_cst);
+    give_record(record);
+}
+
 void stats_record_release(struct stats_record *record)
 {
     if (!record)
         return;
     pthread_mutex_lock(&g_lock);
-    /* A record from before a fork lies in memory that is zero now and that nobody reads. */
-    if (g_writer.records && record >= g_writer.records &&
-        record < g_writer.records + STATS_RECORDS_MAX && keep_ended(record)) {
-        atomic_fetch_add_explicit(&record->generation, 1, memory_order_release);
-        /* What is written here next must not be seen before the generation. */
-        atomic_thread_fence(memory_order_seq_cst);
-        give_record(record);
+    if (is_ours(record) && keep_ended(record))
+        end_record(record);
+    pthread_mutex_unlock(&g_lock);
+}
+
+void stats_record_merge(struct stats_record *into, struct stats_record *record)
+{
+    if (!record)
+        return;
+    pthread_mutex_lock(&g_lock);
+    if (into) {
+        into->loads += record->loads;
+        into->evictions += record->evictions;
+        into->h2d_bytes += record->h2d_bytes;
+        into->stall_ns += record->stall_ns;
     }
+    if (is_ours(record))
+        end_record(record);
     pthread_mutex_unlock(&g_lock);
 }
 

@@ -87,4 +87,12 @@ struct stats_record *stats_record_create(const char *name, enum stats_evidence e
  * again. */
 void stats_record_release(struct stats_record *record);
 
+/* A record's object has become part of another's: its counts go there, and it is listed no more.
+ *
+ * into     NULL is allowed, then the counts are lost
+ * record   NULL is allowed; ended
+ * locks    takes the statistics' own
+ */
+void stats_record_merge(struct stats_record *into, struct stats_record *record);
+
 #endif

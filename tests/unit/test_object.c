@@ -29,6 +29,9 @@ static struct tensor g_tensor[TENSORS] = {
     {.name = "e.weight", .shape = g_shape, .rank = 2, .bytes = 512, .dtype = DTYPE_F32},
 };
 
+static const struct tensor g_joined = {
+    .name = "joined", .shape = g_shape, .rank = 2, .bytes = 64, .dtype = DTYPE_U8};
+
 /* What one byte is: nothing, anonymous, or a byte of a tensor. */
 struct label {
     int kind; /* 0 nothing, 1 anonymous, 2 + tensor */
@@ -198,6 +201,32 @@ static void test_random_sequences(void **state)
     }
 }
 
+/* Pieces that become one are one in the list of parameters, with what both have counted. */
+static void test_joined_records(void **state)
+{
+    struct allocation a = {.base = BASE, .bytes = BYTES, .kind = ALLOCATION_PLAIN};
+    const struct stats_record *r =
+        (const struct stats_record *)((const char *)stats() + STATS_RECORDS_OFFSET);
+    unsigned live = 0;
+
+    (void)state;
+    object_define(&a, BASE, BASE + 16, &g_joined, 0, STATS_EVIDENCE_FILE);
+    object_define(&a, BASE + 32, BASE + 64, &g_joined, 32, STATS_EVIDENCE_FILE);
+    assert_int_equal(a.object_count, 2);
+    a.objects[0].record->loads = 3;
+    a.objects[1].record->loads = 4;
+    a.objects[1].record->h2d_bytes = 100;
+    object_define(&a, BASE + 16, BASE + 32, &g_joined, 16, STATS_EVIDENCE_FILE);
+    assert_int_equal(a.object_count, 1);
+    assert_int_equal(a.objects[0].record->loads, 7);
+    assert_int_equal(a.objects[0].record->h2d_bytes, 100);
+    assert_int_equal(a.objects[0].record->bytes, 64);
+    for (uint32_t i = 0; i < stats()->record_count; i++)
+        live += (r[i].generation & 1) && !strcmp(fake_record_name(&r[i]), "joined");
+    assert_int_equal(live, 1);
+    object_clear(&a);
+}
+
 /* The same upload again is no change: launches keep what they know. */
 static void test_generation(void **state)
 {
@@ -338,9 +367,13 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random_sequences),       cmocka_unit_test(test_generation),
-        cmocka_unit_test(test_upload_anew_is_clean),   cmocka_unit_test(test_mode),
-        cmocka_unit_test(test_mode_of_a_shared_range), cmocka_unit_test(test_account),
+        cmocka_unit_test(test_random_sequences),
+        cmocka_unit_test(test_joined_records),
+        cmocka_unit_test(test_generation),
+        cmocka_unit_test(test_upload_anew_is_clean),
+        cmocka_unit_test(test_mode),
+        cmocka_unit_test(test_mode_of_a_shared_range),
+        cmocka_unit_test(test_account),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
