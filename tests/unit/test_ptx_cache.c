@@ -239,10 +239,13 @@ static void test_ignored_children(void **state)
     assert_int_equal(res, 0);
 }
 
-/* A compiler of ours that fails when it is told of libraries to preload. */
-static void test_preloaded_libraries_stay_out(void **state)
+/* A compiler of ours that fails when it is told of libraries to preload, or finds signals ignored
+ * or blocked as its parent has them (SIGUSR1 and SIGUSR2 stand in the last four digits of the
+ * masks). */
+static void test_compiler_starts_clean(void **state)
 {
     char path[64], log[1024];
+    sigset_t blocked, before;
     FILE *script;
     int res;
 
@@ -250,12 +253,22 @@ static void test_preloaded_libraries_stay_out(void **state)
     snprintf(path, sizeof(path), "%s/wary.so.sh", g_folder); /* removed with the objects */
     script = fopen(path, "w");
     assert_non_null(script);
-    fputs("#!/bin/sh\n[ -z \"$LD_PRELOAD\" ] && exec cc \"$@\"\n", script);
+    fputs("#!/bin/sh\n[ -z \"$LD_PRELOAD\" ] || exit 1\n"
+          "grep -q '^SigIgn:.*0000$' /proc/self/status || exit 1\n"
+          "grep -q '^SigBlk:.*0000$' /proc/self/status || exit 1\n"
+          "exec cc \"$@\"\n",
+          script);
     fclose(script);
     assert_int_equal(chmod(path, 0700), 0);
     setenv("SIMCUDA_CC", path, 1);
     setenv("LD_PRELOAD", "/nonexistent/preloaded.so", 1);
+    signal(SIGUSR1, SIG_IGN);
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGUSR2);
+    sigprocmask(SIG_BLOCK, &blocked, &before);
     res = load_and_run(log, sizeof(log));
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    signal(SIGUSR1, SIG_DFL);
     unsetenv("LD_PRELOAD");
     assert_int_equal(res, 0);
 }
@@ -311,7 +324,7 @@ int main(void)
         CACHE_TEST(test_failing_compiler),
         CACHE_TEST(test_other_compiler),
         CACHE_TEST(test_ignored_children),
-        CACHE_TEST(test_preloaded_libraries_stay_out),
+        CACHE_TEST(test_compiler_starts_clean),
         CACHE_TEST(test_no_path),
         CACHE_TEST(test_many_processes),
     };

@@ -154,6 +154,8 @@ static const struct ptx_row g_bits[] = {
     {"bfi.b32 r, ra, rb, rc, rd;", 'r', {0xff, 0x12345678, 32, 8}, 0x12345678},
     {"bfi.b64 d, da, db, rc, rd;", 'd', {0x12345678, 0x9abcdef0, 32, 32}, 0x123456789abcdef0},
     {"bfi.b64 d, da, db, rc, rd;", 'd', {0x55, 0x9abcdef0, 3, 0}, 0x9abcdef0},
+    {"bfi.b64 d, da, db, rc, rd;", 'd', {0x55, 0x9abcdef0, 64, 8}, 0x9abcdef0},
+    {"bfi.b64 d, da, db, rc, rd;", 'd', {0x55, 0x9abcdef0, 0x100, 8}, 0x9abcde55},
     {"fns.b32 r, ra, rb, rc;", 'r', {0xaaaaaaaa, 3, 1}, 3},
     {"fns.b32 r, ra, rb, rc;", 'r', {0xaaaaaaaa, 3, 0xffffffff}, 3},
     {"fns.b32 r, ra, rb, rc;", 'r', {0xaaaaaaaa, 4, 2}, 7},

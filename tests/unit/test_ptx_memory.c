@@ -66,16 +66,16 @@ static void test_shared(void **state)
 
     (void)state;
     rig_load_file(rig, "shared");
-    assert_int_equal(ptx_kernel_static_shared_bytes(ptx_module_kernel(rig->module, "shared")), 32);
+    assert_int_equal(ptx_kernel_static_shared_bytes(ptx_module_kernel(rig->module, "shared")), 48);
     assert_int_equal(rig_run(rig, "shared", 1, 1, 64, params), 0);
     assert_int_equal(out[0], 11);
     assert_int_equal(out[1], 11);
     assert_int_equal(out[2], 1);
     assert_int_equal(out[4], 0);
-    assert_int_equal(out[6], 32); /* 24 + 8, and the array that nobody names takes nothing */
+    assert_int_equal(out[6], 48); /* 3, 24 at 8, 8; the array that nobody names takes nothing */
     assert_int_equal(out[7], 11);
     assert_int_equal(out[8], 11);
-    assert_int_equal(out[9], 96);
+    assert_int_equal(out[9], 112);
     assert_int_equal(out[10], 64);
 
     at = 20;
@@ -340,8 +340,11 @@ static const char g_count[] =
          "ld.param.u64 at, [p0]; atom.global.add.u32 r, [at], 1;\n"
          "atom.global.add.f32 f, [at+4], 0f3F800000; red.global.max.u32 [at+8], r; ret;\n}\n";
 
+#define COUNT_BLOCKS 5000
+
 struct counting {
     struct rig *rig;
+    pthread_barrier_t *start;
     struct mmu_run run;
     uint64_t params[1];
 };
@@ -350,9 +353,10 @@ static void *count_blocks(void *arg)
 {
     struct counting *c = arg;
     const struct ptx_launch launch = {
-        .grid = {400, 1, 1}, .block = {250, 1, 1}, .params = c->params};
+        .grid = {COUNT_BLOCKS, 1, 1}, .block = {250, 1, 1}, .params = c->params};
 
-    for (uint32_t i = 0; i < 400; i++) {
+    pthread_barrier_wait(c->start);
+    for (uint32_t i = 0; i < COUNT_BLOCKS; i++) {
         const uint32_t id[3] = {i, 0, 0};
 
         if (ptx_kernel_run_block(ptx_module_kernel(c->rig->module, "count"), &launch, id, &c->run))
@@ -367,23 +371,26 @@ static void test_atomics_are_real(void **state)
     struct counting counting[2];
     uint64_t addr = rig_alloc(rig, 64);
     pthread_t threads[2];
+    pthread_barrier_t both;
     void *failed;
     float sum;
 
     (void)state;
+    assert_int_equal(pthread_barrier_init(&both, NULL, 2), 0);
     rig_load(rig, g_count);
     for (int i = 0; i < 2; i++) {
-        counting[i] = (struct counting){rig, rig->run, {addr}};
+        counting[i] = (struct counting){rig, &both, rig->run, {addr}};
         assert_int_equal(pthread_create(&threads[i], NULL, count_blocks, &counting[i]), 0);
     }
     for (int i = 0; i < 2; i++) {
         assert_int_equal(pthread_join(threads[i], &failed), 0);
         assert_null(failed);
     }
-    assert_int_equal(((uint32_t *)rig_at(rig, addr))[0], 200000);
+    assert_int_equal(((uint32_t *)rig_at(rig, addr))[0], 2 * 250 * COUNT_BLOCKS);
     memcpy(&sum, (uint8_t *)rig_at(rig, addr) + 4, 4);
-    assert_true(sum == 200000.0f);
-    assert_int_equal(((uint32_t *)rig_at(rig, addr))[2], 199999);
+    assert_true(sum == 2.0f * 250 * COUNT_BLOCKS);
+    assert_int_equal(((uint32_t *)rig_at(rig, addr))[2], 2 * 250 * COUNT_BLOCKS - 1);
+    pthread_barrier_destroy(&both);
     rig_free(rig);
 }
 

@@ -218,6 +218,15 @@ static void test_registers_live_on(void **state)
     }
 }
 
+static void test_guarded_write_across_a_barrier(void **state)
+{
+    uint32_t *out = (uint32_t *)run_barriers("guarded", 33, 0);
+
+    (void)state;
+    for (uint32_t i = 0; i < 33; i++)
+        assert_int_equal(out[i], i < 5 ? 77 : 500 + i);
+}
+
 static void test_barriers_in_a_loop(void **state)
 {
     (void)state;
@@ -243,6 +252,8 @@ static void test_named_barriers(void **state)
     (void)state;
     for (int i = 0; i < 32; i++)
         assert_int_equal(out[i].value, 3 + 6 + 9);
+    assert_int_equal(*(uint32_t *)run_barriers("counted", 40, 0), 3);
+    run_barriers("counted", 32, 719);
 }
 
 static void test_deadlocks_are_faults(void **state)
@@ -273,9 +284,13 @@ int main(void)
         cmocka_unit_test(test_old_forms), /* loads another module */
     };
     const struct CMUnitTest barriers[] = {
-        cmocka_unit_test(test_registers_live_on),    cmocka_unit_test(test_barriers_in_a_loop),
-        cmocka_unit_test(test_barrier_reductions),   cmocka_unit_test(test_named_barriers),
-        cmocka_unit_test(test_deadlocks_are_faults), cmocka_unit_test(test_spinning_gives_way),
+        cmocka_unit_test(test_registers_live_on),
+        cmocka_unit_test(test_barriers_in_a_loop),
+        cmocka_unit_test(test_guarded_write_across_a_barrier),
+        cmocka_unit_test(test_barrier_reductions),
+        cmocka_unit_test(test_named_barriers),
+        cmocka_unit_test(test_deadlocks_are_faults),
+        cmocka_unit_test(test_spinning_gives_way),
     };
 
     return cmocka_run_group_tests(warps, setup, teardown) +
