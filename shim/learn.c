@@ -19,19 +19,19 @@ static uint64_t mix(uint64_t hash, uint64_t value)
     return hash * 0xff51afd7ed558ccdull;
 }
 
-static int grow(void **array, size_t *room, size_t want, size_t element_bytes)
+/* Room for at least want elements. returns the array, which may have moved; NULL: it stays as it is
+ */
+static void *grow(void *array, size_t *room, size_t want, size_t element_bytes)
 {
     size_t more = *room ? *room : 256;
     void *grown;
 
     while (more < want)
         more *= 2;
-    grown = realloc(*array, more * element_bytes);
-    if (!grown)
-        return -1;
-    *array = grown;
-    *room = more;
-    return 0;
+    grown = realloc(array, more * element_bytes);
+    if (grown)
+        *room = more;
+    return grown;
 }
 
 static int reserve_history(struct history *h, size_t count)
@@ -40,17 +40,26 @@ static int reserve_history(struct history *h, size_t count)
 
     if (h->launches + 2 > h->launch_room) {
         size_t room = h->launch_room;
+        uint64_t *signature = grow(h->signature, &room, h->launches + 2, sizeof(*signature));
+        uint32_t *first;
 
-        if (grow((void **)&h->signature, &room, h->launches + 2, sizeof(*h->signature)))
+        if (!signature)
             return -1;
+        h->signature = signature;
         room = h->launch_room;
-        if (grow((void **)&h->first, &room, h->launches + 2, sizeof(*h->first)))
+        first = grow(h->first, &room, h->launches + 2, sizeof(*first));
+        if (!first)
             return -1;
+        h->first = first;
         h->launch_room = room;
     }
-    if (used + count > h->extent_room &&
-        grow((void **)&h->extent, &h->extent_room, used + count, sizeof(*h->extent)))
-        return -1;
+    if (used + count > h->extent_room) {
+        uint32_t *extent = grow(h->extent, &h->extent_room, used + count, sizeof(*extent));
+
+        if (!extent)
+            return -1;
+        h->extent = extent;
+    }
     return 0;
 }
 

@@ -59,6 +59,7 @@ struct residency {
     int running;             /* the pager's thread exists */
     _Atomic int broken;      /* paging has ended: trouble, or the program ends */
 
+    size_t extent_bytes; /* never changes, whatever becomes of the budget */
     uint64_t budget_bytes, plain_bytes;
     uint64_t patience_ns;    /* without any progress, before a launch goes ahead unloaded */
     uint64_t total_bytes;    /* of extents in use */
@@ -109,6 +110,13 @@ void learn_forget(struct residency *res);
 
 /* use.c: drop the pins of uses that have run. returns how many did */
 size_t use_retire(struct residency *res);
+/* use.c: wait for the pager as long as it makes progress at least every patience_ns. */
+struct patience {
+    uint64_t seen, deadline_ns;
+};
+void patience_begin(const struct residency *res, struct patience *patience);
+/* Gives the lock up for a while. returns 0 when patience has ended, 1 to look again */
+int patience_wait(struct residency *res, struct patience *patience);
 /* Pin the extents of a use. */
 void use_pin(struct use *use);
 /* The use that link leads to ends at once: its pins go. */

@@ -268,7 +268,8 @@ static int find_room(struct range *r, size_t bytes, size_t *offset)
     return at + bytes <= r->bytes;
 }
 
-/* Put an allocation into a shared range that has room. returns 1 when there was one */
+/* Put an allocation into a shared range that has room. returns 1 when there was one, 0, or -1 when
+ * out of memory */
 static int pack(struct allocation *a, struct residency *res)
 {
     size_t used = 0;
@@ -282,8 +283,10 @@ static int pack(struct allocation *a, struct residency *res)
             continue;
         a->base = r->base + offset;
         a->range = r;
-        if (index_insert(a))
-            break;
+        if (index_insert(a)) {
+            range_unlock();
+            return -1;
+        }
         r->live++;
         used = align_up(offset + a->bytes);
         if (used > r->cursor) /* a hole at the end may reach past it */
@@ -324,9 +327,15 @@ static CUresult alloc_paged(struct residency *res, CUdevice device, CUcontext ct
     if (shared_bytes < SHARED_RANGE_MIN)
         shared_bytes = SHARED_RANGE_MIN;
     while (bytes < RANGE_PACK_MAX) {
-        if (pack(a, res)) {
+        int packed = pack(a, res);
+
+        if (packed > 0) {
             *out = a->base;
             return CUDA_SUCCESS;
+        }
+        if (packed < 0) {
+            result = CUDA_ERROR_OUT_OF_MEMORY;
+            goto err_free;
         }
         result = range_create(res, device, ctx, shared_bytes, 1, &r);
         if (result != CUDA_SUCCESS)

@@ -13,7 +13,6 @@
 #define EXTENTS_PER_BUDGET                                                                         \
     32 /* at least: so that a window of some extents is a small share of it */
 #define PATIENCE_NS  2000000000ull
-#define PATIENCE_S   2  /* without progress, before a plain allocation goes ahead */
 #define MARGIN_SHARE 16 /* of the free VRAM, left alone when no budget is given */
 
 /* Extents of a range that has gone, for the next range of the same size on the same device, whose
@@ -43,6 +42,15 @@ static uint64_t choose_budget(const struct driver *drv, CUdevice device)
     return free_bytes - free_bytes / MARGIN_SHARE;
 }
 
+static size_t choose_extent_bytes(uint64_t budget_bytes)
+{
+    size_t bytes = PAGE_BYTES;
+
+    while (bytes < EXTENT_BYTES_MAX && 2 * bytes * EXTENTS_PER_BUDGET <= budget_bytes)
+        bytes *= 2;
+    return bytes;
+}
+
 static struct residency *create(CUdevice device)
 {
     const struct driver *drv = driver_get();
@@ -61,6 +69,7 @@ static struct residency *create(CUdevice device)
     res->backend = &backend_um;
     res->device = device;
     res->budget_bytes = choose_budget(drv, device);
+    res->extent_bytes = choose_extent_bytes(res->budget_bytes);
     res->patience_ns = PATIENCE_NS;
     res->requests_tail = &res->requests;
     res->uses_tail = &res->uses;
@@ -113,8 +122,14 @@ int residency_any_active(void)
 uint64_t residency_budget(CUdevice device)
 {
     struct residency *res = residency_get(device);
+    uint64_t bytes;
 
-    return res ? res->budget_bytes : 0;
+    if (!res)
+        return 0;
+    pthread_mutex_lock(&res->lock);
+    bytes = res->budget_bytes;
+    pthread_mutex_unlock(&res->lock);
+    return bytes;
 }
 
 uint64_t residency_limit(struct residency *res)
@@ -129,11 +144,7 @@ uint64_t residency_limit(struct residency *res)
 
 size_t residency_extent_bytes(struct residency *res)
 {
-    size_t bytes = PAGE_BYTES;
-
-    while (bytes < EXTENT_BYTES_MAX && 2 * bytes * EXTENTS_PER_BUDGET <= res->budget_bytes)
-        bytes *= 2;
-    return bytes;
+    return res->extent_bytes;
 }
 
 static struct extent *take_extents(CUdevice device, size_t count)
@@ -208,6 +219,7 @@ static void init_extent(struct extent *e, struct range *range, size_t index)
     e->ahead = 0;
     e->fixed = 0;
     e->successor = EXTENT_NONE;
+    e->coming = 0;
     e->last_use = e->interval = 0;
     e->ready = NULL;
     atomic_store_explicit(&e->settled, 0, memory_order_relaxed);
@@ -402,17 +414,12 @@ uint64_t residency_resident_bytes(struct range *range, CUdeviceptr first, CUdevi
  * while the wait ends: what holds the room may itself wait for this thread. */
 static void wait_until_it_fits(struct residency *res)
 {
-    uint64_t seen = res->progress_count - 1;
+    struct patience patience;
 
+    patience_begin(res, &patience);
     pager_wake(res);
-    while (res->resident_bytes > room_limit(res) && !res->broken && res->progress_count != seen) {
-        struct timespec until;
-
-        seen = res->progress_count;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += PATIENCE_S;
-        pthread_cond_timedwait(&res->progress, &res->lock, &until);
-    }
+    while (res->resident_bytes > room_limit(res) && !res->broken && patience_wait(res, &patience))
+        ;
 }
 
 void residency_charge(struct residency *res, int64_t bytes)

@@ -152,30 +152,40 @@ void use_pin(struct use *use)
             use->set[i]->pins++;
 }
 
+void patience_begin(const struct residency *res, struct patience *patience)
+{
+    patience->seen = res->progress_count;
+    patience->deadline_ns = now_ns() + res->patience_ns;
+}
+
+int patience_wait(struct residency *res, struct patience *patience)
+{
+    struct timespec until;
+
+    if (res->progress_count != patience->seen)
+        patience_begin(res, patience);
+    else if (now_ns() >= patience->deadline_ns)
+        return 0;
+    until.tv_sec = (time_t)(patience->deadline_ns / 1000000000ull);
+    until.tv_nsec = (long)(patience->deadline_ns % 1000000000ull);
+    pthread_cond_timedwait(&res->progress, &res->lock, &until);
+    return 1;
+}
+
 /* Queue a request and wait until the pager has queued its loads. Without progress for a while the
  * request is withdrawn: some work that holds the room may itself wait for this thread. */
 static void wait_for_pager(struct residency *res, struct use *use)
 {
     struct request request = {.use = use};
-    uint64_t seen = res->progress_count, deadline = now_ns() + res->patience_ns;
+    struct patience patience;
 
+    patience_begin(res, &patience);
     use->waiting = 1;
     *res->requests_tail = &request;
     res->requests_tail = &request.next;
     pager_wake(res);
-    while (!request.done && !res->broken) {
-        struct timespec until;
-
-        if (res->progress_count != seen) {
-            seen = res->progress_count;
-            deadline = now_ns() + res->patience_ns;
-        } else if (now_ns() >= deadline) {
-            break;
-        }
-        until.tv_sec = (time_t)(deadline / 1000000000ull);
-        until.tv_nsec = (long)(deadline % 1000000000ull);
-        pthread_cond_timedwait(&res->progress, &res->lock, &until);
-    }
+    while (!request.done && !res->broken && patience_wait(res, &patience))
+        ;
     if (!request.done) {
         struct request **link = &res->requests;
 
