@@ -195,8 +195,8 @@ static void remember(struct remembered *r, CUfunction function, uint64_t generat
                      struct extent *const *set, size_t count)
 {
     r->generation = 0;
-    if (r->room < count) {
-        struct extent **grown = realloc(r->set, count * sizeof(*grown));
+    if (!r->set || r->room < count) {
+        struct extent **grown = realloc(r->set, (count ? count : 1) * sizeof(*grown));
 
         if (!grown)
             return;

@@ -12,6 +12,7 @@
 #define HISTORY_LAUNCHES_MAX ((size_t)1 << 16)
 #define HISTORY_EXTENTS_MAX  ((size_t)1 << 20)
 #define FIRST_TRY            16
+#define MISSES_MIN           8 /* more than these and a quarter of a step's loads end the plan */
 
 static uint64_t mix(uint64_t hash, uint64_t value)
 {
@@ -127,16 +128,22 @@ static void follow(struct residency *res, struct extent *e)
         return;
     distance = n ? next_load(res, e) : 0;
     if (distance < n && (e->ahead || distance <= n / 2)) {
-        if (res->cursor_use + distance > res->cursor_load)
-            res->misses++;
+        int skipped = res->cursor_use + distance > res->cursor_load;
+
         set_cursor(res, res->cursor_use + distance + 1);
+        if (skipped)
+            learn_miss(res);
     } else {
-        res->misses++;
+        learn_miss(res);
     }
-    if (res->misses > 8 + n / 4) {
-        log_debug("residency", "the step of %zu launches is over", res->plan.launches);
-        learn_forget(res);
-    }
+}
+
+void learn_miss(struct residency *res)
+{
+    if (!res->learned || ++res->misses <= MISSES_MIN + res->plan.load_count / 4)
+        return;
+    log_debug("residency", "the step of %zu launches is over", res->plan.launches);
+    learn_forget(res);
 }
 
 void learn_touch(struct residency *res, struct extent *const *set, size_t count)

@@ -192,9 +192,21 @@ static int may_drop(const struct extent *e)
     return e->state == EXTENT_RESIDENT && !e->pins;
 }
 
-/* The extent that is needed latest, of those that nothing keeps. With a step: what the program has
- * passed. Without: what its past makes expect latest. */
-static struct extent *find_victim(struct residency *res)
+/* What a victim must not be. */
+enum keep {
+    KEEP_NOTHING,
+    KEEP_PLANNED, /* what the plan keeps, and what it has loaded ahead */
+    KEEP_COMING,  /* that, and what the chain of successors comes to soon */
+};
+
+static int is_kept(const struct residency *res, const struct extent *e, enum keep keep)
+{
+    return (keep >= KEEP_PLANNED && (e->fixed || e->ahead)) ||
+           (keep >= KEEP_COMING && e->coming == res->coming);
+}
+
+/* The extent that is needed latest, as far as its past tells, of those that are not kept. */
+static struct extent *find_latest(struct residency *res, enum keep keep)
 {
     struct extent *best = NULL;
     uint64_t best_next = 0;
@@ -203,7 +215,7 @@ static struct extent *find_victim(struct residency *res)
         struct extent *e = res->table[i];
         uint64_t next;
 
-        if (!may_drop(e) || e->fixed || e->ahead)
+        if (!may_drop(e) || is_kept(res, e, keep))
             continue;
         next = schedule_next_use(res->clock, e->last_use, e->interval);
         if (!best || next > best_next) {
@@ -214,7 +226,8 @@ static struct extent *find_victim(struct residency *res)
     return best;
 }
 
-/* For a launch that cannot wait: what was loaded furthest ahead, then what the plan would keep. */
+/* For a launch that cannot wait: what was loaded furthest ahead, then what the plan would keep.
+ * That is a plan for another program than the one that runs: such a plan ends soon. */
 static struct extent *find_victim_by_force(struct residency *res)
 {
     size_t n = res->plan.load_count;
@@ -225,10 +238,8 @@ static struct extent *find_victim_by_force(struct residency *res)
         if (e->ahead && --e->ahead == 0 && may_drop(e))
             return e;
     }
-    for (uint32_t i = 0; i < res->table_count; i++)
-        if (may_drop(res->table[i]))
-            return res->table[i];
-    return NULL;
+    learn_miss(res);
+    return find_latest(res, KEEP_NOTHING);
 }
 
 static int has_room(const struct residency *res, uint64_t bytes)
@@ -245,9 +256,9 @@ static enum room make_room(struct residency *res, uint64_t bytes, int force, CUs
 
     if (has_room(res, bytes))
         return ROOM_THERE;
-    victim = find_victim(res);
+    victim = find_latest(res, KEEP_PLANNED);
     if (!victim && use_retire(res))
-        victim = find_victim(res);
+        victim = find_latest(res, KEEP_PLANNED);
     if (!victim && force && !use_may_end(res, stream))
         victim = find_victim_by_force(res);
     if (!victim)
@@ -325,12 +336,13 @@ static enum room run_ahead_in_step(struct residency *res)
 }
 
 /* Without a step: load what followed the last time, where that is needed sooner than what must go.
- */
+ * What the chain has come to is not given up for what it comes to later, so that it ends. */
 static enum room run_ahead_by_successors(struct residency *res)
 {
     uint32_t id = res->last_touched;
     uint64_t ahead_bytes = 0;
 
+    res->coming++;
     for (unsigned hop = 1; hop <= HOPS_MAX && id != EXTENT_NONE; hop++) {
         struct extent *e, *victim;
 
@@ -339,15 +351,16 @@ static enum room run_ahead_by_successors(struct residency *res)
             break;
         e = res->table[id];
         ahead_bytes += e->bytes;
-        if (!e->range || ahead_bytes > res->budget_bytes / 4)
+        if (!e->range || e->coming == res->coming || ahead_bytes > res->budget_bytes / 4)
             break;
+        e->coming = res->coming;
         if (extent_is_present(e))
             continue;
         if (has_room(res, e->bytes)) {
             load(res, e);
             return ROOM_MADE;
         }
-        victim = find_victim(res);
+        victim = find_latest(res, KEEP_COMING);
         if (!victim ||
             schedule_next_use(res->clock, victim->last_use, victim->interval) <= res->clock + hop)
             break;

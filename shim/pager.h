@@ -70,6 +70,7 @@ struct residency {
     uint64_t clock; /* launches that touched anything */
     uint32_t last_touched;
     uint64_t load_number;
+    uint64_t coming; /* the present chain of successors */
     struct request *requests, **requests_tail;
     struct use *uses, **uses_tail; /* in the order of their launches */
     struct use *free_uses;
@@ -105,6 +106,8 @@ int learn_is_due(const struct residency *res);
 void learn_plan(struct residency *res);
 /* There may be less room than the plan was made for: make it anew. */
 void learn_room_changed(struct residency *res);
+/* The program did what the plan did not expect. Too often within one step, and the plan ends. */
+void learn_miss(struct residency *res);
 /* The plan no longer fits what happens, or what there is. */
 void learn_forget(struct residency *res);
 

@@ -16,6 +16,7 @@
  * run: max-memory=0=8MiB arg=--update arg=3
  * stats: .weights.peak_resident_bytes <= 8 * 2**20
  * run: max-memory=0=4MiB arg=--shuffle arg=1 arg=--update arg=5
+ * stats: .transfers.h2d_count <= 4 * .launches.count
  * run: max-memory=0=1MiB arg=--update arg=2
  * run: max-memory=0=8MiB env=SIMCUDA_PARAM_INFO=0 env=SIMCUDA_DRIVER_VERSION=12030
  * stats: .steps.learned and .transfers.h2d_bytes > 0
