@@ -319,11 +319,12 @@ static uint64_t overlap(const struct object *o, CUdeviceptr first, CUdeviceptr e
     return (o->end < end ? o->end : end) - (o->first > first ? o->first : first);
 }
 
-static void account(const struct object *o, CUdeviceptr first, CUdeviceptr end,
-                    enum object_move move)
+/* What of the object is in VRAM is measured anew rather than added up: its bounds may have changed
+ * while the pager was at it. */
+static void account(const struct allocation *a, struct object *o, CUdeviceptr first,
+                    CUdeviceptr end, enum object_move move)
 {
     struct stats_record *r = o->record;
-    uint64_t bytes, resident;
 
     if (!r)
         return;
@@ -333,20 +334,9 @@ static void account(const struct object *o, CUdeviceptr first, CUdeviceptr end,
         else
             atomic_fetch_add_explicit(&r->evictions, 1, memory_order_relaxed);
     }
-    bytes = overlap(o, first, end);
-    resident = atomic_load_explicit(&r->resident_bytes, memory_order_relaxed);
-    if (move == OBJECT_LOADED) {
-        atomic_fetch_add_explicit(&r->h2d_bytes, bytes, memory_order_relaxed);
-        resident += bytes;
-    } else {
-        resident = resident > bytes ? resident - bytes : 0;
-    }
-    if (resident > o->end - o->first)
-        resident = o->end - o->first;
-    atomic_store_explicit(&r->resident_bytes, resident, memory_order_relaxed);
-    atomic_store_explicit(&r->tier,
-                          resident == o->end - o->first ? STATS_TIER_VRAM : STATS_TIER_HOST,
-                          memory_order_relaxed);
+    if (move == OBJECT_LOADED)
+        atomic_fetch_add_explicit(&r->h2d_bytes, overlap(o, first, end), memory_order_relaxed);
+    record_measure(a, o);
 }
 
 void object_account(CUdeviceptr first, CUdeviceptr end, enum object_move move)
@@ -361,7 +351,7 @@ void object_account(CUdeviceptr first, CUdeviceptr end, enum object_move move)
             break;
         for (size_t i = objects_after(a, first); i < a->object_count && a->objects[i].first < end;
              i++)
-            account(&a->objects[i], first, end, move);
+            account(a, &a->objects[i], first, end, move);
         at = a->base + a->bytes;
     }
     range_unlock();

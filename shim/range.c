@@ -468,6 +468,24 @@ static struct allocation *take_out(CUdeviceptr base, struct range **empty)
     return a;
 }
 
+/* Wait for all work of a context, which need not be the current one. */
+static CUresult synchronize(CUcontext ctx)
+{
+    const struct driver *drv = driver_get();
+    CUcontext current = NULL;
+    CUresult result;
+
+    drv->cuCtxGetCurrent(&current);
+    if (current == ctx)
+        return drv->cuCtxSynchronize();
+    result = drv->cuCtxPushCurrent_v2(ctx);
+    if (result != CUDA_SUCCESS)
+        return result;
+    result = drv->cuCtxSynchronize();
+    drv->cuCtxPopCurrent_v2(&current);
+    return result;
+}
+
 CUresult range_free(CUdeviceptr base, int *paged)
 {
     struct range_view view;
@@ -482,7 +500,7 @@ CUresult range_free(CUdeviceptr base, int *paged)
     if (view.kind == ALLOCATION_PAGED) {
         /* The driver's free waits for the work that may use the memory, and so do we: the room may
          * be packed anew at once. */
-        result = driver_get()->cuCtxSynchronize();
+        result = synchronize(view.ctx);
         if (result != CUDA_SUCCESS) {
             *paged = 1;
             return result;

@@ -403,7 +403,7 @@ uint64_t residency_resident_bytes(struct range *range, CUdeviceptr first, CUdevi
         CUdeviceptr from = e->first > first ? e->first : first;
         CUdeviceptr to = e->first + e->bytes < end ? e->first + e->bytes : end;
 
-        if (e->state != EXTENT_ABSENT)
+        if (extent_is_present(e))
             bytes += to - from;
     }
     pthread_mutex_unlock(&res->lock);

@@ -74,6 +74,7 @@ struct fake {
     int finisher_ends;
     int hold_new; /* streams made from now on are held */
     int syncs;    /* cuCtxSynchronize */
+    CUcontext synced;
     unsigned loads, drops;
     /* The next fail_count calls of fail_kind (any kind: NULL) fail, after fail_skip of them. */
     const char *fail_kind;
@@ -89,7 +90,7 @@ struct fake {
 
 static struct fake g_fake = {
     .lock = PTHREAD_MUTEX_INITIALIZER, .finished = PTHREAD_COND_INITIALIZER, .concurrent = 1};
-static _Thread_local CUcontext t_fake_ctx;
+static _Thread_local CUcontext t_fake_ctx, t_fake_pushed; /* pushed: what is under it */
 static struct CUstream_st g_fake_legacy[FAKE_DEVICES];
 static struct policy g_fake_policy;
 static struct config g_fake_config;
@@ -245,7 +246,15 @@ static inline CUresult fake_cuCtxSetCurrent(CUcontext ctx)
 
 static inline CUresult fake_cuCtxPushCurrent(CUcontext ctx)
 {
+    t_fake_pushed = t_fake_ctx;
     return fake_cuCtxSetCurrent(ctx);
+}
+
+static inline CUresult fake_cuCtxPopCurrent(CUcontext *ctx)
+{
+    *ctx = t_fake_ctx;
+    t_fake_ctx = t_fake_pushed;
+    return CUDA_SUCCESS;
 }
 
 static inline CUresult fake_cuCtxGetDevice(CUdevice *dev)
@@ -260,6 +269,7 @@ static inline CUresult fake_cuCtxSynchronize(void)
 {
     FAKE_ENTER("cuCtxSynchronize");
     g_fake.syncs++;
+    g_fake.synced = t_fake_ctx;
     return fake_leave(CUDA_SUCCESS);
 }
 
@@ -520,6 +530,7 @@ static struct driver g_fake_driver = {
     .cuCtxGetCurrent = fake_cuCtxGetCurrent,
     .cuCtxSetCurrent = fake_cuCtxSetCurrent,
     .cuCtxPushCurrent_v2 = fake_cuCtxPushCurrent,
+    .cuCtxPopCurrent_v2 = fake_cuCtxPopCurrent,
     .cuCtxGetDevice = fake_cuCtxGetDevice,
     .cuCtxSynchronize = fake_cuCtxSynchronize,
     .cuMemGetInfo_v2 = fake_cuMemGetInfo,

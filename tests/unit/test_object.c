@@ -314,6 +314,19 @@ static void test_mode_of_a_shared_range(void **state)
     assert_int_equal(object_mode(base[0], base[0] + FAKE_PAGE), BACKEND_SHARED);
 }
 
+/* As the pager does: an extent comes or goes, and is accounted for. */
+static void move_page(CUdeviceptr base, size_t page, enum object_move move)
+{
+    struct range *r;
+
+    range_read_lock();
+    r = range_allocation_at(base)->range;
+    range_unlock();
+    r->extents[page].state = move == OBJECT_LOADED ? EXTENT_LOADING : EXTENT_EVICTING;
+    object_account(base + page * FAKE_PAGE, base + (page + 1) * FAKE_PAGE, move);
+    r->extents[page].state = move == OBJECT_LOADED ? EXTENT_RESIDENT : EXTENT_ABSENT;
+}
+
 /* Loads are counted where a parameter begins, bytes wherever it lies, and the tier follows. */
 static void test_account(void **state)
 {
@@ -331,21 +344,35 @@ static void test_account(void **state)
     range_unlock();
     assert_int_equal(r->tier, STATS_TIER_VRAM);
     assert_int_equal(r->resident_bytes, 2 * FAKE_PAGE);
-    object_account(base, base + FAKE_PAGE, OBJECT_DROPPED);
+    move_page(base, 0, OBJECT_DROPPED);
     assert_int_equal(r->evictions, 1);
     assert_int_equal(r->resident_bytes, 3 * FAKE_PAGE / 2);
     assert_int_equal(r->tier, STATS_TIER_HOST);
-    object_account(base + FAKE_PAGE, base + 2 * FAKE_PAGE, OBJECT_DROPPED);
+    move_page(base, 1, OBJECT_DROPPED);
     assert_int_equal(r->evictions, 1);
-    object_account(base, base + FAKE_PAGE, OBJECT_LOADED);
+    assert_int_equal(r->resident_bytes, FAKE_PAGE / 2);
+    move_page(base, 0, OBJECT_LOADED);
     assert_int_equal(r->loads, 1);
     assert_int_equal(r->h2d_bytes, FAKE_PAGE / 2);
-    object_account(base + FAKE_PAGE, base + 2 * FAKE_PAGE, OBJECT_LOADED);
+    move_page(base, 1, OBJECT_LOADED);
     assert_int_equal(r->loads, 1);
     assert_int_equal(r->h2d_bytes, 3 * FAKE_PAGE / 2);
     assert_int_equal(r->tier, STATS_TIER_VRAM);
-    object_account(base + 3 * FAKE_PAGE, base + 4 * FAKE_PAGE, OBJECT_LOADED);
+    move_page(base, 3, OBJECT_DROPPED);
+    move_page(base, 3, OBJECT_LOADED);
     assert_int_equal(r->h2d_bytes, 3 * FAKE_PAGE / 2);
+    assert_int_equal(r->evictions, 1);
+    /* What is on its way counts once, whoever measures it meanwhile. */
+    range_read_lock();
+    range_allocation_at(base)->range->extents[2].state = EXTENT_ABSENT;
+    range_unlock();
+    object_account(base + 2 * FAKE_PAGE, base + 3 * FAKE_PAGE, OBJECT_DROPPED);
+    range_read_lock();
+    range_allocation_at(base)->range->extents[2].state = EXTENT_LOADING;
+    range_unlock();
+    object_account(base + 3 * FAKE_PAGE, base + 4 * FAKE_PAGE, OBJECT_LOADED);
+    object_account(base + 2 * FAKE_PAGE, base + 3 * FAKE_PAGE, OBJECT_LOADED);
+    assert_int_equal(r->resident_bytes, 2 * FAKE_PAGE);
 }
 
 static int setup(void **state)
@@ -353,6 +380,7 @@ static int setup(void **state)
     (void)state;
     for (int i = 0; i < FAKE_DEVICES; i++)
         fake_budget(i, (uint64_t)1 << 30, (uint64_t)1 << 30);
+    fake_budget(2, (uint64_t)64 << 20, (uint64_t)1 << 30); /* extents of a page */
     stats_open("fake", "um", NULL);
     return 0;
 }

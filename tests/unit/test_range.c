@@ -332,6 +332,21 @@ static void test_async_free(void **state)
     give(p);
 }
 
+/* A free waits for the work of the context that the memory belongs to, from wherever it comes. */
+static void test_free_from_elsewhere(void **state)
+{
+    CUcontext owner = fake_context(DEVICE_ASYNC), other;
+    CUdeviceptr p = take(1 * MIB), q = take(1 * MIB);
+
+    (void)state;
+    give(p);
+    assert_ptr_equal(g_fake.synced, owner);
+    other = fake_context(DEVICE_CONTEXT);
+    give(q);
+    assert_ptr_equal(g_fake.synced, owner);
+    assert_ptr_equal(t_fake_ctx, other);
+}
+
 static void test_context_destroyed(void **state)
 {
     CUcontext first, second;
@@ -529,6 +544,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_out_of_memory, set_host_room, reset_host_room),
         cmocka_unit_test(test_plain_fallback),
         cmocka_unit_test(test_async_free),
+        cmocka_unit_test(test_free_from_elsewhere),
         cmocka_unit_test(test_context_destroyed),
         cmocka_unit_test(test_every_call_fails),
         cmocka_unit_test(test_plain_takes_room),
