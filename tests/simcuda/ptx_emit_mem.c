@@ -134,8 +134,14 @@ static void emit_count(struct ptx_emit *e, enum ptx_space space, const char *add
 
 static struct ptx_operand *memory_operand(struct ptx_emit *e, unsigned i)
 {
-    struct ptx_operand *op = &e->insn->operands[i];
+    struct ptx_operand *op = &e->insn->operands[i], *base;
 
+    if (i < e->insn->operand_count && op->kind == PTX_OPERAND_VAR) { /* table[3] */
+        base = ptx_alloc(e->unit, sizeof(*base));
+        *base = *op;
+        base->value = 0;
+        *op = (struct ptx_operand){.kind = PTX_OPERAND_MEM, .base = base, .value = op->value};
+    }
     if (i >= e->insn->operand_count || op->kind != PTX_OPERAND_MEM)
         ptx_insn_fail(e, "wants an address in brackets");
     return op;

@@ -109,6 +109,7 @@ struct ptx_var {
     enum ptx_space space;
     uint32_t align;
     uint64_t bytes;
+    uint32_t element_bytes; /* what name[i] counts in */
     bool is_extern;   /* an unsized .extern .shared array: the dynamic shared memory */
     uint8_t *initial; /* NULL for zero */
     struct ptx_reloc_name *relocs;

@@ -146,8 +146,12 @@ static void parse_operand(struct ptx_parser *p, struct ptx_operand *op)
         return;
     }
     parse_named(p, op);
-    if (op->kind == PTX_OPERAND_VAR && (ptx_is_punct(lex, '+') || ptx_is_punct(lex, '-')))
+    if (op->kind == PTX_OPERAND_VAR && ptx_take_punct(lex, '[')) {
+        op->value = ptx_want_int(lex) * op->var->element_bytes; /* table[3]: an element's address */
+        ptx_want_punct(lex, ']');
+    } else if (op->kind == PTX_OPERAND_VAR && (ptx_is_punct(lex, '+') || ptx_is_punct(lex, '-'))) {
         op->value = ptx_want_int(lex);
+    }
     if ((op->kind == PTX_OPERAND_REG || op->kind == PTX_OPERAND_SINK) && ptx_take_punct(lex, '|')) {
         op->pair = ptx_alloc(p->unit, sizeof(*op->pair));
         parse_named(p, op->pair);

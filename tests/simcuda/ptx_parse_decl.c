@@ -324,6 +324,7 @@ static struct ptx_var *parse_one(struct ptx_parser *p, struct shape *shape, enum
     var->align = shape->align;
     parse_dims(p, shape);
     var->bytes = shape_bytes(p, shape);
+    var->element_bytes = ptx_type_bytes(shape->type) * shape->lanes;
     return var;
 }
 

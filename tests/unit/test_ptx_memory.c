@@ -66,17 +66,19 @@ static void test_shared(void **state)
 
     (void)state;
     rig_load_file(rig, "shared");
-    assert_int_equal(ptx_kernel_static_shared_bytes(ptx_module_kernel(rig->module, "shared")), 48);
+    assert_int_equal(ptx_kernel_static_shared_bytes(ptx_module_kernel(rig->module, "shared")), 80);
     assert_int_equal(rig_run(rig, "shared", 1, 1, 64, params), 0);
     assert_int_equal(out[0], 11);
     assert_int_equal(out[1], 11);
     assert_int_equal(out[2], 1);
     assert_int_equal(out[4], 0);
-    assert_int_equal(out[6], 48); /* 3, 24 at 8, 8; the array that nobody names takes nothing */
+    assert_int_equal(out[6], 80); /* 3, 24 at 8, 8, 32; the array that nobody names takes nothing */
     assert_int_equal(out[7], 11);
     assert_int_equal(out[8], 11);
-    assert_int_equal(out[9], 112);
+    assert_int_equal(out[9], 144);
     assert_int_equal(out[10], 64);
+    assert_int_equal(out[11], 24); /* the fourth of 8 bytes each */
+    assert_int_equal(out[12], 0);
 
     at = 20;
     assert_int_equal(rig_run(rig, "shared_at", 1, 1, 0, &at), 0);
