@@ -110,8 +110,8 @@ struct ptx_var {
     uint32_t align;
     uint64_t bytes;
     uint32_t element_bytes; /* what name[i] counts in */
-    bool is_extern;   /* an unsized .extern .shared array: the dynamic shared memory */
-    uint8_t *initial; /* NULL for zero */
+    bool is_extern;         /* an unsized .extern .shared array: the dynamic shared memory */
+    uint8_t *initial;       /* NULL for zero */
     struct ptx_reloc_name *relocs;
     int line;
     unsigned index;  /* among the module's globals, its shared variables, or the function's own */
