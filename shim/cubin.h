@@ -1,8 +1,8 @@
 /* cubin.h - parameter layouts of the kernels in a code image.
  *
  * Reads ELF cubins, PTX text, and uncompressed fatbins of either, bare or behind nvcc's wrapper.
- * Images come from the program and are as trustworthy as it is; all the same nothing is read outside
- * what their own headers claim.
+ * Images come from the program and are as trustworthy as it is; all the same nothing is read
+ * outside what their own headers claim.
  */
 #ifndef BERTH_CUBIN_H
 #define BERTH_CUBIN_H
