@@ -1,9 +1,9 @@
 /* access.h - one copy or memset of the program, as the spans of device memory that it uses.
  *
  * entry_copy.c describes each call and brackets the real one: access_begin() before it,
- * access_end() after it, always both, on the same thread, with nothing of the program's in between.
- * A description may name more than the call touches, never less: a span that was left out could be
- * moved while the copy runs.
+ * access_end() after it, both unless the first refuses, on the same thread, with nothing of the
+ * program's in between. A description may name more than the call touches, never less: a span that
+ * was left out could be moved while the copy runs.
  */
 #ifndef BERTH_ACCESS_H
 #define BERTH_ACCESS_H
@@ -55,10 +55,12 @@ struct access_call {
 
 /* Make what the call uses ready for it.
  *
- * call   borrowed until access_end()
- * locks  call with none held; returns with none held
+ * call     borrowed until access_end()
+ * returns  CUDA_SUCCESS; CUDA_ERROR_INVALID_VALUE for a span that leaves its allocation: then the
+ *          call is not made and access_end() is not called
+ * locks    call with none held; returns with none held
  */
-void access_begin(struct access_call *call);
+CUresult access_begin(struct access_call *call);
 
 /* The call has been handed to the driver.
  *

@@ -24,8 +24,9 @@
             return drv->symbol args;                                                               \
         copy_describe_start(&call, #symbol, order, stream, null_stream);                           \
         describe;                                                                                  \
-        if (!err) {                                                                                \
-            access_begin(&call);                                                                   \
+        if (!err)                                                                                  \
+            res = access_begin(&call);                                                             \
+        if (!err && res == CUDA_SUCCESS) {                                                         \
             res = drv->symbol args;                                                                \
             access_end(&call, res);                                                                \
         }                                                                                          \

@@ -1,18 +1,14 @@
 #include "range.h"
 #include "backend.h"
-#include "config.h"
 #include "log.h"
 #include "object.h"
+#include "range_index.h"
 #include "residency.h"
 #include "stats.h"
 #include <pthread.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #define SHARED_RANGE_MIN ((size_t)32 << 20)
-#define HOST_SHARE       3 /* of HOST_SHARE_OF parts of the host's memory: what homes may take */
-#define HOST_SHARE_OF    4
 
 /* A free that waits for the work that was queued before it. */
 struct deferred {
@@ -22,175 +18,10 @@ struct deferred {
     struct deferred *next;
 };
 
-static pthread_rwlock_t g_range_lock = PTHREAD_RWLOCK_INITIALIZER;
-static struct allocation **g_index; /* g_range_lock: sorted by base */
-static size_t g_index_count, g_index_room;
 static struct range *g_ranges; /* g_range_lock */
-static uint64_t g_next_id;     /* g_range_lock */
-static _Atomic uint64_t g_generation = 1;
-static _Atomic uint64_t g_first = UINT64_MAX, g_end;
-static _Atomic uint64_t g_allocated[STATS_DEVICES_MAX];
 
 static pthread_mutex_t g_deferred_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct deferred *g_deferred; /* g_deferred_lock */
-
-void range_read_lock(void)
-{
-    pthread_rwlock_rdlock(&g_range_lock);
-}
-
-void range_write_lock(void)
-{
-    pthread_rwlock_wrlock(&g_range_lock);
-}
-
-void range_unlock(void)
-{
-    pthread_rwlock_unlock(&g_range_lock);
-}
-
-void range_changed(void)
-{
-    atomic_fetch_add_explicit(&g_generation, 1, memory_order_release);
-}
-
-uint64_t range_generation(void)
-{
-    return atomic_load_explicit(&g_generation, memory_order_acquire);
-}
-
-void range_bounds(uint64_t *first, uint64_t *end)
-{
-    *first = atomic_load_explicit(&g_first, memory_order_relaxed);
-    *end = atomic_load_explicit(&g_end, memory_order_relaxed);
-}
-
-static uint64_t host_capacity(void)
-{
-    uint64_t given = config()->policy->max_memory.cpu_bytes;
-    long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
-
-    if (given != POLICY_UNSET)
-        return given;
-    if (pages <= 0 || page_bytes <= 0)
-        return 0;
-    return (uint64_t)pages * (uint64_t)page_bytes / HOST_SHARE_OF * HOST_SHARE;
-}
-
-void range_capacity(CUdevice device, uint64_t *free_bytes, uint64_t *total_bytes)
-{
-    uint64_t allocated = 0;
-
-    if (device >= 0 && device < (int)STATS_DEVICES_MAX)
-        allocated = atomic_load_explicit(&g_allocated[device], memory_order_relaxed);
-    *total_bytes = residency_budget(device) + host_capacity();
-    *free_bytes = *total_bytes > allocated ? *total_bytes - allocated : 0;
-}
-
-static void count_allocated(CUdevice device, int64_t bytes)
-{
-    if (device >= 0 && device < (int)STATS_DEVICES_MAX)
-        atomic_fetch_add_explicit(&g_allocated[device], (uint64_t)bytes, memory_order_relaxed);
-}
-
-/* The index of the first allocation with base > addr. */
-static size_t index_above(CUdeviceptr addr)
-{
-    size_t low = 0, high = g_index_count;
-
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-
-        if (g_index[middle]->base > addr)
-            high = middle;
-        else
-            low = middle + 1;
-    }
-    return low;
-}
-
-struct allocation *range_allocation_at(CUdeviceptr addr)
-{
-    size_t i = index_above(addr);
-
-    if (i == 0 || addr - g_index[i - 1]->base >= g_index[i - 1]->bytes)
-        return NULL;
-    return g_index[i - 1];
-}
-
-struct allocation *range_allocation_after(CUdeviceptr addr)
-{
-    size_t i = index_above(addr);
-
-    if (i > 0 && g_index[i - 1]->base + g_index[i - 1]->bytes > addr)
-        return g_index[i - 1];
-    return i < g_index_count ? g_index[i] : NULL;
-}
-
-static void widen_bounds(const struct allocation *a)
-{
-    if (a->base < atomic_load_explicit(&g_first, memory_order_relaxed))
-        atomic_store_explicit(&g_first, a->base, memory_order_relaxed);
-    if (a->base + a->bytes > atomic_load_explicit(&g_end, memory_order_relaxed))
-        atomic_store_explicit(&g_end, a->base + a->bytes, memory_order_relaxed);
-}
-
-/* Link an allocation; the write lock is held. The index owns it. */
-static int index_insert(struct allocation *a)
-{
-    size_t at = index_above(a->base);
-
-    if (g_index_count == g_index_room) {
-        size_t room = g_index_room ? 2 * g_index_room : 256;
-        struct allocation **grown = realloc(g_index, room * sizeof(*grown));
-
-        if (!grown)
-            return -1;
-        g_index = grown;
-        g_index_room = room;
-    }
-    memmove(&g_index[at + 1], &g_index[at], (g_index_count - at) * sizeof(*g_index));
-    g_index[at] = a;
-    g_index_count++;
-    a->id = a->number = g_next_id++;
-    a->id |= (uint64_t)1 << 62; /* apart from the driver's own numbers */
-    if (a->kind == ALLOCATION_PAGED)
-        widen_bounds(a);
-    count_allocated(a->device, (int64_t)a->bytes);
-    range_changed();
-    return 0;
-}
-
-static void index_remove_at(size_t at)
-{
-    struct allocation *a = g_index[at];
-
-    memmove(&g_index[at], &g_index[at + 1], (g_index_count - at - 1) * sizeof(*g_index));
-    g_index_count--;
-    count_allocated(a->device, -(int64_t)a->bytes);
-    range_changed();
-}
-
-static struct allocation *allocation_new(CUdeviceptr base, size_t bytes, enum allocation_kind kind,
-                                         CUdevice device, CUcontext ctx)
-{
-    struct allocation *a = calloc(1, sizeof(*a));
-
-    if (a) {
-        a->base = base;
-        a->bytes = bytes;
-        a->kind = kind;
-        a->device = device;
-        a->ctx = ctx;
-    }
-    return a;
-}
-
-static void allocation_free(struct allocation *a)
-{
-    object_clear(a);
-    free(a);
-}
 
 /* Reserve address space and make it known to residency. */
 static CUresult range_create(struct residency *res, CUdevice device, CUcontext ctx, size_t bytes,
@@ -254,15 +85,15 @@ static int find_room(struct range *r, size_t bytes, size_t *offset)
     }
     if (!r->freed)
         return 0;
-    for (size_t i = index_above(r->base - 1);
-         i < g_index_count && g_index[i]->base < r->base + r->bytes; i++) {
-        size_t first = g_index[i]->base - r->base;
+    for (const struct allocation *a = range_allocation_after(r->base);
+         a && a->base < r->base + r->bytes; a = range_allocation_after(a->base + a->bytes)) {
+        size_t first = a->base - r->base;
 
         if (first - at >= bytes) {
             *offset = at;
             return 1;
         }
-        at = align_up(first + g_index[i]->bytes);
+        at = align_up(first + a->bytes);
     }
     *offset = at;
     return at + bytes <= r->bytes;
@@ -283,7 +114,7 @@ static int pack(struct allocation *a, struct residency *res)
             continue;
         a->base = r->base + offset;
         a->range = r;
-        if (index_insert(a)) {
+        if (range_index_insert(a)) {
             range_unlock();
             return -1;
         }
@@ -348,7 +179,7 @@ static CUresult alloc_paged(struct residency *res, CUdevice device, CUcontext ct
     a->base = r->base;
     a->range = r;
     range_write_lock();
-    failed = index_insert(a);
+    failed = range_index_insert(a);
     if (!failed) {
         r->live = 1;
         r->next = g_ranges;
@@ -378,7 +209,7 @@ static int index_plain(CUdeviceptr base, size_t bytes, CUdevice device, CUcontex
     if (!a)
         return -1;
     range_write_lock();
-    failed = index_insert(a);
+    failed = range_index_insert(a);
     range_unlock();
     if (failed)
         allocation_free(a);
@@ -442,28 +273,24 @@ CUresult range_alloc(size_t bytes, range_plain_fn *plain, void *plain_arg, CUdev
  * nobody uses any more is unlinked as well and handed out for destruction. */
 static struct allocation *take_out(CUdeviceptr base, struct range **empty)
 {
-    struct allocation *a = NULL;
-    size_t at;
+    struct allocation *a;
 
     *empty = NULL;
     range_write_lock();
-    at = index_above(base);
-    if (at > 0 && g_index[at - 1]->base == base) {
-        a = g_index[at - 1];
-        index_remove_at(at - 1);
-        if (a->range) {
-            a->range->freed++;
-            if (--a->range->live == 0) {
-                struct range **link = &g_ranges;
+    a = range_index_take(base);
+    if (a && a->range) {
+        a->range->freed++;
+        if (--a->range->live == 0) {
+            struct range **link = &g_ranges;
 
-                while (*link != a->range)
-                    link = &(*link)->next;
-                *link = a->range->next;
-                *empty = a->range;
-            }
+            while (*link != a->range)
+                link = &(*link)->next;
+            *link = a->range->next;
+            *empty = a->range;
         }
-        object_clear(a);
     }
+    if (a)
+        object_clear(a);
     range_unlock();
     return a;
 }
@@ -588,24 +415,6 @@ static void retire_deferred(void)
     }
 }
 
-int range_find(CUdeviceptr addr, struct range_view *out)
-{
-    const struct allocation *a;
-
-    range_read_lock();
-    a = range_allocation_at(addr);
-    if (a) {
-        out->base = a->base;
-        out->bytes = a->bytes;
-        out->kind = a->kind;
-        out->device = a->device;
-        out->ctx = a->ctx;
-        out->id = a->id;
-    }
-    range_unlock();
-    return a != NULL;
-}
-
 /* The context takes the events with it. */
 static void drop_deferred(CUcontext ctx)
 {
@@ -623,26 +432,41 @@ static void drop_deferred(CUcontext ctx)
     pthread_mutex_unlock(&g_deferred_lock);
 }
 
+int range_check_span(CUdeviceptr addr, size_t bytes)
+{
+    const struct allocation *a;
+    int err = 0;
+
+    if (!bytes)
+        return 0;
+    range_read_lock();
+    a = range_allocation_at(addr);
+    if (a) {
+        err = a->kind == ALLOCATION_PAGED && bytes > a->base + a->bytes - addr;
+    } else {
+        for (const struct range *r = g_ranges; r && !err; r = r->next)
+            err = addr - r->base < r->bytes;
+    }
+    range_unlock();
+    return err ? -1 : 0;
+}
+
+static void forget(struct allocation *a)
+{
+    struct residency *res = residency_get(a->device);
+
+    if (a->kind == ALLOCATION_PLAIN && res)
+        residency_charge(res, -(int64_t)a->bytes);
+    allocation_free(a);
+}
+
 void range_context_destroyed(CUcontext ctx)
 {
     struct range *mine = NULL;
-    size_t kept = 0;
 
     drop_deferred(ctx);
     range_write_lock();
-    for (size_t i = 0; i < g_index_count; i++) {
-        struct allocation *a = g_index[i];
-
-        if (a->ctx != ctx) {
-            g_index[kept++] = a;
-            continue;
-        }
-        count_allocated(a->device, -(int64_t)a->bytes);
-        if (a->kind == ALLOCATION_PLAIN && residency_get(a->device))
-            residency_charge(residency_get(a->device), -(int64_t)a->bytes);
-        allocation_free(a);
-    }
-    g_index_count = kept;
+    range_index_take_context(ctx, forget);
     for (struct range **link = &g_ranges; *link;) {
         struct range *r = *link;
 
@@ -654,7 +478,6 @@ void range_context_destroyed(CUcontext ctx)
         r->next = mine;
         mine = r;
     }
-    range_changed();
     range_unlock();
     while (mine) {
         struct range *next = mine->next;

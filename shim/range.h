@@ -98,6 +98,13 @@ CUresult range_free_async(CUdeviceptr base, CUstream stream, int *paged);
 /* What addr lies in. returns 1, or 0 when it is no address of an allocation known here */
 int range_find(CUdeviceptr addr, struct range_view *out);
 
+/* May a copy of the program use [addr, addr + bytes)? Paged memory lies close together, so that
+ * what the driver would refuse for plain memory would reach a neighbour.
+ *
+ * returns  0; -1 when it begins in paged memory and leaves its allocation, or begins in none
+ */
+int range_check_span(CUdeviceptr addr, size_t bytes);
+
 /* A context is about to go, or has just gone, with all that was allocated in it: forget that. The
  * driver gives the memory back itself. */
 void range_context_destroyed(CUcontext ctx);

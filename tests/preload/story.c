@@ -9,6 +9,22 @@
 
 #define MIB ((size_t)1 << 20)
 
+/* A copy that leaves a paged allocation is refused, whatever lies behind it. */
+static void check_bounds(CUdeviceptr base, size_t bytes)
+{
+    unsigned char host[64];
+
+    CUDA_CHECK(cuMemcpyDtoH(host, base + bytes - 64, 64));
+    EXPECT(cuMemcpyDtoH(host, base + bytes - 63, 64) == CUDA_ERROR_INVALID_VALUE,
+           "read beyond the end");
+    EXPECT(cuMemcpyHtoD(base + bytes - 1, host, 2) == CUDA_ERROR_INVALID_VALUE,
+           "written beyond the end");
+    EXPECT(cuMemsetD8(base + bytes / 2, 0, bytes) == CUDA_ERROR_INVALID_VALUE,
+           "set beyond the end");
+    EXPECT(cuMemcpyDtoD(base, base + bytes - 8, 16) == CUDA_ERROR_INVALID_VALUE,
+           "copied from beyond the end");
+}
+
 static void check_pointer(CUdeviceptr base, size_t bytes)
 {
     CUdeviceptr range_base = 0, probe = base + bytes / 2 + 1, start = 0;
@@ -61,6 +77,8 @@ int main(int argc, char **argv)
         CUDA_CHECK(cuMemAlloc(&p[i], sizes[i]));
         EXPECT(p[i] % 256 == 0, "alignment of %llx", p[i]);
         check_pointer(p[i], sizes[i]);
+        if (paged && i > 0)
+            check_bounds(p[i], sizes[i]);
         EXPECT(cuMemAdvise(p[i], sizes[i], CU_MEM_ADVISE_SET_READ_MOSTLY, location) ==
                    CUDA_ERROR_INVALID_VALUE,
                "advice on device memory is taken");
@@ -83,6 +101,7 @@ int main(int argc, char **argv)
         CUDA_CHECK(cuMemFree(p[i]));
     EXPECT(cuMemFree(p[2]) == CUDA_ERROR_INVALID_VALUE, "freed twice");
     EXPECT(cuMemGetAddressRange(NULL, NULL, p[2]) != CUDA_SUCCESS, "freed memory has bounds");
+    EXPECT(!paged || cuMemsetD8(p[2], 0, 64) == CUDA_ERROR_INVALID_VALUE, "freed memory is set");
     CUDA_CHECK(cuMemGetInfo(&free_after, &total));
     EXPECT(free_after == free_before, "free is %zu, was %zu", free_after, free_before);
     return 0;

@@ -51,12 +51,13 @@ int entry_is_passive(void)
     return g_passive_now;
 }
 
-void access_begin(struct access_call *call)
+CUresult access_begin(struct access_call *call)
 {
     trace('b');
     g_begun = *call;
     memcpy(g_spans, call->spans, call->count * sizeof(g_spans[0]));
     call->held = &g_begun;
+    return CUDA_SUCCESS;
 }
 
 void access_end(struct access_call *call, CUresult result)
