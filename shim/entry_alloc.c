@@ -5,6 +5,7 @@
  */
 #include "config.h"
 #include "entry.h"
+#include "launch.h"
 #include "range.h"
 
 #define PITCH_ALIGN 512 /* of rows; the driver's own answer on all cards so far */
@@ -12,15 +13,6 @@
 static int is_off(void)
 {
     return entry_is_passive() || config()->off;
-}
-
-static int is_capturing(CUstream stream)
-{
-    const struct driver *drv = driver_get();
-    CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
-
-    return drv->cuStreamIsCapturing && (drv->cuStreamIsCapturing(stream, &status) != CUDA_SUCCESS ||
-                                        status != CU_STREAM_CAPTURE_STATUS_NONE);
 }
 
 struct plain_alloc {
@@ -64,7 +56,7 @@ static CUresult plain_pool(void *arg, CUdeviceptr *out)
 /* Stream-ordered memory of a capture is a node of the graph: not ours. */
 static CUresult alloc_async(struct plain_alloc *call, range_plain_fn *plain, CUdeviceptr *out)
 {
-    if (!out || is_off() || is_capturing(call->stream))
+    if (!out || is_off() || launch_is_capturing(call->stream))
         return plain(call, out);
     return range_alloc(call->bytes, plain, call, out);
 }
@@ -74,7 +66,7 @@ static CUresult free_async(CUdeviceptr addr, CUstream stream)
     int paged = 0;
     CUresult result = CUDA_SUCCESS;
 
-    if (!is_off() && !is_capturing(stream))
+    if (!is_off() && !launch_is_capturing(stream))
         result = range_free_async(addr, stream, &paged);
     return paged ? result : driver_get()->cuMemFreeAsync(addr, stream);
 }
@@ -96,7 +88,6 @@ CUresult cuMemAllocPitch_v2(CUdeviceptr *out, size_t *pitch, size_t width_bytes,
                                .height = height,
                                .element_bytes = element_bytes};
     size_t row_bytes, bytes;
-    CUresult result;
 
     if (!out || !pitch || is_off() || !width_bytes ||
         __builtin_add_overflow(width_bytes, PITCH_ALIGN - 1, &row_bytes) ||
@@ -104,8 +95,7 @@ CUresult cuMemAllocPitch_v2(CUdeviceptr *out, size_t *pitch, size_t width_bytes,
         (element_bytes != 4 && element_bytes != 8 && element_bytes != 16))
         return plain_pitch(&call, out);
     *pitch = row_bytes / PITCH_ALIGN * PITCH_ALIGN; /* the driver's call sets its own */
-    result = range_alloc(bytes, plain_pitch, &call, out);
-    return result;
+    return range_alloc(bytes, plain_pitch, &call, out);
 }
 
 CUresult cuMemAllocManaged(CUdeviceptr *out, size_t bytes, unsigned int flags)

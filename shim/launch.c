@@ -221,8 +221,7 @@ static int all_settled(struct extent *const *set, size_t count)
     return 1;
 }
 
-/* Nothing of ours goes into a stream that captures. */
-static int is_capturing(CUstream stream)
+int launch_is_capturing(CUstream stream)
 {
     const struct driver *drv = driver_get();
     CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
@@ -269,7 +268,7 @@ struct use *launch_begin(CUfunction function, void **params, void **extra, CUstr
     }
     if (all_settled(r->set, r->count))
         goto resident;
-    if (is_capturing(stream))
+    if (launch_is_capturing(stream))
         return NULL;
     return residency_acquire(r->res, r->set, r->count, RESIDENCY_LOAD, stream);
 
@@ -286,7 +285,7 @@ struct use *launch_hold_spans(const CUdeviceptr *addr, const size_t *bytes, size
     CUdevice device;
     size_t held = 0;
 
-    if (!residency_any_active() || (device = paged_device()) < 0 || is_capturing(stream))
+    if (!residency_any_active() || (device = paged_device()) < 0 || launch_is_capturing(stream))
         return NULL;
     res = residency_get(device);
     cache = cache_get();

@@ -24,6 +24,9 @@ struct use;
  */
 struct use *launch_begin(CUfunction function, void **params, void **extra, CUstream stream);
 
+/* Does a stream capture? Nothing of ours goes into one that does. Also 1 when it cannot be told. */
+int launch_is_capturing(CUstream stream);
+
 /* A copy or memset is about to be queued: keep what is resident of its spans from being dropped
  * while it runs. Copies read and write pages where they are, so nothing is loaded.
  *
