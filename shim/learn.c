@@ -118,8 +118,9 @@ static void set_cursor(struct residency *res, uint64_t use)
 }
 
 /* The program touched an extent that streams: it has come to that extent's next load in the plan.
- * Touching once more what is still there says nothing; an absent extent which the plan does not
- * expect soon is a miss, and too many of those end the plan. */
+ * Touching once more what is still there says nothing, also when it was loaded for the next turn
+ * already; an absent extent which the plan does not expect soon is a miss, and too many of those
+ * end the plan. A plan that was made in the middle of a step is entered wherever the program is. */
 static void follow(struct residency *res, struct extent *e)
 {
     size_t n = res->plan.load_count, distance;
@@ -127,13 +128,14 @@ static void follow(struct residency *res, struct extent *e)
     if (extent_is_present(e) && !e->ahead)
         return;
     distance = n ? next_load(res, e) : 0;
-    if (distance < n && (e->ahead || distance <= n / 2)) {
-        int skipped = res->cursor_use + distance > res->cursor_load;
+    if (distance < n && (distance <= n / 2 || !res->placed)) {
+        int skipped = res->placed && res->cursor_use + distance > res->cursor_load;
 
+        res->placed = 1;
         set_cursor(res, res->cursor_use + distance + 1);
         if (skipped)
             learn_miss(res);
-    } else {
+    } else if (!e->ahead) {
         learn_miss(res);
     }
 }
@@ -189,7 +191,7 @@ static int make_plan(struct residency *res)
         first[l] = h->first[res->step_first + l] - h->first[res->step_first];
     for (uint32_t i = 0; i < res->table_count; i++) {
         extents[i].bytes = res->table[i]->bytes;
-        extents[i].written = res->table[i]->mode == BACKEND_MOVED;
+        extents[i].written = res->table[i]->mode == BACKEND_MOVED && !res->table[i]->clean;
     }
     step.first = first;
     step.extent = h->extent + h->first[res->step_first];
@@ -206,6 +208,7 @@ static void adopt_plan(struct residency *res)
     res->learned = 1;
     res->planned_limit = room_limit(res);
     res->cursor_use = res->cursor_load = 0;
+    res->placed = 0;
     res->misses = 0;
     for (uint32_t i = 0; i < res->table_count; i++) {
         struct extent *e = res->table[i];

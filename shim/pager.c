@@ -320,8 +320,10 @@ static enum room run_ahead_in_step(struct residency *res)
         struct extent *e = res->table[res->plan.load[res->cursor_load % n].extent];
         enum room room;
 
-        if (!e->range)
-            return ROOM_IMPOSSIBLE;
+        if (!e->range) { /* freed, perhaps only until the next step */
+            res->cursor_load++;
+            continue;
+        }
         if (!extent_is_present(e)) {
             room = make_room(res, e->bytes, 0, NULL);
             if (room != ROOM_THERE)
@@ -401,6 +403,26 @@ static void wait_for_use(struct residency *res)
     pthread_cond_timedwait(&res->work, &res->lock, &until);
 }
 
+/* Ask which extents hold nothing but what was uploaded, before a plan is made: those that were born
+ * in VRAM were loaded by nobody who would have asked. Gives the lock up. */
+static void ask_what_is_clean(struct residency *res)
+{
+    for (uint32_t i = 0; i < res->table_count; i++) {
+        struct extent *e = res->table[i];
+        enum backend_mode mode;
+
+        if (!e->range || e->mode == BACKEND_SHARED)
+            continue;
+        res->handling = e->range;
+        pthread_mutex_unlock(&res->lock);
+        mode = object_mode(e->first, e->first + e->bytes);
+        pthread_mutex_lock(&res->lock);
+        res->handling = NULL;
+        e->clean = mode == BACKEND_SHARED;
+    }
+    pthread_cond_broadcast(&res->progress);
+}
+
 /* One piece of work. returns 0 when there is nothing to do until somebody wakes the pager */
 static int turn(struct residency *res)
 {
@@ -408,8 +430,10 @@ static int turn(struct residency *res)
 
     use_retire(res);
     retire_loads(res);
-    if (learn_is_due(res))
+    if (learn_is_due(res)) {
+        ask_what_is_clean(res);
         learn_plan(res);
+    }
     room = trim(res);
     if (room == ROOM_MADE)
         return 1;

@@ -88,6 +88,7 @@ struct residency {
     struct schedule_plan plan;
     uint64_t planned_limit;           /* the room that the plan was made for */
     uint64_t cursor_use, cursor_load; /* in the plan's loads, never wrapped */
+    int placed;                       /* the program's place in the plan is known */
     unsigned misses;                  /* in the present step */
 };
 

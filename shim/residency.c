@@ -218,6 +218,7 @@ static void init_extent(struct extent *e, struct range *range, size_t index)
     e->pins = 0;
     e->ahead = 0;
     e->fixed = 0;
+    e->clean = 0;
     e->successor = EXTENT_NONE;
     e->coming = 0;
     e->last_use = e->interval = 0;
@@ -317,9 +318,14 @@ CUresult residency_attach(struct residency *res, struct range *range)
     range->extent_count = count;
     pthread_mutex_lock(&res->lock);
     for (size_t i = 0; i < count && result == CUDA_SUCCESS; i++) {
-        init_extent(&range->extents[i], range, i);
-        if (register_extent(res, &range->extents[i]))
+        struct extent *e = &range->extents[i];
+
+        init_extent(e, range, i);
+        if (register_extent(res, e))
             result = CUDA_ERROR_OUT_OF_MEMORY;
+        /* One that comes again, as buffers do that live for a step, has its place in the plan. */
+        else if (res->learned && e->id < res->plan.extent_count)
+            e->fixed = res->plan.fixed[e->id];
     }
     if (result == CUDA_SUCCESS)
         result = res->backend->rest(res->drv, res->device, range->base, range->bytes,
@@ -372,7 +378,6 @@ void residency_detach(struct residency *res, struct range *range)
         e->last_use = e->interval = 0;
         atomic_store_explicit(&e->settled, 0, memory_order_release);
     }
-    learn_forget(res); /* its step, if it had one, named extents that are no more */
     pager_wake(res);
     pthread_mutex_unlock(&res->lock);
 }

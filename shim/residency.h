@@ -52,6 +52,7 @@ struct extent {
     uint32_t ahead;          /* loads of the plan that were made for uses still to come */
     _Atomic uint8_t settled; /* resident and to stay: a launch may use it without the lock */
     uint8_t fixed;           /* the plan keeps it */
+    uint8_t clean;           /* all its bytes were uploaded, when the pager last asked */
     uint64_t coming;         /* equals the device's: a chain of successors has come to it */
     uint32_t successor;      /* the extent touched after it, the last time */
     uint64_t last_use;       /* launches seen when it was last touched */

@@ -3,24 +3,7 @@
  * load, a load that does not wait for its room are misuse at the moment when they are queued. What
  * a launch was promised is checked on each page when the launch is let go. Patience is a day, but
  * where it is the test: who would wait for it hangs, and the alarm ends the test. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-#include <sched.h>
-#include <time.h>
-#include <unistd.h>
-
-#include "pager.h"
-#include "tests/unit/fake_driver.h"
-
-#define MIB         ((size_t)1 << 20)
-#define BUDGET      (16 * MIB) /* 8 extents of 2 MiB */
-#define FITS        8u
-#define DAY_NS      86400000000000ull
-#define EXTENTS_MAX 64u
+#include "tests/unit/residency_bench.h"
 
 /* One device for each test: what it has learned, or broken, stays with it. */
 enum {
@@ -28,7 +11,6 @@ enum {
     DEVICE_RANDOM,
     DEVICE_PINNED,
     DEVICE_QUEUED,
-    DEVICE_STEP,
     DEVICE_TROUBLE,
     DEVICE_DETACH,
     DEVICE_STREAMS,
@@ -39,149 +21,7 @@ enum {
     DEVICE_CONTEXT,
     DEVICE_CONFUSED,
     DEVICE_ACTIVATE,
-    DEVICE_SAME,
 };
-
-/* A device with one large range. */
-struct bench {
-    CUcontext ctx;
-    struct residency *res;
-    CUdeviceptr base;
-    struct range *range;
-    CUstream stream;
-};
-
-static uint64_t g_seed;
-
-static uint32_t random_below(uint32_t n)
-{
-    g_seed = g_seed * 6364136223846793005ull + 1442695040888963407ull;
-    return (uint32_t)(g_seed >> 33) % n;
-}
-
-static CUdeviceptr take(size_t bytes)
-{
-    CUdeviceptr p = 0;
-
-    assert_int_equal(range_alloc(bytes, fake_plain, &bytes, &p), CUDA_SUCCESS);
-    return p;
-}
-
-static void give(CUdeviceptr p)
-{
-    int paged = 0;
-
-    assert_int_equal(range_free(p, &paged), CUDA_SUCCESS);
-    assert_int_equal(paged, 1);
-}
-
-static struct range *range_of(CUdeviceptr p)
-{
-    struct range *r;
-
-    range_read_lock();
-    r = range_allocation_at(p)->range;
-    range_unlock();
-    return r;
-}
-
-enum stream_kind { QUICK, HELD };
-
-static struct bench bench_make(CUdevice device, size_t extents, enum stream_kind kind)
-{
-    struct bench b;
-
-    b.ctx = fake_context(device);
-    b.res = residency_get(device);
-    assert_non_null(b.res);
-    b.res->patience_ns = DAY_NS;
-    g_fake.limit[device] = BUDGET;
-    b.base = take(extents * PAGE_BYTES);
-    b.range = range_of(b.base);
-    assert_int_equal(b.range->extent_count, extents);
-    b.stream = fake_program_stream(kind == HELD);
-    return b;
-}
-
-/* Wait for what the pager does on its own. */
-#define WAIT_FOR(condition)                                                                        \
-    do {                                                                                           \
-        time_t until = time(NULL) + 20;                                                            \
-                                                                                                   \
-        while (!(condition)) {                                                                     \
-            assert_true(time(NULL) < until);                                                       \
-            sched_yield();                                                                         \
-        }                                                                                          \
-    } while (0)
-
-#define LOCKED(res, expression)                                                                    \
-    ({                                                                                             \
-        __typeof__(expression) value;                                                              \
-                                                                                                   \
-        pthread_mutex_lock(&(res)->lock);                                                          \
-        value = (expression);                                                                      \
-        pthread_mutex_unlock(&(res)->lock);                                                        \
-        value;                                                                                     \
-    })
-
-static int is_there(const struct bench *b, size_t extent)
-{
-    int there;
-
-    pthread_mutex_lock(&g_fake.lock);
-    there = fake_page_at(b->base + extent * PAGE_BYTES)->at == b->ctx->device;
-    pthread_mutex_unlock(&g_fake.lock);
-    return there;
-}
-
-/* Does work that is queued on stream now find the extent in VRAM when it runs? */
-static int will_be_there(const struct bench *b, size_t extent, CUstream stream)
-{
-    struct fake_page *p = fake_page_at(b->base + extent * PAGE_BYTES);
-    int there;
-
-    pthread_mutex_lock(&g_fake.lock);
-    there = p->at == b->ctx->device &&
-            (fake_is_done(p->loader, p->load_order) || stream->seen >= p->load_order);
-    pthread_mutex_unlock(&g_fake.lock);
-    return there;
-}
-
-static struct use *begin_on(const struct bench *b, CUstream stream, size_t count,
-                            const size_t *extents)
-{
-    struct extent *set[EXTENTS_MAX];
-
-    for (size_t i = 0; i < count; i++)
-        set[i] = &b->range->extents[extents[i]];
-    return residency_acquire(b->res, set, count, RESIDENCY_LOAD, stream);
-}
-
-/* A launch that must find all that it touches. */
-static void launch_on(const struct bench *b, CUstream stream, size_t count, const size_t *extents)
-{
-    struct use *use = begin_on(b, stream, count, extents);
-
-    assert_non_null(use);
-    for (size_t i = 0; i < count; i++)
-        assert_true(will_be_there(b, extents[i], stream));
-    residency_release(use, stream, CUDA_SUCCESS);
-}
-
-static void launch(const struct bench *b, size_t extent)
-{
-    launch_on(b, b->stream, 1, &extent);
-}
-
-static void bench_end(struct bench *b)
-{
-    fake_finish(b->stream);
-    give(b->base);
-    assert_int_equal(FAKE_READ(g_fake.misuse), 0);
-    assert_int_equal(LOCKED(b->res, b->res->resident_bytes), 0);
-    assert_int_equal(LOCKED(b->res, b->res->total_bytes), 0);
-    assert_int_equal(FAKE_READ(g_fake.resident[b->ctx->device]), 0);
-}
 
 /* While everything fits there is no pager: pages are born in VRAM, a launch is not even seen. */
 static void test_all_fits(void **state)
@@ -334,66 +174,6 @@ static void test_loads_are_only_queued(void **state)
         if (g_fake.streams[i]->alive && g_fake.streams[i]->ctx == b.ctx)
             fake_finish(g_fake.streams[i]);
     g_fake.hold_new = 0;
-    bench_end(&b);
-}
-
-static uint64_t loads_of_a_step(const struct bench *b, size_t extents)
-{
-    unsigned before = FAKE_READ(g_fake.loads);
-
-    for (size_t i = 0; i < extents; i++) {
-        launch(b, i);
-        fake_finish(b->stream);
-    }
-    return FAKE_READ(g_fake.loads) - before;
-}
-
-/* A cycle is learned; then what the plan keeps settles, and the rest is there before it is used. */
-static void test_step(void **state)
-{
-    struct bench b = bench_make(DEVICE_STEP, 20, HELD);
-    size_t fixed = 0;
-
-    (void)state;
-    for (int round = 0; round < 40 && !LOCKED(b.res, b.res->learned); round++)
-        loads_of_a_step(&b, 20);
-    assert_true(LOCKED(b.res, b.res->learned));
-    assert_int_equal(LOCKED(b.res, b.res->plan.launches), 20);
-    for (int round = 0; round < 3; round++)
-        loads_of_a_step(&b, 20);
-    for (size_t i = 0; i < 20; i++)
-        if (LOCKED(b.res, b.range->extents[i].fixed)) {
-            WAIT_FOR(atomic_load(&b.range->extents[i].settled));
-            fixed++;
-        }
-    assert_true(fixed >= FITS / 2 && fixed < FITS);
-    /* No more is loaded in a step than what does not stay. */
-    for (int round = 0; round < 3; round++)
-        assert_in_range(loads_of_a_step(&b, 20), 20 - fixed - 2, 20 - fixed + 2);
-    /* A program that leaves the pager time never waits. */
-    for (int round = 0; round < 40; round++) {
-        WAIT_FOR(LOCKED(b.res, extent_is_present(&b.range->extents[round % 20])));
-        launch(&b, (size_t)round % 20);
-        fake_finish(b.stream);
-    }
-    for (size_t i = 0; i < 20; i++)
-        if (LOCKED(b.res, b.range->extents[i].fixed))
-            assert_true(atomic_load(&b.range->extents[i].settled));
-    assert_true(LOCKED(b.res, b.res->learned));
-    /* Another way through the weights ends the plan; it works all the same. */
-    g_seed = 3;
-    for (int round = 0; round < 400 && LOCKED(b.res, b.res->learned); round++) {
-        launch(&b, 19 - (size_t)round % 20);
-        fake_finish(b.stream);
-    }
-    assert_false(LOCKED(b.res, b.res->learned));
-    for (size_t i = 0; i < 20; i++)
-        assert_false(atomic_load(&b.range->extents[i].settled));
-    for (int round = 0; round < 400 && !LOCKED(b.res, b.res->learned); round++) {
-        launch(&b, 19 - (size_t)round % 20);
-        fake_finish(b.stream);
-    }
-    assert_true(LOCKED(b.res, b.res->learned));
     bench_end(&b);
 }
 
@@ -666,34 +446,6 @@ static void test_context_destroyed(void **state)
     assert_int_equal(FAKE_READ(g_fake.misuse), 0);
 }
 
-/* A step that touches a streaming extent several times in a row is followed as one that does not.
- */
-static void test_touched_again(void **state)
-{
-    struct bench b = bench_make(DEVICE_SAME, 12, HELD);
-    uint64_t steps;
-
-    (void)state;
-    for (int round = 0; round < 60 && !LOCKED(b.res, b.res->learned); round++)
-        for (size_t i = 0; i < 12; i++)
-            for (int again = 0; again < 3; again++) {
-                launch(&b, i);
-                fake_finish(b.stream);
-            }
-    assert_true(LOCKED(b.res, b.res->learned));
-    assert_int_equal(LOCKED(b.res, b.res->plan.launches), 36);
-    steps = stats()->steps;
-    for (int round = 0; round < 10; round++)
-        for (size_t i = 0; i < 12; i++)
-            for (int again = 0; again < 3; again++) {
-                launch(&b, i);
-                fake_finish(b.stream);
-            }
-    assert_true(LOCKED(b.res, b.res->learned));
-    assert_in_range(stats()->steps - steps, 9, 11);
-    bench_end(&b);
-}
-
 /* The use of one stream was recorded, the launch of another is between begin and release. */
 static void test_unrecorded_use(void **state)
 {
@@ -713,16 +465,6 @@ static void test_unrecorded_use(void **state)
     bench_end(&b);
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    alarm(30);
-    g_fake_policy.max_memory.cpu_bytes = (uint64_t)8 << 30;
-    for (int i = 0; i < FAKE_DEVICES; i++)
-        fake_budget(i, BUDGET, (uint64_t)8 << 30);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -738,11 +480,9 @@ int main(void)
         cmocka_unit_test(test_charge_and_shrink),
         cmocka_unit_test(test_pause),
         cmocka_unit_test(test_context_destroyed),
-        cmocka_unit_test(test_step),
-        cmocka_unit_test(test_touched_again),
         cmocka_unit_test(test_detach_while_busy),
         cmocka_unit_test(test_random_launches),
     };
 
-    return cmocka_run_group_tests(tests, setup, NULL);
+    return cmocka_run_group_tests(tests, bench_setup, NULL);
 }

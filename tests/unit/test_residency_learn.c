@@ -1,0 +1,210 @@
+/* Strategy: programs with habits, over the real pager and a fake driver whose streams run when the
+ * test says so: cycles that are learned, left, interrupted and planned anew. What counts is how
+ * much is loaded in a step, what stays, and that the plan holds as long as the habit does. */
+#include "tests/unit/residency_bench.h"
+
+/* One device for each test: what it has learned stays with it. */
+enum {
+    DEVICE_STEP,
+    DEVICE_SAME,
+    DEVICE_BORN,
+    DEVICE_BUFFER,
+    DEVICE_ANEW,
+};
+
+/* A cycle is learned; then what the plan keeps settles, and the rest is there before it is used. */
+static void test_step(void **state)
+{
+    struct bench b = bench_make(DEVICE_STEP, 20, HELD);
+    size_t fixed = 0;
+
+    (void)state;
+    for (int round = 0; round < 40 && !LOCKED(b.res, b.res->learned); round++)
+        loads_of_a_step(&b, 20);
+    assert_true(LOCKED(b.res, b.res->learned));
+    assert_int_equal(LOCKED(b.res, b.res->plan.launches), 20);
+    for (int round = 0; round < 3; round++)
+        loads_of_a_step(&b, 20);
+    for (size_t i = 0; i < 20; i++)
+        if (LOCKED(b.res, b.range->extents[i].fixed)) {
+            WAIT_FOR(atomic_load(&b.range->extents[i].settled));
+            fixed++;
+        }
+    assert_true(fixed >= FITS / 2 && fixed < FITS);
+    /* No more is loaded in a step than what does not stay. */
+    for (int round = 0; round < 3; round++)
+        assert_in_range(loads_of_a_step(&b, 20), 20 - fixed - 2, 20 - fixed + 2);
+    /* A program that leaves the pager time never waits. */
+    for (int round = 0; round < 40; round++) {
+        WAIT_FOR(LOCKED(b.res, extent_is_present(&b.range->extents[round % 20])));
+        launch(&b, (size_t)round % 20);
+        fake_finish(b.stream);
+    }
+    for (size_t i = 0; i < 20; i++)
+        if (LOCKED(b.res, b.range->extents[i].fixed))
+            assert_true(atomic_load(&b.range->extents[i].settled));
+    assert_true(LOCKED(b.res, b.res->learned));
+    /* Another way through the weights ends the plan; it works all the same. */
+    g_seed = 3;
+    for (int round = 0; round < 400 && LOCKED(b.res, b.res->learned); round++) {
+        launch(&b, 19 - (size_t)round % 20);
+        fake_finish(b.stream);
+    }
+    assert_false(LOCKED(b.res, b.res->learned));
+    for (size_t i = 0; i < 20; i++)
+        assert_false(atomic_load(&b.range->extents[i].settled));
+    for (int round = 0; round < 400 && !LOCKED(b.res, b.res->learned); round++) {
+        launch(&b, 19 - (size_t)round % 20);
+        fake_finish(b.stream);
+    }
+    assert_true(LOCKED(b.res, b.res->learned));
+    bench_end(&b);
+}
+
+/* A step that touches a streaming extent several times in a row is followed as one that does not.
+ */
+static void test_touched_again(void **state)
+{
+    struct bench b = bench_make(DEVICE_SAME, 12, HELD);
+    uint64_t steps;
+
+    (void)state;
+    for (int round = 0; round < 60 && !LOCKED(b.res, b.res->learned); round++)
+        for (size_t i = 0; i < 12; i++)
+            for (int again = 0; again < 3; again++) {
+                launch(&b, i);
+                fake_finish(b.stream);
+            }
+    assert_true(LOCKED(b.res, b.res->learned));
+    assert_int_equal(LOCKED(b.res, b.res->plan.launches), 36);
+    steps = stats()->steps;
+    for (int round = 0; round < 10; round++)
+        for (size_t i = 0; i < 12; i++)
+            for (int again = 0; again < 3; again++) {
+                launch(&b, i);
+                fake_finish(b.stream);
+            }
+    assert_true(LOCKED(b.res, b.res->learned));
+    assert_in_range(stats()->steps - steps, 9, 11);
+    bench_end(&b);
+}
+
+static void learn_cycle(const struct bench *b, size_t extents)
+{
+    for (int round = 0; round < 60 && !LOCKED(b->res, b->res->learned); round++)
+        loads_of_a_step(b, extents);
+    assert_true(LOCKED(b->res, b->res->learned));
+}
+
+/* What was born in VRAM, when all still fitted, is as good as what came later: the part that stays
+ * is spread over both. */
+static void test_born_in_vram(void **state)
+{
+    struct bench b = bench_make(DEVICE_BORN, FITS, HELD), late;
+    size_t fixed[2] = {0, 0};
+
+    (void)state;
+    late = b;
+    late.base = take(24 * PAGE_BYTES);
+    late.range = range_of(late.base);
+    for (int i = 0; i < 2; i++) {
+        const struct bench *which = i ? &late : &b;
+
+        range_write_lock();
+        assert_int_equal(object_define(range_allocation_at(which->base), which->base,
+                                       which->base + which->range->bytes, NULL, 0,
+                                       STATS_EVIDENCE_NONE),
+                         0);
+        range_unlock();
+    }
+    for (int round = 0; round < 60 && !LOCKED(b.res, b.res->learned); round++) {
+        loads_of_a_step(&b, FITS);
+        loads_of_a_step(&late, 24);
+    }
+    assert_true(LOCKED(b.res, b.res->learned));
+    for (size_t i = 0; i < 32; i++)
+        fixed[i >= FITS] += LOCKED(b.res, i < FITS ? b.range->extents[i].fixed
+                                                   : late.range->extents[i - FITS].fixed);
+    assert_true(fixed[0] <= 2);
+    assert_true(fixed[1] >= 3);
+    give(late.base);
+    bench_end(&b);
+}
+
+/* A buffer that lives for one step at a time does not end the plan. */
+static void test_step_with_a_buffer(void **state)
+{
+    struct bench b = bench_make(DEVICE_BUFFER, 20, HELD), buffer;
+    size_t launches;
+
+    (void)state;
+    for (int round = 0; round < 60; round++) {
+        buffer = b;
+        buffer.base = take(8 * PAGE_BYTES);
+        buffer.range = range_of(buffer.base);
+        if (round > 20) /* it has its place again */
+            assert_true(LOCKED(b.res, buffer.range->extents[0].fixed));
+        for (size_t i = 0; i < 20; i++) {
+            launch(&b, i);
+            fake_finish(b.stream);
+            if (i % 4 == 0)
+                launch(&buffer, 0);
+            fake_finish(b.stream);
+        }
+        if (round == 20)
+            assert_true(LOCKED(b.res, buffer.range->extents[0].fixed));
+        give(buffer.base);
+        if (round == 20) {
+            assert_true(LOCKED(b.res, b.res->learned));
+            launches = LOCKED(b.res, b.res->history.launches);
+        }
+    }
+    /* It is the same plan still: nothing was recorded anew. */
+    assert_true(LOCKED(b.res, b.res->learned));
+    assert_int_equal(LOCKED(b.res, b.res->history.launches), launches);
+    bench_end(&b);
+}
+
+/* How much of the plan the program has come through in this step, in hundredths. */
+static unsigned progress(const struct bench *b)
+{
+    return LOCKED(b->res, (unsigned)(b->res->cursor_use % b->res->plan.load_count * 100 /
+                                     b->res->plan.load_count));
+}
+
+/* Less room in the middle of a step: there is a new plan, and the program is found in it. */
+static void test_planned_anew(void **state)
+{
+    struct bench b = bench_make(DEVICE_ANEW, EXTENTS_MAX, HELD);
+    size_t launches, at = 0;
+
+    (void)state;
+    learn_cycle(&b, EXTENTS_MAX);
+    launches = LOCKED(b.res, b.res->history.launches);
+    while (progress(&b) < 55 || progress(&b) > 60) {
+        launch(&b, at++ % EXTENTS_MAX);
+        fake_finish(b.stream);
+    }
+    residency_charge(b.res, 3 * MIB);
+    for (size_t i = 0; i < 2 * EXTENTS_MAX; i++) {
+        launch(&b, at++ % EXTENTS_MAX);
+        fake_finish(b.stream);
+    }
+    assert_true(LOCKED(b.res, b.res->learned));
+    assert_int_equal(LOCKED(b.res, b.res->history.launches), launches);
+    assert_true(LOCKED(b.res, b.res->plan.fixed_bytes + b.res->plan.window_bytes) <=
+                BUDGET - 3 * MIB);
+    residency_charge(b.res, -(int64_t)(3 * MIB));
+    bench_end(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_step),         cmocka_unit_test(test_touched_again),
+        cmocka_unit_test(test_born_in_vram), cmocka_unit_test(test_step_with_a_buffer),
+        cmocka_unit_test(test_planned_anew),
+    };
+
+    return cmocka_run_group_tests(tests, bench_setup, NULL);
+}
