@@ -1,5 +1,6 @@
 /* pager.c - the pager thread: loads, drops, and what comes next. */
 #include "pager.h"
+#include "check.h"
 #include "log.h"
 #include "object.h"
 #include "stats.h"
@@ -428,6 +429,7 @@ static int turn(struct residency *res)
 {
     enum room room;
 
+    BERTH_ASSERT_SLOW(residency_is_valid(res));
     use_retire(res);
     retire_loads(res);
     if (learn_is_due(res)) {

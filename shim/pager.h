@@ -133,6 +133,9 @@ int use_is_any_recorded(const struct residency *res);
 /* The pins of extents in range are gone. */
 void use_forget_range(struct residency *res, const struct range *range);
 
+/* Do the books agree with each other? Walks over all extents: for BERTH_ASSERT_SLOW. */
+int residency_is_valid(const struct residency *res);
+
 /* residency_limit() for those who hold the lock. The driver gives memory out in whole pages, so
  * what the program holds plain counts in pages too, and a small block more seldom changes anything.
  */

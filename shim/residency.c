@@ -271,6 +271,29 @@ void residency_count(struct residency *res, int64_t bytes)
     count_vram(bytes);
 }
 
+int residency_is_valid(const struct residency *res)
+{
+    uint64_t there = 0, ahead = 0;
+
+    for (uint32_t i = 0; i < res->table_count; i++) {
+        const struct extent *e = res->table[i];
+
+        if (!e->range)
+            continue;
+        if (e->state != EXTENT_ABSENT)
+            there += e->bytes;
+        ahead += e->ahead;
+        if (atomic_load_explicit(&e->settled, memory_order_relaxed) &&
+            (e->state != EXTENT_RESIDENT || !e->fixed))
+            return 0;
+        if (e->id != i || (e->ready && e->state != EXTENT_RESIDENT))
+            return 0;
+    }
+    /* A range that is about to be given back counts until it has been. */
+    return there <= res->resident_bytes && ahead <= res->cursor_load - res->cursor_use &&
+           !*res->uses_tail && !*res->requests_tail;
+}
+
 static int is_active(const struct residency *res)
 {
     return atomic_load_explicit(&res->active, memory_order_relaxed);
