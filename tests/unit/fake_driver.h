@@ -81,6 +81,8 @@ struct fake {
     unsigned fail_skip, fail_count;
     CUresult fail_result;
     unsigned calls;
+    const char *gate; /* calls of this kind stop, before they do anything, until it is NULL again */
+    int at_gate;
     int capturing;
     int concurrent; /* concurrentManagedAccess */
     int misuse;
@@ -122,6 +124,10 @@ static inline CUresult fake_enter(const char *name)
 {
     pthread_mutex_lock(&g_fake.lock);
     g_fake.calls++;
+    g_fake.at_gate++;
+    while (g_fake.gate && !strcmp(g_fake.gate, name))
+        pthread_cond_wait(&g_fake.finished, &g_fake.lock);
+    g_fake.at_gate--;
     if (g_fake.fail_count && (!g_fake.fail_kind || !strcmp(g_fake.fail_kind, name))) {
         if (g_fake.fail_skip) {
             g_fake.fail_skip--;
@@ -594,6 +600,15 @@ static inline CUstream fake_program_stream(int held)
         pthread_mutex_unlock(&g_fake.lock);                                                        \
         value_;                                                                                    \
     })
+
+/* Stop calls of a kind, or let them go on (NULL). */
+static inline void fake_gate(const char *kind)
+{
+    pthread_mutex_lock(&g_fake.lock);
+    g_fake.gate = kind;
+    pthread_cond_broadcast(&g_fake.finished);
+    pthread_mutex_unlock(&g_fake.lock);
+}
 
 /* The work of a held stream up to a number has run. */
 static inline void fake_finish_to(CUstream stream, uint64_t order)

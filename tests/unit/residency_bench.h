@@ -92,7 +92,7 @@ static inline struct bench bench_make(CUdevice device, size_t extents, enum stre
 /* Wait for what the pager does on its own. */
 #define WAIT_FOR(condition)                                                                        \
     do {                                                                                           \
-        time_t until = time(NULL) + 20;                                                            \
+        time_t until = time(NULL) + 10;                                                            \
                                                                                                    \
         while (!(condition)) {                                                                     \
             assert_true(time(NULL) < until);                                                       \

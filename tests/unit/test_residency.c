@@ -21,6 +21,9 @@ enum {
     DEVICE_CONTEXT,
     DEVICE_CONFUSED,
     DEVICE_ACTIVATE,
+    DEVICE_GATE,
+    DEVICE_LEAVING,
+    DEVICE_AGAIN = DEVICE_FITS, /* which did nothing but fit */
 };
 
 /* While everything fits there is no pager: pages are born in VRAM, a launch is not even seen. */
@@ -268,6 +271,122 @@ static void test_detach_while_busy(void **state)
     bench_end(&b);
 }
 
+struct launcher {
+    const struct bench *b;
+    size_t extent;
+    int was_there;
+};
+
+static void *launch_in_thread(void *arg)
+{
+    struct launcher *l = arg;
+    CUstream stream;
+    struct use *use;
+
+    t_fake_ctx = l->b->ctx;
+    stream = fake_program_stream(0);
+    use = begin_on(l->b, stream, 1, &l->extent);
+    l->was_there = will_be_there(l->b, l->extent, stream);
+    if (use)
+        residency_release(use, stream, CUDA_SUCCESS);
+    return NULL;
+}
+
+static void *give_in_thread(void *arg)
+{
+    struct bench *b = arg;
+
+    t_fake_ctx = b->ctx;
+    give(b->base);
+    return NULL;
+}
+
+/* While the pager is in the driver with an extent, a launch that wants it waits, for there is no
+ * event yet; and so does a free of its range. */
+static void test_pager_in_the_driver(void **state)
+{
+    struct bench b = bench_make(DEVICE_GATE, 20, QUICK), other = b;
+    struct launcher l = {&b, 5, 0}, second = {&b, 5, 0};
+    pthread_t thread[2];
+
+    (void)state;
+    fake_gate("cuMemPrefetchAsync");
+    pthread_create(&thread[0], NULL, launch_in_thread, &l);
+    WAIT_FOR(LOCKED(b.res, b.range->extents[5].state) == EXTENT_LOADING);
+    pthread_create(&thread[1], NULL, launch_in_thread, &second);
+    WAIT_FOR(LOCKED(b.res, b.res->requests && b.res->requests->next));
+    fake_gate(NULL);
+    pthread_join(thread[0], NULL);
+    pthread_join(thread[1], NULL);
+    assert_true(l.was_there && second.was_there);
+
+    other.base = take(18 * MIB);
+    other.range = range_of(other.base);
+    fake_gate("cuMemPrefetchAsync");
+    l = (struct launcher){&other, 0, 0};
+    pthread_create(&thread[0], NULL, launch_in_thread, &l);
+    WAIT_FOR(LOCKED(b.res, b.res->handling != NULL));
+    pthread_create(&thread[1], NULL, give_in_thread, &other);
+    WAIT_FOR(LOCKED(b.res, b.res->paused));
+    fake_gate(NULL);
+    pthread_join(thread[1], NULL);
+    pthread_join(thread[0], NULL);
+    bench_end(&b);
+}
+
+/* A range that is being released still has its VRAM: nothing is loaded into that. */
+static void test_room_of_a_range_that_goes(void **state)
+{
+    struct bench b = bench_make(DEVICE_LEAVING, 20, QUICK), other = b;
+    struct launcher l = {&b, 5, 0};
+    size_t set[FITS];
+    pthread_t thread[2];
+
+    (void)state;
+    for (size_t i = 0; i < FITS; i++)
+        set[i] = i;
+    other.base = take(18 * MIB);
+    other.range = range_of(other.base);
+    launch_on(&other, b.stream, FITS, set);
+    fake_gate("cuMemFree");
+    pthread_create(&thread[0], NULL, give_in_thread, &other);
+    WAIT_FOR(FAKE_READ(g_fake.at_gate));
+    pthread_create(&thread[1], NULL, launch_in_thread, &l);
+    pthread_join(thread[1], NULL);
+    assert_int_equal(FAKE_READ(g_fake.misuse), 0);
+    fake_gate(NULL);
+    pthread_join(thread[0], NULL);
+    launch(&b, 5);
+    bench_end(&b);
+}
+
+/* Extents that are used again by another range keep the pins of that one's uses. */
+static void test_pins_of_a_range_that_went(void **state)
+{
+    struct bench b = bench_make(DEVICE_AGAIN, 20, HELD), other = b;
+    CUstream slow = fake_program_stream(1);
+    size_t set[] = {0, 1};
+    struct extent *extents;
+
+    (void)state;
+    other.base = take(18 * MIB);
+    other.range = range_of(other.base);
+    extents = other.range->extents;
+    launch_on(&other, b.stream, 2, set);
+    give(other.base);
+    other.base = take(18 * MIB);
+    other.range = range_of(other.base);
+    assert_ptr_equal(other.range->extents, extents);
+    launch_on(&other, slow, 2, set);
+    assert_int_equal(LOCKED(b.res, extents[0].pins), 1);
+    fake_finish(b.stream);
+    assert_int_equal(LOCKED(b.res, (use_retire(b.res), extents[0].pins)), 1);
+    fake_finish(slow);
+    assert_int_equal(LOCKED(b.res, (use_retire(b.res), extents[0].pins)), 0);
+    give(other.base);
+    bench_end(&b);
+}
+
 /* Room that the second stream frees is found while the first one's work has not run. */
 static void test_two_streams(void **state)
 {
@@ -475,6 +594,9 @@ int main(void)
         cmocka_unit_test(test_two_streams),
         cmocka_unit_test(test_impossible),
         cmocka_unit_test(test_patience),
+        cmocka_unit_test(test_pager_in_the_driver),
+        cmocka_unit_test(test_room_of_a_range_that_goes),
+        cmocka_unit_test(test_pins_of_a_range_that_went),
         cmocka_unit_test(test_unrecorded_use),
         cmocka_unit_test(test_trouble),
         cmocka_unit_test(test_charge_and_shrink),
