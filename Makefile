@@ -12,6 +12,8 @@ ifneq ($(SAN),)
     comma   := ,
     OUT     := $(BUILD)/san-$(subst $(comma),-,$(SAN))
     SANFLAGS := -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=undefined
+    # ThreadSanitizer does not see fences; those of the statistics guard against other processes.
+    SANFLAGS += $(if $(findstring thread,$(SAN)),-Wno-tsan)
     DEBUG   ?= 1
 else ifeq ($(DEBUG),1)
     OUT     := $(BUILD)/debug
