@@ -38,25 +38,39 @@ CUresult cuInit(unsigned int flags)
     return result;
 }
 
-/* What was allocated in ctx goes with it; the pager must have let go before. */
-static void forget(CUcontext ctx, int gone)
+/* A context has gone, with all that was allocated and created in it. */
+static void forget(CUcontext ctx)
 {
     range_context_destroyed(ctx);
-    residency_context_destroyed(ctx, gone);
+    residency_context_destroyed(ctx, 1);
+}
+
+/* Which device ctx is on cannot be asked, so the pagers of all of them let go while it ends. What
+ * was resident in it counts until it has ended, and for ever when the driver refuses. */
+static CUresult end_context(CUcontext ctx, CUresult (*end)(CUcontext))
+{
+    CUresult result;
+
+    if (entry_is_passive())
+        return end(ctx);
+    for (CUdevice dev = 0; dev < (CUdevice)STATS_DEVICES_MAX; dev++)
+        residency_pause(dev);
+    result = end(ctx);
+    if (result == CUDA_SUCCESS)
+        forget(ctx);
+    for (CUdevice dev = 0; dev < (CUdevice)STATS_DEVICES_MAX; dev++)
+        residency_resume(dev);
+    return result;
 }
 
 CUresult cuCtxDestroy(CUcontext ctx)
 {
-    if (!entry_is_passive())
-        forget(ctx, 0);
-    return driver_get()->cuCtxDestroy(ctx);
+    return end_context(ctx, driver_get()->cuCtxDestroy);
 }
 
 CUresult cuCtxDestroy_v2(CUcontext ctx)
 {
-    if (!entry_is_passive())
-        forget(ctx, 0);
-    return driver_get()->cuCtxDestroy_v2(ctx);
+    return end_context(ctx, driver_get()->cuCtxDestroy_v2);
 }
 
 /* The primary context is counted: it goes with its last release. Holding it once more for a moment
@@ -78,7 +92,7 @@ static CUresult end_primary(CUdevice dev, CUresult (*end)(CUdevice))
     result = end(dev);
     if (result == CUDA_SUCCESS &&
         (drv->cuDevicePrimaryCtxGetState(dev, &flags, &active) != CUDA_SUCCESS || !active))
-        forget(primary, 1);
+        forget(primary);
     residency_resume(dev);
     return result;
 }

@@ -16,6 +16,14 @@ static int find_paged(CUdeviceptr addr, struct range_view *view)
            view->kind == ALLOCATION_PAGED;
 }
 
+/* Address space of ours that is nobody's allocation: for the program there is nothing. */
+static int is_hole(CUdeviceptr addr)
+{
+    struct range_view view;
+
+    return !entry_is_passive() && !config()->off && !range_find(addr, &view) && range_owns(addr);
+}
+
 /* Does berth answer for the memory of this device? */
 static int is_paged_device(CUdevice device)
 {
@@ -54,8 +62,11 @@ CUresult cuMemGetAddressRange_v2(CUdeviceptr *base, size_t *bytes, CUdeviceptr a
 {
     struct range_view view;
 
-    if (!find_paged(addr, &view))
+    if (!find_paged(addr, &view)) {
+        if (is_hole(addr))
+            return CUDA_ERROR_NOT_FOUND;
         return driver_get()->cuMemGetAddressRange_v2(base, bytes, addr);
+    }
     if (base)
         *base = view.base;
     if (bytes)
@@ -114,6 +125,8 @@ CUresult cuPointerGetAttribute(void *data, CUpointer_attribute attribute, CUdevi
         result = paged_attribute(&view, attribute, addr, data);
     if (result != CUDA_ERROR_NOT_SUPPORTED)
         return result;
+    if (is_hole(addr))
+        return CUDA_ERROR_INVALID_VALUE;
     return driver_get()->cuPointerGetAttribute(data, attribute, addr);
 }
 

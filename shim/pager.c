@@ -135,6 +135,7 @@ static void drop(struct residency *res, struct extent *e)
     struct lane *lane;
     CUevent gone = NULL, loaded = e->ready;
     CUresult result;
+    int dropped = 0;
 
     e->state = EXTENT_EVICTING;
     atomic_store_explicit(&e->settled, 0, memory_order_release);
@@ -147,11 +148,13 @@ static void drop(struct residency *res, struct extent *e)
         result = res->backend->drop(res->drv, res->device, e->first, e->bytes, e->mode, lane->d2h);
     if (result == CUDA_SUCCESS) {
         object_account(e->first, e->first + e->bytes, OBJECT_DROPPED);
-        /* What is loaded next must find the room that a copy back still takes. */
-        if (gone && res->drv->cuEventRecord(gone, lane->d2h) == CUDA_SUCCESS)
-            res->drv->cuStreamWaitEvent(lane->h2d, gone, 0);
+        /* What is loaded next, in any context, must find the room that a copy back still takes. */
+        dropped = gone && res->drv->cuEventRecord(gone, lane->d2h) == CUDA_SUCCESS;
     }
     leave(res);
+    for (struct lane *other = res->lanes; dropped && other; other = other->next)
+        if (other->h2d)
+            res->drv->cuStreamWaitEvent(other->h2d, gone, 0);
     if (gone)
         transfer_give_event(res->drv, lane, gone);
     if (result != CUDA_SUCCESS) {

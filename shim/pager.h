@@ -62,6 +62,8 @@ struct residency {
     size_t extent_bytes; /* never changes, whatever becomes of the budget */
     uint64_t budget_bytes, plain_bytes;
     uint64_t patience_ns;    /* without any progress, before a launch goes ahead unloaded */
+    int stuck;               /* patience has ended once, at stuck_count */
+    uint64_t stuck_count;    /* of progress_count */
     uint64_t total_bytes;    /* of extents in use */
     uint64_t resident_bytes; /* of extents LOADING, RESIDENT or EVICTING */
     struct extent **table;   /* by identity; never NULL below table_count */

@@ -23,6 +23,9 @@ static struct range *g_ranges; /* g_range_lock */
 static pthread_mutex_t g_deferred_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct deferred *g_deferred; /* g_deferred_lock */
 
+static void retire_deferred(void);
+static void wait_for_deferred(void);
+
 /* Reserve address space and make it known to residency. */
 static CUresult range_create(struct residency *res, CUdevice device, CUcontext ctx, size_t bytes,
                              int shared, struct range **out)
@@ -152,6 +155,10 @@ static CUresult alloc_paged(struct residency *res, CUdevice device, CUcontext ct
     if (!a)
         return CUDA_ERROR_OUT_OF_MEMORY;
     range_capacity(device, &free_bytes, &total_bytes);
+    if (bytes > free_bytes) {
+        wait_for_deferred();
+        range_capacity(device, &free_bytes, &total_bytes);
+    }
     result = CUDA_ERROR_OUT_OF_MEMORY;
     if (bytes > free_bytes)
         goto err_free;
@@ -234,8 +241,6 @@ static CUresult alloc_plain(struct residency *res, CUdevice device, CUcontext ct
         residency_charge(res, -(int64_t)bytes);
     return result;
 }
-
-static void retire_deferred(void);
 
 CUresult range_alloc(size_t bytes, range_plain_fn *plain, void *plain_arg, CUdeviceptr *out)
 {
@@ -322,8 +327,11 @@ CUresult range_free(CUdeviceptr base, int *paged)
 
     *paged = 0;
     retire_deferred();
-    if (!range_find(base, &view) || view.base != base)
-        return CUDA_SUCCESS;
+    if (!range_find(base, &view) || view.base != base || view.leaving) {
+        /* Freed before, or never handed out: the driver would take it for a whole range of ours. */
+        *paged = range_owns(base);
+        return *paged ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
+    }
     if (view.kind == ALLOCATION_PAGED) {
         /* The driver's free waits for the work that may use the memory, and so do we: the room may
          * be packed anew at once. */
@@ -334,8 +342,10 @@ CUresult range_free(CUdeviceptr base, int *paged)
         }
     }
     a = take_out(base, &empty);
-    if (!a)
-        return CUDA_SUCCESS;
+    if (!a) { /* another thread was quicker: not the driver's to free, if it ever was */
+        *paged = view.kind == ALLOCATION_PAGED;
+        return *paged ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
+    }
     *paged = a->kind == ALLOCATION_PAGED;
     if (!*paged && residency_get(a->device))
         residency_charge(residency_get(a->device), -(int64_t)a->bytes);
@@ -343,6 +353,20 @@ CUresult range_free(CUdeviceptr base, int *paged)
         result = range_destroy(empty);
     free(a);
     return result;
+}
+
+/* returns 0 when the allocation is leaving already, or has gone */
+static int mark_leaving(CUdeviceptr base)
+{
+    struct allocation *a;
+    int marked = 0;
+
+    range_write_lock();
+    a = range_allocation_at(base);
+    if (a && a->base == base && !a->leaving)
+        marked = a->leaving = 1;
+    range_unlock();
+    return marked;
 }
 
 CUresult range_free_async(CUdeviceptr base, CUstream stream, int *paged)
@@ -363,6 +387,8 @@ CUresult range_free_async(CUdeviceptr base, CUstream stream, int *paged)
     result = drv->cuEventCreate(&d->event, CU_EVENT_DISABLE_TIMING);
     if (result == CUDA_SUCCESS)
         result = drv->cuEventRecord(d->event, stream);
+    if (result == CUDA_SUCCESS && !mark_leaving(base))
+        result = CUDA_ERROR_INVALID_VALUE;
     if (result != CUDA_SUCCESS) {
         if (d->event)
             drv->cuEventDestroy_v2(d->event);
@@ -430,6 +456,35 @@ static void drop_deferred(CUcontext ctx)
         free(d);
     }
     pthread_mutex_unlock(&g_deferred_lock);
+}
+
+int range_owns(CUdeviceptr addr)
+{
+    int owns = 0;
+
+    range_read_lock();
+    for (const struct range *r = g_ranges; r && !owns; r = r->next)
+        owns = addr - r->base < r->bytes;
+    range_unlock();
+    return owns;
+}
+
+/* Wait for everything that was freed in stream order: an allocation needs its room. */
+static void wait_for_deferred(void)
+{
+    for (;;) {
+        struct deferred *d;
+
+        pthread_mutex_lock(&g_deferred_lock);
+        d = g_deferred;
+        if (d)
+            g_deferred = d->next;
+        pthread_mutex_unlock(&g_deferred_lock);
+        if (!d)
+            return;
+        driver_get()->cuEventSynchronize(d->event);
+        finish_deferred(d);
+    }
 }
 
 int range_check_span(CUdeviceptr addr, size_t bytes)

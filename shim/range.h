@@ -44,6 +44,7 @@ struct allocation {
     struct object *objects; /* sorted by address, never overlapping */
     size_t object_count;
     size_t object_room;
+    int leaving; /* freed in stream order: it goes when its event has come */
 };
 
 /* Address space of ours. base, bytes, device, ctx and the extents do not change while it lives. */
@@ -72,6 +73,7 @@ struct range_view {
     CUdevice device;
     CUcontext ctx;
     uint64_t id;
+    int leaving;
 };
 
 /* Allocate device memory for the program.
@@ -94,6 +96,9 @@ CUresult range_free(CUdeviceptr base, int *paged);
 
 /* The same in stream order: the bytes stay until the work queued on stream so far has run. */
 CUresult range_free_async(CUdeviceptr base, CUstream stream, int *paged);
+
+/* Is addr in address space of ours, allocated or not? The driver must not be asked about it. */
+int range_owns(CUdeviceptr addr);
 
 /* What addr lies in. returns 1, or 0 when it is no address of an allocation known here */
 int range_find(CUdeviceptr addr, struct range_view *out);

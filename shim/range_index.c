@@ -212,6 +212,7 @@ int range_find(CUdeviceptr addr, struct range_view *out)
         out->device = a->device;
         out->ctx = a->ctx;
         out->id = a->id;
+        out->leaving = a->leaving;
     }
     range_unlock();
     return a != NULL;

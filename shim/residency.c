@@ -34,11 +34,16 @@ static uint64_t choose_budget(const struct driver *drv, CUdevice device)
 {
     uint64_t given = config()->policy->max_memory.device_bytes[device];
     size_t free_bytes = 0, total_bytes = 0;
+    CUdevice current = -1;
 
     if (given != POLICY_UNSET)
         return given;
-    if (drv->cuMemGetInfo_v2(&free_bytes, &total_bytes) != CUDA_SUCCESS)
-        return 0;
+    /* What is free can be asked only from inside a context of the device. */
+    if (drv->cuCtxGetDevice(&current) != CUDA_SUCCESS || current != device ||
+        drv->cuMemGetInfo_v2(&free_bytes, &total_bytes) != CUDA_SUCCESS) {
+        if (drv->cuDeviceTotalMem_v2(&free_bytes, device) != CUDA_SUCCESS)
+            return 0;
+    }
     return free_bytes - free_bytes / MARGIN_SHARE;
 }
 
@@ -299,6 +304,19 @@ static int is_active(const struct residency *res)
     return atomic_load_explicit(&res->active, memory_order_relaxed);
 }
 
+/* A birth has no event of its own: whatever the drop stream does later comes after all births. The
+ * lane's context is current, the lock is held. */
+static void order_drops_behind_births(struct residency *res, struct lane *lane)
+{
+    CUevent born = lane && lane->h2d && lane->d2h ? transfer_take_event(res->drv, lane) : NULL;
+
+    if (!born)
+        return;
+    if (res->drv->cuEventRecord(born, lane->h2d) == CUDA_SUCCESS)
+        res->drv->cuStreamWaitEvent(lane->d2h, born, 0);
+    transfer_give_event(res->drv, lane, born);
+}
+
 /* Extents [from, to) of a range are in use from now on. While everything fits they are born in
  * VRAM. The lock is held. */
 static void use_extents(struct residency *res, struct range *range, size_t from, size_t to)
@@ -323,6 +341,7 @@ static void use_extents(struct residency *res, struct range *range, size_t from,
                                lane->h2d) != CUDA_SUCCESS)
             stats_add(driver_failures, 1); /* then it is born at its first touch */
     }
+    order_drops_behind_births(res, lane);
 }
 
 static size_t extents_covering(const struct range *range, size_t bytes)

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #define STREAMS_SEEN 16
+#define STUCK_SHARE  1000 /* of the patience, once it has ended and nothing has moved since */
 
 static uint64_t now_ns(void)
 {
@@ -154,18 +155,24 @@ void use_pin(struct use *use)
 
 void patience_begin(const struct residency *res, struct patience *patience)
 {
+    int stuck = res->stuck && res->stuck_count == res->progress_count;
+
     patience->seen = res->progress_count;
-    patience->deadline_ns = now_ns() + res->patience_ns;
+    patience->deadline_ns = now_ns() + (stuck ? res->patience_ns / STUCK_SHARE : res->patience_ns);
 }
 
 int patience_wait(struct residency *res, struct patience *patience)
 {
     struct timespec until;
 
-    if (res->progress_count != patience->seen)
+    if (res->progress_count != patience->seen) {
         patience_begin(res, patience);
-    else if (now_ns() >= patience->deadline_ns)
+    } else if (now_ns() >= patience->deadline_ns) {
+        /* Whoever comes next meets the same standstill, and need not wait as long to see it. */
+        res->stuck = 1;
+        res->stuck_count = res->progress_count;
         return 0;
+    }
     until.tv_sec = (time_t)(patience->deadline_ns / 1000000000ull);
     until.tv_nsec = (long)(patience->deadline_ns % 1000000000ull);
     pthread_cond_timedwait(&res->progress, &res->lock, &until);
