@@ -1,4 +1,5 @@
 #include "residency.h"
+#include "checkpoint.h"
 #include "config.h"
 #include "entry.h"
 #include "log.h"
@@ -56,6 +57,31 @@ static size_t choose_extent_bytes(uint64_t budget_bytes)
     return bytes;
 }
 
+/* A checkpoint that the user named and that is larger than the budget will not fit: then nothing
+ * has to be born in VRAM and copied back when the first allocation is one too many. */
+static int is_known_not_to_fit(uint64_t budget_bytes)
+{
+    const char *path = config()->policy->checkpoint;
+    struct checkpoint *checkpoint;
+    struct input_error error;
+    uint64_t bytes;
+
+    if (!path)
+        return 0;
+    if (checkpoint_open(path, &checkpoint, &error)) {
+        char line[INPUT_ERROR_TEXT_BYTES];
+
+        log_warn("residency", "the checkpoint is not used: %s",
+                 input_error_format(&error, line, sizeof(line)));
+        return 0;
+    }
+    bytes = checkpoint->total_bytes;
+    checkpoint_close(checkpoint);
+    return bytes > budget_bytes;
+}
+
+static void activate(struct residency *res);
+
 static struct residency *create(CUdevice device)
 {
     const struct driver *drv = driver_get();
@@ -88,6 +114,8 @@ static struct residency *create(CUdevice device)
     atomic_store_explicit(&stats()->budget_bytes[device], res->budget_bytes, memory_order_relaxed);
     if (atomic_load_explicit(&stats()->device_count, memory_order_relaxed) <= (unsigned)device)
         stats_set(device_count, device + 1);
+    if (is_known_not_to_fit(res->budget_bytes))
+        activate(res);
     return res;
 }
 
