@@ -266,6 +266,8 @@ struct use *launch_begin(CUfunction function, void **params, void **extra, CUstr
         if (!r->generation)
             goto resident;
     }
+    if (!r->count) /* too large to be loaded: all of it is read in place */
+        return NULL;
     if (all_settled(r->set, r->count))
         goto resident;
     if (launch_is_capturing(stream))

@@ -105,7 +105,7 @@ static void print_launches(const struct stats_report *report, FILE *out)
 
     print_label(out, "launches");
     fprintf(out,
-            "%" PRIu64 ": %" PRIu64 " found all in place, %" PRIu64 " waited %s; berth took %s\n",
+            "%" PRIu64 ": %" PRIu64 " found all in VRAM, %" PRIu64 " waited %s; berth took %s\n",
             report->launches_count, report->launches_resident, report->launches_waited,
             time_text(report->launches_stall_ns, stall),
             time_text(report->launches_overhead_ns, overhead));

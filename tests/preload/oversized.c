@@ -6,6 +6,7 @@
  * stats: .weights.peak_resident_bytes <= 8 * 2**20
  * stats: .errors.refused == 0
  * report: .devices[0].peak_device_bytes <= 32 * 2**20
+ * stats: .launches.resident + .launches.waited < .launches.count
  * report: .devices[0].remote_read_bytes > 0
  */
 #include "common.h"
