@@ -31,7 +31,6 @@
 struct CUctx_st {
     CUdevice device;
     int destroyed;
-    uint64_t drop_order;
 };
 
 struct CUstream_st {
@@ -64,7 +63,8 @@ struct fake {
     size_t next_page, next_plain;
     uint64_t live_managed_bytes, live_plain_bytes, plain_limit;
     uint64_t resident[FAKE_DEVICES], peak[FAKE_DEVICES]; /* bytes in VRAM, in order of the calls */
-    uint64_t limit[FAKE_DEVICES]; /* more than this in VRAM is misuse; 0: no limit */
+    uint64_t limit[FAKE_DEVICES];      /* more than this in VRAM is misuse; 0: no limit */
+    uint64_t drop_order[FAKE_DEVICES]; /* of the last drop */
     uint64_t order;
     CUevent events[FAKE_HANDLES];
     CUstream streams[FAKE_HANDLES];
@@ -287,6 +287,14 @@ static inline CUresult fake_cuMemGetInfo(size_t *free_bytes, size_t *total_bytes
     return fake_leave(CUDA_SUCCESS);
 }
 
+static inline CUresult fake_cuDeviceTotalMem(size_t *bytes, CUdevice dev)
+{
+    (void)dev;
+    FAKE_ENTER("cuDeviceTotalMem");
+    *bytes = (size_t)2 << 30;
+    return fake_leave(CUDA_SUCCESS);
+}
+
 static inline CUresult fake_cuStreamCreate(CUstream *stream, unsigned int flags)
 {
     CUstream s;
@@ -300,6 +308,7 @@ static inline CUresult fake_cuStreamCreate(CUstream *stream, unsigned int flags)
     s->ctx = t_fake_ctx;
     s->alive = 1;
     s->held = g_fake.hold_new;
+    s->seen = g_fake.order; /* a drop from before it was there is no matter of its */
     g_fake.streams[g_fake.stream_count++] = s;
     g_fake.live_streams++;
     *stream = s;
@@ -518,10 +527,10 @@ static inline CUresult fake_cuMemPrefetchAsync(CUdeviceptr addr, size_t bytes, C
     if (device == CU_DEVICE_CPU) {
         g_fake.drops++;
         if (p && p->at >= 0)
-            stream->ctx->drop_order = g_fake.order;
+            g_fake.drop_order[p->at] = g_fake.order;
     } else {
         g_fake.loads++;
-        if (stream->seen < stream->ctx->drop_order)
+        if (stream->seen < g_fake.drop_order[device])
             FAKE_MISUSE("a load does not wait for the drop that makes its room");
     }
     for (size_t i = 0; p && i < bytes / FAKE_PAGE; i++)
@@ -540,6 +549,7 @@ static struct driver g_fake_driver = {
     .cuCtxGetDevice = fake_cuCtxGetDevice,
     .cuCtxSynchronize = fake_cuCtxSynchronize,
     .cuMemGetInfo_v2 = fake_cuMemGetInfo,
+    .cuDeviceTotalMem_v2 = fake_cuDeviceTotalMem,
     .cuStreamCreate = fake_cuStreamCreate,
     .cuStreamDestroy_v2 = fake_cuStreamDestroy,
     .cuStreamGetCtx = fake_cuStreamGetCtx,
