@@ -31,6 +31,7 @@ enum {
     DEVICE_FAIL_ACTIVE,
     DEVICE_TIGHT,
     DEVICE_OTHER,
+    DEVICE_TWICE,
 };
 
 static uint64_t g_seed;
@@ -332,6 +333,70 @@ static void test_async_free(void **state)
     give(p);
 }
 
+/* What was freed before, or never handed out, is refused: to the driver the address may mean the
+ * whole range that others lie in. */
+static void test_freed_twice(void **state)
+{
+    CUstream slow;
+    CUdeviceptr p, q;
+    struct range_view view;
+    int paged = 0;
+
+    (void)state;
+    fake_context(DEVICE_TWICE);
+    slow = fake_program_stream(1);
+    p = take(1 * MIB);
+    q = take(1 * MIB);
+    give(p);
+    assert_int_equal(range_free(p, &paged), CUDA_ERROR_INVALID_VALUE);
+    assert_int_equal(paged, 1);
+    assert_int_equal(range_free(q + 512, &paged), CUDA_ERROR_INVALID_VALUE);
+    assert_int_equal(paged, 1);
+    assert_int_equal(range_free_async(p, slow, &paged), CUDA_ERROR_INVALID_VALUE);
+    assert_int_equal(paged, 1);
+    assert_int_equal(range_free_async(q, slow, &paged), CUDA_SUCCESS);
+    assert_int_equal(range_free_async(q, slow, &paged), CUDA_ERROR_INVALID_VALUE);
+    assert_int_equal(paged, 1);
+    assert_int_equal(range_free(q, &paged), CUDA_ERROR_INVALID_VALUE);
+    assert_int_equal(paged, 1);
+    assert_int_equal(range_find(q, &view), 1);
+    fake_finish(slow);
+    give(take(1 * MIB));
+    assert_int_equal(range_find(q, &view), 0);
+    /* An address that was never ours is the driver's. */
+    assert_int_equal(range_free(FAKE_PLAIN - 4096, &paged), CUDA_SUCCESS);
+    assert_int_equal(paged, 0);
+}
+
+static void *finish_one(void *arg)
+{
+    (void)arg;
+    fake_finish_oldest();
+    return NULL;
+}
+
+/* Memory that is only waiting for its stream is waited for before an allocation is refused. */
+static void test_room_that_is_on_its_way(void **state)
+{
+    uint64_t free_bytes, total_bytes;
+    CUdeviceptr p, q;
+    CUstream slow;
+    pthread_t thread;
+    int paged;
+
+    (void)state;
+    fake_context(DEVICE_OOM);
+    slow = fake_program_stream(1);
+    range_capacity(DEVICE_OOM, &free_bytes, &total_bytes);
+    p = take((size_t)total_bytes - 20 * MIB);
+    assert_int_equal(range_free_async(p, slow, &paged), CUDA_SUCCESS);
+    assert_int_equal(pthread_create(&thread, NULL, finish_one, NULL), 0);
+    q = take(30 * MIB);
+    pthread_join(thread, NULL);
+    give(q);
+    assert_int_equal(free_bytes_of(DEVICE_OOM), total_bytes);
+}
+
 /* A free waits for the work of the context that the memory belongs to, from wherever it comes. */
 static void test_free_from_elsewhere(void **state)
 {
@@ -542,6 +607,9 @@ int main(void)
         cmocka_unit_test(test_hole_across_the_cursor),
         cmocka_unit_test(test_random_against_a_model),
         cmocka_unit_test_setup_teardown(test_out_of_memory, set_host_room, reset_host_room),
+        cmocka_unit_test_setup_teardown(test_room_that_is_on_its_way, set_host_room,
+                                        reset_host_room),
+        cmocka_unit_test(test_freed_twice),
         cmocka_unit_test(test_plain_fallback),
         cmocka_unit_test(test_async_free),
         cmocka_unit_test(test_free_from_elsewhere),
