@@ -387,13 +387,15 @@ CUresult range_free_async(CUdeviceptr base, CUstream stream, int *paged)
     result = drv->cuEventCreate(&d->event, CU_EVENT_DISABLE_TIMING);
     if (result == CUDA_SUCCESS)
         result = drv->cuEventRecord(d->event, stream);
-    if (result == CUDA_SUCCESS && !mark_leaving(base))
-        result = CUDA_ERROR_INVALID_VALUE;
-    if (result != CUDA_SUCCESS) {
+    if (result != CUDA_SUCCESS || !mark_leaving(base)) {
         if (d->event)
             drv->cuEventDestroy_v2(d->event);
         free(d);
-        return result;
+        if (result == CUDA_SUCCESS)
+            return CUDA_ERROR_INVALID_VALUE; /* freed before */
+        /* An event of this thread's context cannot mark a stream of another: wait here instead. */
+        result = drv->cuStreamSynchronize(stream);
+        return result == CUDA_SUCCESS ? range_free(base, paged) : result;
     }
     pthread_mutex_lock(&g_deferred_lock);
     d->next = g_deferred;

@@ -271,6 +271,13 @@ static inline CUresult fake_cuCtxGetDevice(CUdevice *dev)
     return CUDA_SUCCESS;
 }
 
+static inline CUresult fake_cuStreamSynchronize(CUstream stream)
+{
+    FAKE_ENTER("cuStreamSynchronize");
+    (void)stream;
+    return fake_leave(CUDA_SUCCESS);
+}
+
 static inline CUresult fake_cuCtxSynchronize(void)
 {
     FAKE_ENTER("cuCtxSynchronize");
@@ -548,6 +555,7 @@ static struct driver g_fake_driver = {
     .cuCtxPopCurrent_v2 = fake_cuCtxPopCurrent,
     .cuCtxGetDevice = fake_cuCtxGetDevice,
     .cuCtxSynchronize = fake_cuCtxSynchronize,
+    .cuStreamSynchronize = fake_cuStreamSynchronize,
     .cuMemGetInfo_v2 = fake_cuMemGetInfo,
     .cuDeviceTotalMem_v2 = fake_cuDeviceTotalMem,
     .cuStreamCreate = fake_cuStreamCreate,
