@@ -12,6 +12,8 @@
  * run: max-memory=0=8MiB arg=thread
  * run: max-memory=0=8MiB arg=kill
  * exit: signal-9
+ * run: max-memory=0=8MiB arg=segv
+ * exit: signal-11
  */
 #include "weights.h"
 
@@ -49,6 +51,8 @@ int main(int argc, char **argv)
             weights_hash(&weights[i], out + 8 * (CUdeviceptr)i, streams[i % 2]);
     if (strcmp(way, "_exit") == 0)
         _exit(0);
+    if (strcmp(way, "segv") == 0)
+        raise(SIGSEGV);
     if (strcmp(way, "kill") == 0)
         kill(getpid(), SIGKILL);
     if (strcmp(way, "thread") == 0) {

@@ -69,8 +69,11 @@ static void fault_pass(const struct sigaction *to, int number, siginfo_t *info, 
     sigset_t before;
 
     if (!(to->sa_flags & SA_SIGINFO) && (to->sa_handler == SIG_DFL || to->sa_handler == SIG_IGN)) {
-        /* A fault cannot be ignored: returning runs into it again, now without a handler. */
+        /* A fault cannot be ignored: returning runs into it again, now without a handler. A signal
+         * that somebody sent does not come again by itself. */
         sigaction(number, &fallback, NULL);
+        if (info->si_code <= 0)
+            raise(number);
         return;
     }
     pthread_sigmask(SIG_BLOCK, &to->sa_mask, &before);
