@@ -1,7 +1,9 @@
-/* pager.h - the inside of residency: one device's state, shared by its three files.
+/* pager.h - the inside of residency: one device's state, shared by its files.
  *
- * residency.c   the registry: devices, budgets, extents that come and go
+ * residency.c   the registry: devices, budgets, contexts that go
+ * extent.c      extents come with their range and go with it
  * use.c         launching threads: what they touch, what they pin, what they wait for
+ * learn.c       the program's habits: the step, and where in it the program is
  * pager.c       the pager thread: the only one that loads and drops
  *
  * Every function here is called with res->lock held and returns with it held; those that say so
@@ -147,6 +149,15 @@ static inline uint64_t room_limit(const struct residency *res)
 
     return res->budget_bytes > plain ? res->budget_bytes - plain : 0;
 }
+
+static inline int is_active(const struct residency *res)
+{
+    return atomic_load_explicit(&res->active, memory_order_relaxed);
+}
+
+/* The first allocation too many: from now on extents come and go. What is there was born in VRAM
+ * and is the only copy. The lock stays held throughout: nobody may launch in between. */
+void residency_activate(struct residency *res);
 
 /* The device's extents take more VRAM (or less), and so does the program's account of it. */
 void residency_count(struct residency *res, int64_t bytes);

@@ -1,0 +1,250 @@
+/* extent.c - extents come with their range and go with it. */
+#include "log.h"
+#include "pager.h"
+#include "stats.h"
+#include <stdlib.h>
+#include <string.h>
+
+/* Extents of a range that has gone, for the next range of the same size on the same device, whose
+ * table lists them for ever. */
+struct spare {
+    struct extent *extents;
+    size_t count;
+    CUdevice device;
+    struct spare *next;
+};
+
+static pthread_mutex_t g_spare_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct spare *g_spare; /* g_spare_lock */
+
+static struct extent *take_extents(CUdevice device, size_t count)
+{
+    struct extent *extents = NULL;
+
+    pthread_mutex_lock(&g_spare_lock);
+    for (struct spare **link = &g_spare; *link; link = &(*link)->next) {
+        struct spare *spare = *link;
+
+        if (spare->count == count && spare->device == device) {
+            *link = spare->next;
+            extents = spare->extents;
+            free(spare);
+            break;
+        }
+    }
+    pthread_mutex_unlock(&g_spare_lock);
+    if (extents)
+        return extents;
+    extents = calloc(count, sizeof(*extents));
+    for (size_t i = 0; extents && i < count; i++)
+        extents[i].id = EXTENT_NONE;
+    return extents;
+}
+
+static void keep_extents(CUdevice device, struct extent *extents, size_t count)
+{
+    struct spare *spare = malloc(sizeof(*spare));
+
+    if (!spare)
+        return; /* lost, but a launch cache may still look there: never freed */
+    spare->extents = extents;
+    spare->count = count;
+    spare->device = device;
+    pthread_mutex_lock(&g_spare_lock);
+    spare->next = g_spare;
+    g_spare = spare;
+    pthread_mutex_unlock(&g_spare_lock);
+}
+
+/* Give an extent its identity, which it keeps for ever. */
+static int register_extent(struct residency *res, struct extent *e)
+{
+    if (e->id != EXTENT_NONE)
+        return 0;
+    if (res->table_count == res->table_room) {
+        uint32_t room = res->table_room ? 2 * res->table_room : 256;
+        struct extent **grown = realloc(res->table, room * sizeof(*grown));
+
+        if (!grown)
+            return -1;
+        res->table = grown;
+        res->table_room = room;
+    }
+    e->id = res->table_count;
+    res->table[res->table_count++] = e;
+    return 0;
+}
+
+static void init_extent(struct extent *e, struct range *range, size_t index)
+{
+    size_t offset = index * range->extent_bytes;
+    size_t rest = range->bytes - offset;
+
+    e->first = range->base + offset;
+    e->bytes = (uint32_t)(rest < range->extent_bytes ? rest : range->extent_bytes);
+    e->range = range;
+    e->state = EXTENT_ABSENT;
+    e->mode = BACKEND_MOVED;
+    e->pins = 0;
+    e->ahead = 0;
+    e->fixed = 0;
+    e->clean = 0;
+    e->successor = EXTENT_NONE;
+    e->coming = 0;
+    e->last_use = e->interval = 0;
+    e->ready = NULL;
+    atomic_store_explicit(&e->settled, 0, memory_order_relaxed);
+}
+
+/* A birth has no event of its own: whatever the drop stream does later comes after all births. The
+ * lane's context is current, the lock is held. */
+static void order_drops_behind_births(struct residency *res, struct lane *lane)
+{
+    CUevent born = lane && lane->h2d && lane->d2h ? transfer_take_event(res->drv, lane) : NULL;
+
+    if (!born)
+        return;
+    if (res->drv->cuEventRecord(born, lane->h2d) == CUDA_SUCCESS)
+        res->drv->cuStreamWaitEvent(lane->d2h, born, 0);
+    transfer_give_event(res->drv, lane, born);
+}
+
+/* Extents [from, to) of a range are in use from now on. While everything fits they are born in
+ * VRAM. The lock is held. */
+static void use_extents(struct residency *res, struct range *range, size_t from, size_t to)
+{
+    struct lane *lane = NULL;
+
+    for (size_t i = from; i < to; i++)
+        res->total_bytes += range->extents[i].bytes;
+    if (!is_active(res) && !res->broken && res->total_bytes > room_limit(res))
+        residency_activate(res);
+    if (is_active(res) || res->broken)
+        return;
+    lane = transfer_lane(&res->lanes, range->ctx);
+    for (size_t i = from; i < to; i++) {
+        struct extent *e = &range->extents[i];
+
+        e->state = EXTENT_RESIDENT;
+        e->mode = BACKEND_MOVED;
+        residency_count(res, e->bytes);
+        if (lane && transfer_open_streams(res->drv, lane) == CUDA_SUCCESS &&
+            res->backend->load(res->drv, res->device, e->first, e->bytes, BACKEND_MOVED,
+                               lane->h2d) != CUDA_SUCCESS)
+            stats_add(driver_failures, 1); /* then it is born at its first touch */
+    }
+    order_drops_behind_births(res, lane);
+}
+
+static size_t extents_covering(const struct range *range, size_t bytes)
+{
+    return (bytes + range->extent_bytes - 1) / range->extent_bytes;
+}
+
+CUresult residency_attach(struct residency *res, struct range *range)
+{
+    size_t count = extents_covering(range, range->bytes);
+    CUresult result = CUDA_SUCCESS;
+
+    range->extents = take_extents(res->device, count);
+    if (!range->extents)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    range->extent_count = count;
+    pthread_mutex_lock(&res->lock);
+    for (size_t i = 0; i < count && result == CUDA_SUCCESS; i++) {
+        struct extent *e = &range->extents[i];
+
+        init_extent(e, range, i);
+        if (register_extent(res, e))
+            result = CUDA_ERROR_OUT_OF_MEMORY;
+        /* One that comes again, as buffers do that live for a step, has its place in the plan. */
+        else if (res->learned && e->id < res->plan.extent_count)
+            e->fixed = res->plan.fixed[e->id];
+    }
+    if (result == CUDA_SUCCESS)
+        result = res->backend->rest(res->drv, res->device, range->base, range->bytes,
+                                    is_active(res) ? BACKEND_REST_HOST : BACKEND_REST_DEVICE);
+    if (result == CUDA_SUCCESS)
+        use_extents(res, range, 0, extents_covering(range, range->used_bytes));
+    else
+        for (size_t i = 0; i < count; i++)
+            range->extents[i].range = NULL;
+    pthread_mutex_unlock(&res->lock);
+    if (result != CUDA_SUCCESS)
+        keep_extents(res->device, range->extents, count);
+    return result;
+}
+
+void residency_extend(struct residency *res, struct range *range, size_t used_bytes)
+{
+    pthread_mutex_lock(&res->lock);
+    if (used_bytes > range->used_bytes) {
+        size_t from = extents_covering(range, range->used_bytes);
+
+        range->used_bytes = used_bytes;
+        use_extents(res, range, from, extents_covering(range, used_bytes));
+    }
+    pthread_mutex_unlock(&res->lock);
+}
+
+void residency_detach(struct residency *res, struct range *range)
+{
+    if (!res)
+        return;
+    pthread_mutex_lock(&res->lock);
+    res->paused++; /* or it might go on with the next extent of this very range */
+    while (res->handling == range)
+        pthread_cond_wait(&res->progress, &res->lock);
+    res->paused--;
+    use_forget_range(res, range);
+    for (size_t i = 0; i < range->extent_count; i++) {
+        struct extent *e = &range->extents[i];
+
+        if (e->ready)
+            transfer_give_event(res->drv, transfer_lane(&res->lanes, range->ctx), e->ready);
+        e->ready = NULL;
+        if (e->state == EXTENT_RESIDENT)
+            range->leaving_bytes += e->bytes;
+        if (i < extents_covering(range, range->used_bytes))
+            res->total_bytes -= e->bytes;
+        e->state = EXTENT_ABSENT;
+        e->range = NULL;
+        e->last_use = e->interval = 0;
+        atomic_store_explicit(&e->settled, 0, memory_order_release);
+    }
+    pager_wake(res);
+    pthread_mutex_unlock(&res->lock);
+}
+
+void residency_forget(struct residency *res, struct range *range)
+{
+    if (!res)
+        return;
+    pthread_mutex_lock(&res->lock);
+    residency_count(res, -(int64_t)range->leaving_bytes);
+    range->leaving_bytes = 0;
+    pager_wake(res);
+    pthread_mutex_unlock(&res->lock);
+    keep_extents(res->device, range->extents, range->extent_count);
+}
+
+uint64_t residency_resident_bytes(struct range *range, CUdeviceptr first, CUdeviceptr end)
+{
+    struct residency *res = residency_get(range->device);
+    uint64_t bytes = 0;
+
+    if (!res)
+        return 0;
+    pthread_mutex_lock(&res->lock);
+    for (size_t i = (first - range->base) / range->extent_bytes;
+         i < range->extent_count && range->extents[i].first < end; i++) {
+        const struct extent *e = &range->extents[i];
+        CUdeviceptr from = e->first > first ? e->first : first;
+        CUdeviceptr to = e->first + e->bytes < end ? e->first + e->bytes : end;
+
+        if (extent_is_present(e))
+            bytes += to - from;
+    }
+    pthread_mutex_unlock(&res->lock);
+    return bytes;
+}
