@@ -3,8 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NO_LAUNCH  UINT32_MAX
-#define WINDOW_MAX ((uint64_t)256 << 20) /* what is in flight on any link by then */
+#define NO_LAUNCH    UINT32_MAX
+#define WINDOW_SHARE 64 /* of the budget, where no window is asked for */
+#define WINDOW_MAX   ((uint64_t)32 << 20)
 
 /* How an extent is used in the step. */
 struct usage {
@@ -55,29 +56,40 @@ static uint64_t launch_bytes(const struct schedule_trace *step,
     return bytes;
 }
 
-/* The least that streaming works with: what one launch needs of what does not stay, and the two
- * largest extents beside it, one arriving and one not yet given back. */
+/* The least that keeps the link busy: what streams for the launch that runs, and beside it what
+ * arrives for the next one that streams anything, the step being a ring. last_seen is scratch, by
+ * identity. */
 static uint64_t window_needed(const struct schedule_trace *step,
-                              const struct schedule_extent *extents, const uint8_t *fixed)
+                              const struct schedule_extent *extents, const uint8_t *fixed,
+                              size_t extent_count, uint32_t *last_seen)
 {
-    uint64_t largest = 0, extent_max = 0;
+    uint64_t largest = 0, before = 0;
+    uint32_t round = 0; /* launches that stream anything, so far */
 
-    for (size_t l = 0; l < step->launches; l++) {
-        uint64_t bytes = 0;
+    for (size_t e = 0; e < extent_count; e++)
+        last_seen[e] = NO_LAUNCH;
+    for (size_t l = 0; l < 2 * step->launches; l++) {
+        size_t at = l % step->launches;
+        uint64_t bytes = 0, both = before;
 
-        for (uint32_t i = step->first[l]; i < step->first[l + 1]; i++) {
-            const struct schedule_extent *e = &extents[step->extent[i]];
+        for (uint32_t i = step->first[at]; i < step->first[at + 1]; i++) {
+            uint32_t e = step->extent[i];
 
-            if (fixed[step->extent[i]])
+            if (fixed[e])
                 continue;
-            bytes += e->bytes;
-            if (e->bytes > extent_max)
-                extent_max = e->bytes;
+            bytes += extents[e].bytes;
+            if (last_seen[e] == NO_LAUNCH || last_seen[e] + 1 != round)
+                both += extents[e].bytes;
+            last_seen[e] = round;
         }
-        if (bytes > largest)
-            largest = bytes;
+        if (!bytes)
+            continue;
+        round++;
+        if (both > largest)
+            largest = both;
+        before = bytes;
     }
-    return largest + 2 * extent_max;
+    return largest;
 }
 
 /* Count how often each extent would be loaded in a step if it streamed: once for each use that lies
@@ -261,6 +273,21 @@ static int window_use(struct window *w, uint32_t e, const struct schedule_extent
     return loaded;
 }
 
+/* Let an extent's loads be found without a walk through all of them. */
+static int index_loads(struct schedule_plan *plan)
+{
+    plan->first_load = malloc((plan->extent_count + 1) * sizeof(*plan->first_load));
+    if (!plan->first_load)
+        return -ENOMEM;
+    for (size_t e = 0; e < plan->extent_count; e++)
+        plan->first_load[e] = SCHEDULE_NONE;
+    for (size_t i = plan->load_count; i-- > 0;) {
+        plan->load[i].same = plan->first_load[plan->load[i].extent];
+        plan->first_load[plan->load[i].extent] = (uint32_t)i;
+    }
+    return 0;
+}
+
 /* List the loads of one step: an extent that does not stay is loaded before a launch that uses it,
  * unless the window still holds it. Two rounds, so that what the end of a step leaves in the window
  * is not loaded again at its start. */
@@ -290,13 +317,13 @@ static int list_loads(const struct schedule_trace *step, const struct schedule_e
         }
     }
     window_end(&window);
-    return err;
+    return err ? err : index_loads(plan);
 }
 
 /* What choose() works with. */
 struct workspace {
     struct usage *usage;
-    uint32_t *used, *class;
+    uint32_t *used, *class, *last_seen;
     size_t used_count;
 };
 
@@ -316,7 +343,7 @@ static void choose(const struct schedule_trace *step, const struct schedule_exte
         count_loads(step, extents, window_bytes, work->usage);
         out->fixed_bytes = choose_fixed(extents, work->usage, work->used, work->used_count,
                                         budget_bytes - window_bytes, out->fixed, work->class);
-        needed = window_needed(step, extents, out->fixed);
+        needed = window_needed(step, extents, out->fixed, out->extent_count, work->last_seen);
     } while (needed > window_bytes && window_bytes < budget_bytes);
     out->window_bytes = window_bytes;
 }
@@ -368,8 +395,9 @@ int schedule_plan_create(const struct schedule_trace *step, const struct schedul
     work.usage = calloc(extent_count + 1, sizeof(*work.usage));
     work.used = calloc(extent_count + 1, sizeof(*work.used));
     work.class = calloc(extent_count + 1, sizeof(*work.class));
+    work.last_seen = calloc(extent_count + 1, sizeof(*work.last_seen));
     err = -ENOMEM;
-    if (!out->fixed || !work.usage || !work.used || !work.class)
+    if (!out->fixed || !work.usage || !work.used || !work.class || !work.last_seen)
         goto out;
 
     work.used_count = list_used(step, out->fixed, work.used);
@@ -383,7 +411,8 @@ int schedule_plan_create(const struct schedule_trace *step, const struct schedul
         /* More than what one launch needs is depth, which hides the host's hesitations and is paid
          * for in bytes that do not stay. */
         if (!window_bytes)
-            window_bytes = budget_bytes / 16 < WINDOW_MAX ? budget_bytes / 16 : WINDOW_MAX;
+            window_bytes =
+                budget_bytes / WINDOW_SHARE < WINDOW_MAX ? budget_bytes / WINDOW_SHARE : WINDOW_MAX;
         choose(step, extents, budget_bytes, window_bytes, &work, out);
     }
     err = list_loads(step, extents, out, budget_bytes - out->fixed_bytes);
@@ -391,6 +420,7 @@ out:
     free(work.usage);
     free(work.used);
     free(work.class);
+    free(work.last_seen);
     if (err)
         schedule_plan_destroy(out);
     return err;
@@ -400,6 +430,7 @@ void schedule_plan_destroy(struct schedule_plan *plan)
 {
     free(plan->fixed);
     free(plan->load);
+    free(plan->first_load);
     memset(plan, 0, sizeof(*plan));
 }
 

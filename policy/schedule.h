@@ -36,11 +36,15 @@ struct schedule_extent {
 struct schedule_load {
     uint32_t extent;
     uint32_t launch;
+    uint32_t same; /* the extent's next load in the list, SCHEDULE_NONE after its last */
 };
+
+#define SCHEDULE_NONE UINT32_MAX
 
 struct schedule_plan {
     uint8_t *fixed;             /* by identity: 1 where the extent stays resident */
     struct schedule_load *load; /* in order of use; one step of them, repeated for ever */
+    uint32_t *first_load;       /* by identity: the extent's first in load, or SCHEDULE_NONE */
     size_t extent_count;
     size_t load_count;
     size_t launches; /* of the step */
@@ -62,8 +66,10 @@ size_t schedule_find_step(const uint64_t *signature, size_t count);
  * step          whose extents are all less than extent_count
  * extents       extent_count of them
  * budget_bytes  of memory for all of them together
- * window_bytes  wanted for streaming; it is raised to what the largest launch needs and two extents
- *               more, and limited to the budget; 0 takes a sixteenth of the budget, 256 MiB at most
+ * window_bytes  wanted for streaming; it is raised to what streams for two launches in a row, the
+ *               one that runs and the one whose bytes arrive meanwhile, and limited to the budget.
+ *               0 takes 1/64 of the budget, 32 MiB at most: what a link moves while the host
+ *               notices that a launch has ended
  * out           zeroed on failure
  * returns       0, -ENOMEM, or -EINVAL for an identity out of range or an empty step
  * owner         schedule_plan_destroy()

@@ -4,6 +4,7 @@
 #include "stats.h"
 #include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
 
 /* Extents of a range that has gone, for the next range of the same size on the same device, whose
  * table lists them for ever. */
@@ -75,6 +76,44 @@ static int register_extent(struct residency *res, struct extent *e)
     return 0;
 }
 
+static int is_streaming(const struct extent *e)
+{
+    return e->state == EXTENT_RESIDENT && !e->fixed;
+}
+
+static void list_streaming(struct residency *res, struct extent *e, int was_streaming)
+{
+    if (is_streaming(e) && !was_streaming)
+        DL_APPEND(res->streaming, e);
+    else if (!is_streaming(e) && was_streaming)
+        DL_DELETE(res->streaming, e);
+}
+
+void extent_set_state(struct residency *res, struct extent *e, enum extent_state state)
+{
+    int was_streaming = is_streaming(e);
+
+    e->state = state;
+    list_streaming(res, e, was_streaming);
+}
+
+void extent_set_fixed(struct residency *res, struct extent *e, int fixed)
+{
+    int was_streaming = is_streaming(e);
+
+    e->fixed = fixed != 0;
+    list_streaming(res, e, was_streaming);
+}
+
+void extent_set_ready(struct residency *res, struct extent *e, CUevent ready)
+{
+    if (ready && !e->ready)
+        DL_APPEND2(res->arriving, e, ready_prev, ready_next);
+    else if (!ready && e->ready)
+        DL_DELETE2(res->arriving, e, ready_prev, ready_next);
+    e->ready = ready;
+}
+
 static void init_extent(struct extent *e, struct range *range, size_t index)
 {
     size_t offset = index * range->extent_bytes;
@@ -125,7 +164,7 @@ static void use_extents(struct residency *res, struct range *range, size_t from,
     for (size_t i = from; i < to; i++) {
         struct extent *e = &range->extents[i];
 
-        e->state = EXTENT_RESIDENT;
+        extent_set_state(res, e, EXTENT_RESIDENT);
         e->mode = BACKEND_MOVED;
         residency_count(res, e->bytes);
         if (lane && transfer_open_streams(res->drv, lane) == CUDA_SUCCESS &&
@@ -202,12 +241,12 @@ void residency_detach(struct residency *res, struct range *range)
 
         if (e->ready)
             transfer_give_event(res->drv, transfer_lane(&res->lanes, range->ctx), e->ready);
-        e->ready = NULL;
+        extent_set_ready(res, e, NULL);
         if (e->state == EXTENT_RESIDENT)
             range->leaving_bytes += e->bytes;
         if (i < extents_covering(range, range->used_bytes))
             res->total_bytes -= e->bytes;
-        e->state = EXTENT_ABSENT;
+        extent_set_state(res, e, EXTENT_ABSENT);
         e->range = NULL;
         e->last_use = e->interval = 0;
         atomic_store_explicit(&e->settled, 0, memory_order_release);

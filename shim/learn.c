@@ -91,12 +91,18 @@ static void record(struct history *h, struct extent *const *set, size_t count)
  */
 static size_t next_load(const struct residency *res, const struct extent *e)
 {
-    size_t n = res->plan.load_count;
+    const struct schedule_plan *plan = &res->plan;
+    size_t n = plan->load_count, best = n;
 
-    for (size_t d = 0; d < n; d++)
-        if (res->plan.load[(res->cursor_use + d) % n].extent == e->id)
-            return d;
-    return n;
+    if (e->id >= plan->extent_count)
+        return n;
+    for (uint32_t i = plan->first_load[e->id]; i != SCHEDULE_NONE; i = plan->load[i].same) {
+        size_t distance = (i + n - (size_t)(res->cursor_use % n)) % n;
+
+        if (distance < best)
+            best = distance;
+    }
+    return best;
 }
 
 static void set_cursor(struct residency *res, uint64_t use)
@@ -214,7 +220,7 @@ static void adopt_plan(struct residency *res)
         struct extent *e = res->table[i];
 
         e->ahead = 0;
-        e->fixed = res->plan.fixed[i];
+        extent_set_fixed(res, e, res->plan.fixed[i]);
         atomic_store_explicit(&e->settled, e->fixed && e->state == EXTENT_RESIDENT && !e->ready,
                               memory_order_release);
     }
@@ -269,7 +275,7 @@ void learn_forget(struct residency *res)
     for (uint32_t i = 0; i < res->table_count; i++) {
         struct extent *e = res->table[i];
 
-        e->fixed = 0;
+        extent_set_fixed(res, e, 0);
         e->ahead = 0;
         atomic_store_explicit(&e->settled, 0, memory_order_release);
     }

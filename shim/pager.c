@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <time.h>
+#include <utlist.h>
 
 #define POLL_NS  50000 /* between looks at the events of unfinished work */
 #define HOPS_MAX 64    /* of the successor chain, without a step */
@@ -100,7 +101,7 @@ static void load(struct residency *res, struct extent *e)
     CUresult result;
     int recorded = 0;
 
-    e->state = EXTENT_LOADING;
+    extent_set_state(res, e, EXTENT_LOADING);
     residency_count(res, e->bytes);
     result = enter(res, e->range, &lane, &ready);
     if (result == CUDA_SUCCESS) {
@@ -115,16 +116,16 @@ static void load(struct residency *res, struct extent *e)
     if (ready && !recorded)
         transfer_give_event(res->drv, lane, ready);
     if (result != CUDA_SUCCESS) {
-        e->state = EXTENT_ABSENT;
+        extent_set_state(res, e, EXTENT_ABSENT);
         residency_count(res, -(int64_t)e->bytes);
         count_failure(res, "loading", result);
         return;
     }
     res->failures = 0;
     e->mode = mode;
-    e->ready = recorded ? ready : NULL;
+    extent_set_ready(res, e, recorded ? ready : NULL);
     e->load_number = ++res->load_number;
-    e->state = EXTENT_RESIDENT;
+    extent_set_state(res, e, EXTENT_RESIDENT);
     stats_add(h2d_bytes, e->bytes);
     stats_add(h2d_count, 1);
 }
@@ -137,9 +138,9 @@ static void drop(struct residency *res, struct extent *e)
     CUresult result;
     int dropped = 0;
 
-    e->state = EXTENT_EVICTING;
+    extent_set_state(res, e, EXTENT_EVICTING);
     atomic_store_explicit(&e->settled, 0, memory_order_release);
-    e->ready = NULL;
+    extent_set_ready(res, e, NULL);
     result = enter(res, e->range, &lane, &gone);
     /* The load may be on its way still, on the other stream: it must not come after the drop. */
     if (result == CUDA_SUCCESS && loaded)
@@ -158,14 +159,14 @@ static void drop(struct residency *res, struct extent *e)
     if (gone)
         transfer_give_event(res->drv, lane, gone);
     if (result != CUDA_SUCCESS) {
-        e->state = EXTENT_RESIDENT;
-        e->ready = loaded;
+        extent_set_state(res, e, EXTENT_RESIDENT);
+        extent_set_ready(res, e, loaded);
         count_failure(res, "evicting", result);
         return;
     }
     if (loaded)
         transfer_give_event(res->drv, lane, loaded);
-    e->state = EXTENT_ABSENT;
+    extent_set_state(res, e, EXTENT_ABSENT);
     residency_count(res, -(int64_t)e->bytes);
     stats_add(evictions, 1);
     if (e->mode == BACKEND_SHARED) {
@@ -176,16 +177,15 @@ static void drop(struct residency *res, struct extent *e)
     }
 }
 
-/* Forget the events of loads that have arrived: launches need not wait for them any more. */
+/* Forget the events of loads that have arrived: launches need not wait for them any more. They
+ * arrive in the order of the list, but for those of another context, which may wait. */
 static void retire_loads(struct residency *res)
 {
-    for (uint32_t i = 0; i < res->table_count; i++) {
-        struct extent *e = res->table[i];
+    struct extent *e;
 
-        if (!e->ready || res->drv->cuEventQuery(e->ready) == CUDA_ERROR_NOT_READY)
-            continue;
+    while ((e = res->arriving) && res->drv->cuEventQuery(e->ready) != CUDA_ERROR_NOT_READY) {
         transfer_give_event(res->drv, transfer_lane(&res->lanes, e->range->ctx), e->ready);
-        e->ready = NULL;
+        extent_set_ready(res, e, NULL);
         if (e->fixed)
             atomic_store_explicit(&e->settled, 1, memory_order_release);
     }
@@ -199,24 +199,23 @@ static int may_drop(const struct extent *e)
 /* What a victim must not be. */
 enum keep {
     KEEP_NOTHING,
-    KEEP_PLANNED, /* what the plan keeps, and what it has loaded ahead */
+    KEEP_PLANNED, /* what the plan has loaded ahead */
     KEEP_COMING,  /* that, and what the chain of successors comes to soon */
 };
 
 static int is_kept(const struct residency *res, const struct extent *e, enum keep keep)
 {
-    return (keep >= KEEP_PLANNED && (e->fixed || e->ahead)) ||
-           (keep >= KEEP_COMING && e->coming == res->coming);
+    return (keep >= KEEP_PLANNED && e->ahead) || (keep >= KEEP_COMING && e->coming == res->coming);
 }
 
 /* The extent that is needed latest, as far as its past tells, of those that are not kept. */
 static struct extent *find_latest(struct residency *res, enum keep keep)
 {
-    struct extent *best = NULL;
+    struct extent *best = NULL, *e;
     uint64_t best_next = 0;
 
-    for (uint32_t i = 0; i < res->table_count; i++) {
-        struct extent *e = res->table[i];
+    DL_FOREACH(res->streaming, e)
+    {
         uint64_t next;
 
         if (!may_drop(e) || is_kept(res, e, keep))
@@ -230,20 +229,30 @@ static struct extent *find_latest(struct residency *res, enum keep keep)
     return best;
 }
 
+/* An extent that the plan would keep, where nothing else is left to give up. */
+static struct extent *find_fixed(const struct residency *res)
+{
+    for (uint32_t i = 0; i < res->table_count; i++)
+        if (res->table[i]->fixed && may_drop(res->table[i]))
+            return res->table[i];
+    return NULL;
+}
+
 /* For a launch that cannot wait: what was loaded furthest ahead, then what the plan would keep.
  * That is a plan for another program than the one that runs: such a plan ends soon. */
 static struct extent *find_victim_by_force(struct residency *res)
 {
     size_t n = res->plan.load_count;
+    struct extent *e;
 
     while (res->learned && res->cursor_load > res->cursor_use) {
-        struct extent *e = res->table[res->plan.load[--res->cursor_load % n].extent];
-
+        e = res->table[res->plan.load[--res->cursor_load % n].extent];
         if (e->ahead && --e->ahead == 0 && may_drop(e))
             return e;
     }
-    learn_miss(res);
-    return find_latest(res, KEEP_NOTHING);
+    learn_miss(res); /* which may end the plan, and then nothing is fixed */
+    e = find_latest(res, KEEP_NOTHING);
+    return e ? e : find_fixed(res);
 }
 
 static int has_room(const struct residency *res, uint64_t bytes)

@@ -70,6 +70,8 @@ struct residency {
     uint64_t resident_bytes; /* of extents LOADING, RESIDENT or EVICTING */
     struct extent **table;   /* by identity; never NULL below table_count */
     uint32_t table_count, table_room;
+    struct extent *streaming; /* RESIDENT and not fixed: what may have to go */
+    struct extent *arriving;  /* ready is not NULL: in the order of their loads */
 
     uint64_t clock; /* launches that touched anything */
     uint32_t last_touched;
@@ -158,6 +160,12 @@ static inline int is_active(const struct residency *res)
 /* The first allocation too many: from now on extents come and go. What is there was born in VRAM
  * and is the only copy. The lock stays held throughout: nobody may launch in between. */
 void residency_activate(struct residency *res);
+
+/* extent.c: the fields that decide in which of the device's lists an extent stands. */
+void extent_set_state(struct residency *res, struct extent *e, enum extent_state state);
+void extent_set_fixed(struct residency *res, struct extent *e, int fixed);
+/* ready   owned by the extent until it is set to another; the caller keeps the former one */
+void extent_set_ready(struct residency *res, struct extent *e, CUevent ready);
 
 /* The device's extents take more VRAM (or less), and so does the program's account of it. */
 void residency_count(struct residency *res, int64_t bytes);

@@ -12,7 +12,7 @@
 
 #define EXTENT_BYTES_MAX ((size_t)32 << 20)
 #define EXTENTS_PER_BUDGET                                                                         \
-    32 /* at least: so that a window of some extents is a small share of it */
+    512 /* at least: so that a window of some extents is a small share of it */
 #define PATIENCE_NS  2000000000ull
 #define MARGIN_SHARE 16 /* of the free VRAM, left alone when no budget is given */
 

@@ -44,21 +44,24 @@ struct use;
 struct extent {
     CUdeviceptr first;
     uint32_t bytes;
-    uint32_t id;         /* dense, in the device's table */
-    struct range *range; /* NULL while not in use */
-    enum extent_state state;
-    enum backend_mode mode; /* how it was loaded */
+    uint32_t id;             /* dense, in the device's table */
+    struct range *range;     /* NULL while not in use */
+    enum extent_state state; /* extent_set_state() */
+    enum backend_mode mode;  /* how it was loaded */
     uint32_t pins;
-    uint32_t ahead;          /* loads of the plan that were made for uses still to come */
-    _Atomic uint8_t settled; /* resident and to stay: a launch may use it without the lock */
-    uint8_t fixed;           /* the plan keeps it */
-    uint8_t clean;           /* all its bytes were uploaded, when the pager last asked */
-    uint64_t coming;         /* equals the device's: a chain of successors has come to it */
-    uint32_t successor;      /* the extent touched after it, the last time */
-    uint64_t last_use;       /* launches seen when it was last touched */
-    uint64_t interval;       /* between its last two touches */
-    CUevent ready;           /* recorded behind its load; NULL once that is known to be done */
-    uint64_t load_number;    /* loads are numbered in the order of the copy stream */
+    uint32_t ahead;             /* loads of the plan that were made for uses still to come */
+    _Atomic uint8_t settled;    /* resident and to stay: a launch may use it without the lock */
+    uint8_t fixed;              /* the plan keeps it; extent_set_fixed() */
+    uint8_t clean;              /* all its bytes were uploaded, when the pager last asked */
+    uint64_t coming;            /* equals the device's: a chain of successors has come to it */
+    uint32_t successor;         /* the extent touched after it, the last time */
+    uint64_t last_use;          /* launches seen when it was last touched */
+    uint64_t interval;          /* between its last two touches */
+    CUevent ready;              /* recorded behind its load; NULL once that is known to be done.
+                                   extent_set_ready() */
+    uint64_t load_number;       /* loads are numbered in the order of the copy stream */
+    struct extent *prev, *next; /* in the device's list of what streams */
+    struct extent *ready_prev, *ready_next; /* in its list of loads on their way */
 };
 
 enum residency_need {

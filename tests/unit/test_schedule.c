@@ -176,6 +176,51 @@ static void test_moves_little_more_than_the_fewest_bytes(void **state)
     }
 }
 
+/* While one launch runs, the next one's bytes arrive: no more than that is kept free of what stays.
+ * An extent that both use counts once. */
+static void test_window_is_two_launches(void **state)
+{
+    static struct trace t;
+    struct schedule_trace step;
+    struct schedule_plan p;
+
+    (void)state;
+    make_layers(&t, 100, 2, 0);
+    step = view(&t);
+    assert_int_equal(schedule_plan_create(&step, t.extents, t.extent_count, 100 * MB, 1, &p), 0);
+    assert_in_range(p.window_bytes, 4 * MB, 8 * MB);
+    assert_int_equal(p.load_bytes, 400 * MB - p.fixed_bytes);
+    schedule_plan_destroy(&p);
+
+    memset(&t, 0, sizeof(t));
+    t.extent_count = 60;
+    for (uint32_t l = 0; l < 60; l++) { /* neighbours share an extent */
+        uint32_t set[2] = {l, (l + 1) % 60};
+
+        t.extents[l].bytes = 2 * MB;
+        launch(&t, 2, set);
+    }
+    step = view(&t);
+    assert_int_equal(schedule_plan_create(&step, t.extents, 60, 8 * MB, 1, &p), 0);
+    assert_int_equal(p.window_bytes, 6 * MB);
+    schedule_plan_destroy(&p);
+}
+
+/* An extent's loads are found in their order. */
+static void check_index(const struct schedule_plan *p)
+{
+    size_t found = 0;
+
+    for (size_t e = 0; e < p->extent_count; e++)
+        for (uint32_t i = p->first_load[e]; i != SCHEDULE_NONE; i = p->load[i].same) {
+            assert_true(i < p->load_count);
+            assert_int_equal(p->load[i].extent, e);
+            assert_true(p->load[i].same == SCHEDULE_NONE || p->load[i].same > i);
+            found++;
+        }
+    assert_int_equal(found, p->load_count);
+}
+
 static void test_spreads_evenly_through_the_step(void **state)
 {
     static struct trace t;
@@ -286,6 +331,7 @@ static void test_random_traces_replay(void **state)
         budget = 4 * largest + (uint64_t)rand() % all;
         plan(&t, budget, &p);
         assert_true(p.fixed_bytes + p.window_bytes <= budget);
+        check_index(&p);
         replay(&t, &p, budget);
         schedule_plan_destroy(&p);
     }
@@ -328,6 +374,7 @@ int main(void)
         cmocka_unit_test(test_finds_a_step_after_a_prologue),
         cmocka_unit_test(test_all_stays_when_all_fits),
         cmocka_unit_test(test_moves_little_more_than_the_fewest_bytes),
+        cmocka_unit_test(test_window_is_two_launches),
         cmocka_unit_test(test_spreads_evenly_through_the_step),
         cmocka_unit_test(test_keeps_what_is_used_most_often),
         cmocka_unit_test(test_keeps_what_every_launch_uses),
