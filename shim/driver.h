@@ -51,6 +51,7 @@
     X(OPTIONAL, cuMemRangeGetAttribute, \
       (void *data, size_t data_bytes, CUmem_range_attribute attribute, CUdeviceptr addr, \
        size_t bytes)) \
+    X(OPTIONAL, cuEventElapsedTime, (float *milliseconds, CUevent start, CUevent end)) \
     X(OPTIONAL, cuStreamGetCtx, (CUstream stream, CUcontext *ctx)) \
     X(OPTIONAL, cuStreamIsCapturing, (CUstream stream, CUstreamCaptureStatus *status)) \
     X(OPTIONAL, cuThreadExchangeStreamCaptureMode, (CUstreamCaptureMode *mode)) \

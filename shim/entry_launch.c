@@ -15,12 +15,24 @@ static CUstream per_thread(CUstream stream)
     return stream ? stream : CU_STREAM_PER_THREAD;
 }
 
+static uint64_t volume(unsigned int x, unsigned int y, unsigned int z)
+{
+    return (uint64_t)x * y * z;
+}
+
+static uint64_t threads_of(const CUlaunchConfig *config)
+{
+    return volume(config->gridDimX, config->gridDimY, config->gridDimZ) *
+           volume(config->blockDimX, config->blockDimY, config->blockDimZ);
+}
+
 CUresult cuLaunchKernel(CUfunction function, unsigned int grid_x, unsigned int grid_y,
                         unsigned int grid_z, unsigned int block_x, unsigned int block_y,
                         unsigned int block_z, unsigned int shared_bytes, CUstream stream,
                         void **params, void **extra)
 {
-    struct use *use = launch_begin(function, params, extra, legacy(stream));
+    uint64_t threads = volume(grid_x, grid_y, grid_z) * volume(block_x, block_y, block_z);
+    struct use *use = launch_begin(function, params, extra, threads, legacy(stream));
     CUresult result =
         driver_get()->cuLaunchKernel(function, grid_x, grid_y, grid_z, block_x, block_y, block_z,
                                      shared_bytes, stream, params, extra);
@@ -34,7 +46,8 @@ CUresult cuLaunchKernel_ptsz(CUfunction function, unsigned int grid_x, unsigned 
                              unsigned int block_z, unsigned int shared_bytes, CUstream stream,
                              void **params, void **extra)
 {
-    struct use *use = launch_begin(function, params, extra, per_thread(stream));
+    uint64_t threads = volume(grid_x, grid_y, grid_z) * volume(block_x, block_y, block_z);
+    struct use *use = launch_begin(function, params, extra, threads, per_thread(stream));
     CUresult result =
         driver_get()->cuLaunchKernel_ptsz(function, grid_x, grid_y, grid_z, block_x, block_y,
                                           block_z, shared_bytes, stream, params, extra);
@@ -47,7 +60,8 @@ CUresult cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction function, voi
                           void **extra)
 {
     CUstream stream = legacy(config ? config->hStream : NULL);
-    struct use *use = config ? launch_begin(function, params, extra, stream) : NULL;
+    struct use *use =
+        config ? launch_begin(function, params, extra, threads_of(config), stream) : NULL;
     CUresult result = driver_get()->cuLaunchKernelEx(config, function, params, extra);
 
     launch_end(use, stream, result);
@@ -58,7 +72,8 @@ CUresult cuLaunchKernelEx_ptsz(const CUlaunchConfig *config, CUfunction function
                                void **extra)
 {
     CUstream stream = per_thread(config ? config->hStream : NULL);
-    struct use *use = config ? launch_begin(function, params, extra, stream) : NULL;
+    struct use *use =
+        config ? launch_begin(function, params, extra, threads_of(config), stream) : NULL;
     CUresult result = driver_get()->cuLaunchKernelEx_ptsz(config, function, params, extra);
 
     launch_end(use, stream, result);
@@ -70,7 +85,8 @@ CUresult cuLaunchCooperativeKernel(CUfunction function, unsigned int grid_x, uns
                                    unsigned int block_z, unsigned int shared_bytes, CUstream stream,
                                    void **params)
 {
-    struct use *use = launch_begin(function, params, NULL, legacy(stream));
+    uint64_t threads = volume(grid_x, grid_y, grid_z) * volume(block_x, block_y, block_z);
+    struct use *use = launch_begin(function, params, NULL, threads, legacy(stream));
     CUresult result = driver_get()->cuLaunchCooperativeKernel(
         function, grid_x, grid_y, grid_z, block_x, block_y, block_z, shared_bytes, stream, params);
 
@@ -84,7 +100,8 @@ CUresult cuLaunchCooperativeKernel_ptsz(CUfunction function, unsigned int grid_x
                                         unsigned int block_z, unsigned int shared_bytes,
                                         CUstream stream, void **params)
 {
-    struct use *use = launch_begin(function, params, NULL, per_thread(stream));
+    uint64_t threads = volume(grid_x, grid_y, grid_z) * volume(block_x, block_y, block_z);
+    struct use *use = launch_begin(function, params, NULL, threads, per_thread(stream));
     CUresult result = driver_get()->cuLaunchCooperativeKernel_ptsz(
         function, grid_x, grid_y, grid_z, block_x, block_y, block_z, shared_bytes, stream, params);
 

@@ -10,6 +10,9 @@
 #define WORDS_MAX   64   /* pointers of one launch that are looked at */
 #define SET_MAX     4096 /* extents of one launch */
 #define CACHE_SLOTS 512  /* launches that a thread remembers; a power of two */
+/* An object that is so much larger than a launch is wide may be read sparsely. */
+#define SPARSE_MIN              ((uint64_t)8 << 20)
+#define SPARSE_BYTES_PER_THREAD 1024
 
 /* What one launch of before touched: the answer for the same function with the same pointers, as
  * long as no allocation or object has changed. */
@@ -17,16 +20,29 @@ struct remembered {
     CUfunction function;
     uint64_t generation; /* range_generation() when it was made; 0: empty */
     uint32_t word_count;
-    uint32_t count, room;
+    uint32_t count;    /* extents that it needs: the first in set */
+    uint32_t in_place; /* extents behind those, of objects that it may read sparsely */
+    uint32_t room;
+    uint64_t threads_min, threads_max; /* the answer holds for launches of so many */
+    int tried;                         /* whether it does has been tried, or is not to be */
     uint64_t words[WORDS_MAX];
     struct extent **set;
     struct residency *res;
+    struct layout_habit *habit; /* the function's; NULL when nothing is in place */
+};
+
+/* The extents that a launch touches, each once. */
+struct touched {
+    uint64_t threads_min, threads_max; /* of launches with the same pointers that touch the same */
+    size_t count, in_place;
+    struct extent *set[SET_MAX];
+    struct extent *sparse[SET_MAX]; /* in_place of them */
 };
 
 /* A thread's own launch cache: no other thread sees it. */
 struct launch_cache {
     struct remembered slot[CACHE_SLOTS];
-    struct extent *set[SET_MAX]; /* while it is put together */
+    struct touched touched; /* while it is put together */
 };
 
 static _Thread_local struct launch_cache *t_cache;
@@ -147,25 +163,43 @@ static size_t add_span(const struct allocation *a, CUdeviceptr first, CUdevicept
     return count;
 }
 
-/* Look words up: the extents of the objects that they point into. */
-static size_t resolve(const uint64_t *words, size_t word_count, struct residency *res,
-                      CUdevice device, struct extent **set)
+/* May a launch of so many threads read little of the object? */
+static int may_be_sparse(const struct object *o, uint64_t span_bytes, uint64_t threads,
+                         struct touched *touched)
+{
+    uint64_t limit = span_bytes / SPARSE_BYTES_PER_THREAD;
+
+    if (!o || o->written || span_bytes < SPARSE_MIN)
+        return 0;
+    if (threads <= limit && limit < touched->threads_max)
+        touched->threads_max = limit;
+    if (threads > limit && limit >= touched->threads_min)
+        touched->threads_min = limit + 1;
+    return threads <= limit;
+}
+
+/* Look words up: the extents of the objects that they point into. sparse: the function may read
+ * objects sparsely, as far as is known. */
+static void resolve(const uint64_t *words, size_t word_count, struct residency *res,
+                    CUdevice device, int sparse, uint64_t threads, struct touched *out)
 {
     uint64_t limit = residency_limit(res);
-    size_t count = 0;
 
     range_read_lock();
     for (size_t i = 0; i < word_count; i++) {
         struct allocation *a = range_allocation_at(words[i]);
         CUdeviceptr first, end;
+        struct object *o;
 
         if (!a || a->kind != ALLOCATION_PAGED || a->device != device)
             continue;
-        object_span(a, words[i], &first, &end);
-        count = add_span(a, first, end, limit, set, count);
+        o = object_span(a, words[i], &first, &end);
+        if (sparse && may_be_sparse(o, end - first, threads, out))
+            out->in_place = add_span(a, first, end, limit, out->sparse, out->in_place);
+        else
+            out->count = add_span(a, first, end, limit, out->set, out->count);
     }
     range_unlock();
-    return count;
 }
 
 static struct remembered *slot_of(struct launch_cache *cache, CUfunction function,
@@ -184,16 +218,19 @@ static struct remembered *slot_of(struct launch_cache *cache, CUfunction functio
 }
 
 static int is_same(const struct remembered *r, CUfunction function, uint64_t generation,
-                   const uint64_t *words, size_t count)
+                   const uint64_t *words, size_t count, uint64_t threads)
 {
     return r->generation == generation && r->function == function && r->word_count == count &&
+           threads >= r->threads_min && threads <= r->threads_max &&
            !memcmp(r->words, words, count * sizeof(*words));
 }
 
 static void remember(struct remembered *r, CUfunction function, uint64_t generation,
                      const uint64_t *words, size_t word_count, struct residency *res,
-                     struct extent *const *set, size_t count)
+                     const struct touched *touched)
 {
+    size_t count = touched->count + touched->in_place;
+
     r->generation = 0;
     if (!r->set || r->room < count) {
         struct extent **grown = realloc(r->set, (count ? count : 1) * sizeof(*grown));
@@ -203,14 +240,53 @@ static void remember(struct remembered *r, CUfunction function, uint64_t generat
         r->set = grown;
         r->room = (uint32_t)count;
     }
-    if (count)
-        memcpy(r->set, set, count * sizeof(*set));
+    memcpy(r->set, touched->set, touched->count * sizeof(*r->set));
+    memcpy(r->set + touched->count, touched->sparse, touched->in_place * sizeof(*r->set));
     memcpy(r->words, words, word_count * sizeof(*words));
-    r->count = (uint32_t)count;
+    r->count = (uint32_t)touched->count;
+    r->in_place = (uint32_t)touched->in_place;
+    r->tried = !touched->in_place;
+    r->threads_min = touched->threads_min;
+    r->threads_max = touched->threads_max;
     r->word_count = (uint32_t)word_count;
     r->function = function;
     r->res = res;
     r->generation = generation;
+}
+
+/* What the launch touches is not known any more, or not yet. returns 0 when there is no memory */
+static int look_up(struct remembered *r, CUfunction function, uint64_t generation,
+                   const uint64_t *words, size_t word_count, CUdevice device, uint64_t threads)
+{
+    struct residency *res = residency_get(device);
+    const struct layout *layout = layout_get(function);
+    struct layout_habit *habit = layout ? layout->habit : NULL;
+    struct touched *touched = &t_cache->touched;
+    int sparse =
+        habit && atomic_load_explicit(&habit->reading, memory_order_relaxed) != READING_DENSE;
+
+    touched->count = touched->in_place = 0;
+    touched->threads_min = 0;
+    touched->threads_max = UINT64_MAX;
+    if (res)
+        resolve(words, word_count, res, device, sparse, threads, touched);
+    remember(r, function, generation, words, word_count, res, touched);
+    r->habit = habit;
+    return r->generation != 0;
+}
+
+/* A launch that has not been tried yet, although it leaves objects in place, is tried once. */
+static struct use *acquire(struct remembered *r, CUstream stream)
+{
+    struct residency_trial trial = {.set = r->set + r->count, .count = r->in_place};
+    struct use *use;
+
+    if (r->tried)
+        return residency_acquire(r->res, r->set, r->count, RESIDENCY_LOAD, NULL, stream);
+    trial.verdict = &r->habit->reading;
+    use = residency_acquire(r->res, r->set, r->count, RESIDENCY_LOAD, &trial, stream);
+    r->tried = trial.begun;
+    return use;
 }
 
 static int all_settled(struct extent *const *set, size_t count)
@@ -240,7 +316,8 @@ static CUdevice paged_device(void)
     return device;
 }
 
-struct use *launch_begin(CUfunction function, void **params, void **extra, CUstream stream)
+struct use *launch_begin(CUfunction function, void **params, void **extra, uint64_t threads,
+                         CUstream stream)
 {
     struct stats_shard *shard = stats_shard();
     uint64_t words[WORDS_MAX], generation;
@@ -258,21 +335,18 @@ struct use *launch_begin(CUfunction function, void **params, void **extra, CUstr
         goto resident;
     generation = range_generation();
     r = slot_of(cache, function, words, word_count);
-    if (!is_same(r, function, generation, words, word_count)) {
-        struct residency *res = residency_get(device);
-        size_t count = res ? resolve(words, word_count, res, device, cache->set) : 0;
-
-        remember(r, function, generation, words, word_count, res, cache->set, count);
-        if (!r->generation)
+    if (!is_same(r, function, generation, words, word_count, threads) &&
+        !look_up(r, function, generation, words, word_count, device, threads))
+        goto resident;
+    if (r->tried) {
+        if (!r->count) /* too large to be loaded: all of it is read in place */
+            return NULL;
+        if (all_settled(r->set, r->count))
             goto resident;
     }
-    if (!r->count) /* too large to be loaded: all of it is read in place */
-        return NULL;
-    if (all_settled(r->set, r->count))
-        goto resident;
     if (launch_is_capturing(stream))
         return NULL;
-    return residency_acquire(r->res, r->set, r->count, RESIDENCY_LOAD, stream);
+    return acquire(r, stream);
 
 resident:
     atomic_fetch_add_explicit(&shard->launches_resident, 1, memory_order_relaxed);
@@ -298,10 +372,10 @@ struct use *launch_hold_spans(const CUdeviceptr *addr, const size_t *bytes, size
         struct allocation *a = range_allocation_at(addr[i]);
 
         if (a && a->kind == ALLOCATION_PAGED && a->device == device)
-            held = add_span(a, addr[i], addr[i] + bytes[i], UINT64_MAX, cache->set, held);
+            held = add_span(a, addr[i], addr[i] + bytes[i], UINT64_MAX, cache->touched.set, held);
     }
     range_unlock();
-    return residency_acquire(res, cache->set, held, RESIDENCY_AS_IS, stream);
+    return residency_acquire(res, cache->touched.set, held, RESIDENCY_AS_IS, NULL, stream);
 }
 
 void launch_end(struct use *use, CUstream stream, CUresult result)

@@ -11,6 +11,7 @@
 
 #include "driver.h"
 #include <stddef.h>
+#include <stdint.h>
 
 struct use;
 
@@ -19,10 +20,12 @@ struct use;
  * function  a CUfunction, or a CUkernel cast to one
  * params    kernelParams of the launch; NULL when extra is used
  * extra     as cuLaunchKernel takes it; NULL
+ * threads   of the whole grid: a launch that is narrow for an object may read little of it
  * stream    normalised: never 0
  * returns   what launch_end() wants; NULL in most cases
  */
-struct use *launch_begin(CUfunction function, void **params, void **extra, CUstream stream);
+struct use *launch_begin(CUfunction function, void **params, void **extra, uint64_t threads,
+                         CUstream stream);
 
 /* Does a stream capture? Nothing of ours goes into one that does. Also 1 when it cannot be told. */
 int launch_is_capturing(CUstream stream);

@@ -177,6 +177,7 @@ const struct layout *layout_get(CUfunction function)
     if (!layout)
         return NULL;
     layout->epoch = epoch;
+    layout->habit = calloc(1, sizeof(*layout->habit));
     pthread_mutex_lock(&g_lock);
     if (!layout->known)
         take_named(&layout);
@@ -186,6 +187,7 @@ const struct layout *layout_get(CUfunction function)
         insert(table, layout);
         known = layout;
     } else {
+        free(layout->habit);
         free(layout);
     }
     pthread_mutex_unlock(&g_lock);

@@ -9,8 +9,9 @@
 #include <time.h>
 #include <utlist.h>
 
-#define POLL_NS  50000 /* between looks at the events of unfinished work */
-#define HOPS_MAX 64    /* of the successor chain, without a step */
+#define POLL_NS        50000 /* between looks at the events of unfinished work */
+#define HOPS_MAX       64    /* of the successor chain, without a step */
+#define LINK_MEMORY_NS 1000000000ull
 
 enum room {
     ROOM_MADE, /* something was dropped: look again */
@@ -92,6 +93,20 @@ static void leave(struct residency *res)
     pthread_cond_broadcast(&res->progress);
 }
 
+static void count_load(uint64_t bytes)
+{
+    struct timespec now;
+    uint64_t now_ns;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    now_ns = (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
+    if (!atomic_load_explicit(&stats()->first_load_ns, memory_order_relaxed))
+        stats_set(first_load_ns, now_ns);
+    stats_set(last_load_ns, now_ns);
+    stats_add(h2d_bytes, bytes);
+    stats_add(h2d_count, 1);
+}
+
 /* Gives the lock up. The extent is ABSENT, and there is room for it. */
 static void load(struct residency *res, struct extent *e)
 {
@@ -105,8 +120,12 @@ static void load(struct residency *res, struct extent *e)
     residency_count(res, e->bytes);
     result = enter(res, e->range, &lane, &ready);
     if (result == CUDA_SUCCESS) {
+        int timed = transfer_timing_begin(res->drv, lane);
+
         mode = object_mode(e->first, e->first + e->bytes);
         result = res->backend->load(res->drv, res->device, e->first, e->bytes, mode, lane->h2d);
+        if (timed)
+            transfer_timing_end(res->drv, lane, result == CUDA_SUCCESS ? e->bytes : 0);
     }
     if (result == CUDA_SUCCESS) {
         object_account(e->first, e->first + e->bytes, OBJECT_LOADED);
@@ -126,8 +145,7 @@ static void load(struct residency *res, struct extent *e)
     extent_set_ready(res, e, recorded ? ready : NULL);
     e->load_number = ++res->load_number;
     extent_set_state(res, e, EXTENT_RESIDENT);
-    stats_add(h2d_bytes, e->bytes);
-    stats_add(h2d_count, 1);
+    count_load(e->bytes);
 }
 
 /* Gives the lock up. The extent is RESIDENT and not pinned. */
@@ -174,6 +192,25 @@ static void drop(struct residency *res, struct extent *e)
     } else {
         stats_add(written_back_bytes, e->bytes);
         stats_add(d2h_bytes, e->bytes);
+    }
+}
+
+/* A load that was timed has run: the link's speed, the last second of it counting most. */
+static void measure_link(struct residency *res)
+{
+    uint64_t bytes, ns;
+
+    for (struct lane *lane = res->lanes; lane; lane = lane->next) {
+        if (!transfer_timing_take(res->drv, lane, &bytes, &ns))
+            continue;
+        if (res->link_ns > LINK_MEMORY_NS) {
+            res->link_bytes /= 2;
+            res->link_ns /= 2;
+        }
+        res->link_bytes += bytes;
+        res->link_ns += ns;
+        stats_set(link_timed_bytes, res->link_bytes);
+        stats_set(link_timed_ns, res->link_ns);
     }
 }
 
@@ -444,6 +481,7 @@ static int turn(struct residency *res)
     BERTH_ASSERT_SLOW(residency_is_valid(res));
     use_retire(res);
     retire_loads(res);
+    measure_link(res);
     if (learn_is_due(res)) {
         ask_what_is_clean(res);
         learn_plan(res);

@@ -4,6 +4,7 @@
  * extent.c      extents come with their range and go with it
  * use.c         launching threads: what they touch, what they pin, what they wait for
  * learn.c       the program's habits: the step, and where in it the program is
+ * trial.c       which functions read large objects sparsely
  * pager.c       the pager thread: the only one that loads and drops
  *
  * Every function here is called with res->lock held and returns with it held; those that say so
@@ -35,6 +36,9 @@ struct use {
     CUevent event;     /* recorded behind the work */
     int recorded;      /* the work is queued; until then the event says nothing */
     int waiting;       /* its launch waits for the pager: its end frees nothing soon */
+    CUevent began;     /* of a trial: recorded before the work, to time it; else NULL */
+    uint64_t trial_bytes;
+    _Atomic uint8_t *verdict;
     CUstream stream;
     size_t count, room;
     struct extent **set; /* an extent whose range has gone is NULL */
@@ -89,6 +93,8 @@ struct residency {
     uint64_t progress_count;
 
     struct history history;
+    uint64_t link_bytes, link_ns; /* of loads that were timed; 0 while none was */
+
     int learned;
     size_t step_first; /* the step is history's launches from here on */
     struct schedule_plan plan;
@@ -129,8 +135,9 @@ void patience_begin(const struct residency *res, struct patience *patience);
 int patience_wait(struct residency *res, struct patience *patience);
 /* Pin the extents of a use. */
 void use_pin(struct use *use);
-/* The use that link leads to ends at once: its pins go. */
-void use_end(struct residency *res, struct use **link);
+/* The use that link leads to ends at once: its pins go. has_run: its work has, as its event says.
+ */
+void use_end(struct residency *res, struct use **link, int has_run);
 /* Is there a use on stream (NULL: on any) whose end may free room: none that waits for room itself?
  */
 int use_may_end(const struct residency *res, CUstream stream);
@@ -138,6 +145,15 @@ int use_may_end(const struct residency *res, CUstream stream);
 int use_is_any_recorded(const struct residency *res);
 /* The pins of extents in range are gone. */
 void use_forget_range(struct residency *res, const struct range *range);
+
+/* trial.c: a launch that may read large objects sparsely. Its trial is due when enough of them is
+ * absent and nobody tries the function at the moment. begin() is called when the use's loads are
+ * queued, on the launching thread; the use's event is recorded behind the work as ever. end() is
+ * called before the use ends: has_run where its event has come. */
+int trial_is_due(const struct residency *res, const struct residency_trial *trial);
+void trial_begin(struct residency *res, struct use *use, struct residency_trial *trial,
+                 CUstream stream);
+void trial_end(struct residency *res, struct use *use, int has_run);
 
 /* Do the books agree with each other? Walks over all extents: for BERTH_ASSERT_SLOW. */
 int residency_is_valid(const struct residency *res);

@@ -308,8 +308,8 @@ void residency_context_destroyed(CUcontext ctx, int gone)
                 continue;
             }
             if (gone)
-                use->event = NULL;
-            use_end(res, link);
+                use->event = use->began = NULL;
+            use_end(res, link, 0);
         }
         transfer_close(res->drv, &res->lanes, ctx, gone);
         if (res->pager_ctx == ctx)

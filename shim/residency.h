@@ -38,6 +38,23 @@ enum extent_state {
 struct residency;
 struct use;
 
+/* How a function reads objects that are much larger than its launches are wide. */
+enum reading {
+    READING_UNKNOWN,
+    READING_TRIED, /* a launch that reads in place is being timed */
+    READING_SPARSE,
+    READING_DENSE, /* final */
+};
+
+/* A launch that may read some large objects sparsely, as the look-up in an embedding table does:
+ * they are left where they are, and the time that it takes tells. */
+struct residency_trial {
+    struct extent *const *set; /* of these objects */
+    size_t count;
+    _Atomic uint8_t *verdict; /* enum reading; never goes */
+    int begun;                /* set to 1 when this launch is being timed */
+};
+
 /* The memory of an extent is never given back to the system, only used again (its id too), so that
  * a launch cache may look at an extent that is gone. All fields are guarded by the device's lock
  * unless they say otherwise. */
@@ -119,13 +136,15 @@ int residency_shrink(struct residency *res, uint64_t bytes);
 /* Pin a set of extents for work that is about to be queued on stream.
  *
  * set      count distinct extents of the device
+ * trial    to be made of this launch; NULL for none. A hint: it may not come about
  * stream   of the program, not capturing; copies run before its later work
  * returns  the use to hand to residency_release(); NULL when there is nothing to pin
  * locks    takes the device's lock; may wait for earlier work of the program to finish and free
  *          room, never for a copy. After two seconds without any progress it goes ahead unloaded
  */
 struct use *residency_acquire(struct residency *res, struct extent *const *set, size_t count,
-                              enum residency_need need, CUstream stream);
+                              enum residency_need need, struct residency_trial *trial,
+                              CUstream stream);
 
 /* The work was queued (or failed to be): the pins go when it has finished. */
 void residency_release(struct use *use, CUstream stream, CUresult result);

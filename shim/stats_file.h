@@ -48,10 +48,13 @@
     X(weights_peak_named_bytes)                                                                    \
     X(resident_bytes) /* now: VRAM that the program holds, paged and plain */                      \
     X(peak_resident_bytes)                                                                         \
-    X(plain_bytes)    /* now: VRAM that the program holds outside paged ranges */                  \
-    X(in_place_bytes) /* now: read in place through the host mapping */                            \
-    X(h2d_bytes)      /* moved by the pager */                                                     \
+    X(plain_bytes) /* now: VRAM that the program holds outside paged ranges */                     \
+    X(h2d_bytes)   /* moved by the pager */                                                        \
     X(h2d_count)                                                                                   \
+    X(link_timed_bytes) /* of loads that were timed on the device: with the next, the link's */    \
+    X(link_timed_ns)    /* speed; of the last seconds */                                           \
+    X(first_load_ns)    /* when, on CLOCK_MONOTONIC; 0 while nothing was loaded */                 \
+    X(last_load_ns)                                                                                \
     X(d2h_bytes)                                                                                   \
     X(disk_read_bytes)                                                                             \
     X(dropped_bytes) /* given up without a copy */                                                 \

@@ -60,6 +60,43 @@ void transfer_give_event(const struct driver *drv, struct lane *lane, CUevent ev
     lane->events[lane->event_count++] = event;
 }
 
+uint64_t transfer_elapsed_ns(const struct driver *drv, CUevent from, CUevent to)
+{
+    float milliseconds = 0;
+
+    if (!drv->cuEventElapsedTime ||
+        drv->cuEventElapsedTime(&milliseconds, from, to) != CUDA_SUCCESS || milliseconds <= 0)
+        return 0;
+    return (uint64_t)((double)milliseconds * 1e6);
+}
+
+int transfer_timing_begin(const struct driver *drv, struct lane *lane)
+{
+    if (lane->timed_bytes || !drv->cuEventElapsedTime)
+        return 0;
+    if (!lane->timed_from && drv->cuEventCreate(&lane->timed_from, CU_EVENT_DEFAULT))
+        return 0;
+    if (!lane->timed_to && drv->cuEventCreate(&lane->timed_to, CU_EVENT_DEFAULT))
+        return 0;
+    return drv->cuEventRecord(lane->timed_from, lane->h2d) == CUDA_SUCCESS;
+}
+
+void transfer_timing_end(const struct driver *drv, struct lane *lane, uint64_t bytes)
+{
+    if (bytes && drv->cuEventRecord(lane->timed_to, lane->h2d) == CUDA_SUCCESS)
+        lane->timed_bytes = bytes;
+}
+
+int transfer_timing_take(const struct driver *drv, struct lane *lane, uint64_t *bytes, uint64_t *ns)
+{
+    if (!lane->timed_bytes || drv->cuEventQuery(lane->timed_to) == CUDA_ERROR_NOT_READY)
+        return 0;
+    *bytes = lane->timed_bytes;
+    *ns = transfer_elapsed_ns(drv, lane->timed_from, lane->timed_to);
+    lane->timed_bytes = 0;
+    return *ns != 0;
+}
+
 void transfer_close(const struct driver *drv, struct lane **list, CUcontext ctx, int gone)
 {
     for (struct lane **link = list; *link; link = &(*link)->next) {
@@ -70,6 +107,10 @@ void transfer_close(const struct driver *drv, struct lane **list, CUcontext ctx,
         *link = lane->next;
         for (size_t i = 0; i < lane->event_count && !gone; i++)
             drv->cuEventDestroy_v2(lane->events[i]);
+        if (lane->timed_from && !gone)
+            drv->cuEventDestroy_v2(lane->timed_from);
+        if (lane->timed_to && !gone)
+            drv->cuEventDestroy_v2(lane->timed_to);
         if (lane->h2d && !gone)
             drv->cuStreamDestroy_v2(lane->h2d);
         if (lane->d2h && !gone)

@@ -1,8 +1,8 @@
 /* transfer.h - our own streams and events, for each of the program's contexts.
  *
  * Streams are non-blocking, so that they order against nothing of the program's; events carry no
- * timing. Nothing here is ever synchronised with a context or a device. Guarded by the lock of the
- * residency that owns the list.
+ * timing, but for those of the loads that measure the link. Nothing here is ever synchronised with
+ * a context or a device. Guarded by the lock of the residency that owns the list.
  */
 #ifndef BERTH_TRANSFER_H
 #define BERTH_TRANSFER_H
@@ -16,6 +16,8 @@ struct lane {
     CUstream d2h;
     CUevent *events; /* not in use now */
     size_t event_count, event_room;
+    CUevent timed_from, timed_to; /* around the load that is being timed; the pager's alone */
+    uint64_t timed_bytes;         /* 0: none is */
     struct lane *next;
 };
 
@@ -31,6 +33,21 @@ CUevent transfer_spare_event(struct lane *lane);
 CUevent transfer_take_event(const struct driver *drv, struct lane *lane);
 /* Give an event back; no later wait for it is queued. */
 void transfer_give_event(const struct driver *drv, struct lane *lane, CUevent event);
+
+/* Time loads, one after another, as the device runs them: the link's speed. Both are called by the
+ * pager, around one load, in the lane's context.
+ *
+ * begin    returns 1 when this load is timed; then end() must follow
+ * bytes    that were queued; 0 when the load failed
+ * take     returns 1 and what the load that was timed last took, once it has run
+ */
+int transfer_timing_begin(const struct driver *drv, struct lane *lane);
+void transfer_timing_end(const struct driver *drv, struct lane *lane, uint64_t bytes);
+int transfer_timing_take(const struct driver *drv, struct lane *lane, uint64_t *bytes,
+                         uint64_t *ns);
+
+/* From one event to another that have both come. returns 0 where the driver does not tell */
+uint64_t transfer_elapsed_ns(const struct driver *drv, CUevent from, CUevent to);
 
 /* Take the lane of a context out of the list and free it. gone: its handles are invalid already. */
 void transfer_close(const struct driver *drv, struct lane **list, CUcontext ctx, int gone);

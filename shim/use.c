@@ -47,6 +47,8 @@ static struct use *use_new(struct residency *res, struct extent *const *set, siz
     use->event = NULL;
     use->recorded = 0;
     use->waiting = 0;
+    use->began = NULL;
+    use->verdict = NULL;
     use->stream = stream;
     use->next = NULL;
     *res->uses_tail = use;
@@ -54,10 +56,11 @@ static struct use *use_new(struct residency *res, struct extent *const *set, siz
     return use;
 }
 
-void use_end(struct residency *res, struct use **link)
+void use_end(struct residency *res, struct use **link, int has_run)
 {
     struct use *use = *link;
 
+    trial_end(res, use, has_run);
     *link = use->next;
     if (!*link)
         res->uses_tail = link;
@@ -89,7 +92,7 @@ size_t use_retire(struct residency *res)
             busy[busy_count++] = use->stream;
             link = &use->next;
         } else {
-            use_end(res, link);
+            use_end(res, link, 1);
             ended++;
         }
     }
@@ -233,58 +236,77 @@ static int wait_for_loads(struct residency *res, const struct use *use, CUstream
     return waited;
 }
 
-struct use *residency_acquire(struct residency *res, struct extent *const *set, size_t count,
-                              enum residency_need need, CUstream stream)
+/* What bringing in a use's extents took of the launching thread's time. */
+struct stall {
+    uint64_t ns;
+    CUdeviceptr first, end; /* of the extent that was missed first; end is 0 when none was */
+};
+
+/* Pin what the use touches, when all of it is there or its loads are queued; and make stream wait
+ * for those. */
+static void bring_in(struct residency *res, struct use *use, CUstream stream, struct stall *stall)
 {
     struct stats_shard *shard = stats_shard();
-    const struct extent *missed = NULL;
+    const struct extent *missed;
+
+    learn_touch(res, use->set, use->count);
+    missed = first_absent(use->set, use->count);
+    if (!missed) {
+        use_pin(use);
+        if (res->idle)
+            pager_wake(res);
+    } else {
+        uint64_t waits = now_ns();
+
+        stall->first = missed->first;
+        stall->end = missed->first + missed->bytes;
+        wait_for_pager(res, use);
+        stall->ns = now_ns() - waits;
+    }
+    if (wait_for_loads(res, use, stream) || missed)
+        atomic_fetch_add_explicit(&shard->launches_waited, 1, memory_order_relaxed);
+    else
+        atomic_fetch_add_explicit(&shard->launches_resident, 1, memory_order_relaxed);
+}
+
+struct use *residency_acquire(struct residency *res, struct extent *const *set, size_t count,
+                              enum residency_need need, struct residency_trial *trial,
+                              CUstream stream)
+{
+    struct stats_shard *shard = stats_shard();
+    struct stall stall = {0};
     struct use *use = NULL;
     CUcontext ctx = NULL;
-    uint64_t start, stall_ns = 0;
-    CUdeviceptr first = 0;
-    int waited = 0;
+    uint64_t start;
 
-    if (!count || !atomic_load_explicit(&res->active, memory_order_relaxed))
+    if ((!count && !trial) || !atomic_load_explicit(&res->active, memory_order_relaxed))
         return NULL;
     start = now_ns();
     if (!res->drv->cuStreamGetCtx || res->drv->cuStreamGetCtx(stream, &ctx) != CUDA_SUCCESS)
         res->drv->cuCtxGetCurrent(&ctx);
     pthread_mutex_lock(&res->lock);
-    if (res->broken || !all_alive(set, count))
+    if (trial && !trial_is_due(res, trial))
+        trial = NULL;
+    if (res->broken || !all_alive(set, count) || (!count && !trial))
         goto out;
     use = use_new(res, set, count, stream);
     if (!use)
         goto out;
-    if (need == RESIDENCY_LOAD) {
-        learn_touch(res, set, count);
-        if (!first_absent(set, count)) {
-            use_pin(use);
-            if (res->idle)
-                pager_wake(res);
-        } else {
-            uint64_t waits = now_ns();
-
-            missed = first_absent(set, count);
-            first = missed->first;
-            wait_for_pager(res, use);
-            stall_ns = now_ns() - waits;
-            waited = 1;
-        }
-        waited |= wait_for_loads(res, use, stream);
-        atomic_fetch_add_explicit(waited ? &shard->launches_waited : &shard->launches_resident, 1,
-                                  memory_order_relaxed);
-    } else {
+    if (need == RESIDENCY_LOAD && count)
+        bring_in(res, use, stream, &stall);
+    else
         use_pin(use);
-    }
     use->lane = transfer_lane(&res->lanes, ctx);
-    if (use->lane)
+    if (trial)
+        trial_begin(res, use, trial, stream);
+    if (use->lane && !use->event)
         use->event = transfer_take_event(res->drv, use->lane);
 out:
     pthread_mutex_unlock(&res->lock);
-    if (missed)
-        object_account_stall(first, first + missed->bytes, stall_ns);
-    atomic_fetch_add_explicit(&shard->stall_ns, stall_ns, memory_order_relaxed);
-    atomic_fetch_add_explicit(&shard->overhead_ns, now_ns() - start - stall_ns,
+    if (stall.end)
+        object_account_stall(stall.first, stall.end, stall.ns);
+    atomic_fetch_add_explicit(&shard->stall_ns, stall.ns, memory_order_relaxed);
+    atomic_fetch_add_explicit(&shard->overhead_ns, now_ns() - start - stall.ns,
                               memory_order_relaxed);
     return use;
 }
@@ -304,7 +326,7 @@ void residency_release(struct use *use, CUstream stream, CUresult result)
 
         while (*link != use)
             link = &(*link)->next;
-        use_end(res, link);
+        use_end(res, link, 0);
     }
     if (res->idle)
         pager_wake(res);

@@ -42,7 +42,7 @@ struct CUstream_st {
 
 struct CUevent_st {
     CUcontext ctx;
-    int alive, pending;
+    int alive, pending, timed;
     CUstream stream;
     uint64_t order;
 };
@@ -374,11 +374,10 @@ static inline CUresult fake_cuEventCreate(CUevent *event, unsigned int flags)
     FAKE_ENTER("cuEventCreate");
     if (!t_fake_ctx)
         return fake_leave(CUDA_ERROR_INVALID_CONTEXT);
-    if (flags != CU_EVENT_DISABLE_TIMING)
-        FAKE_MISUSE("an event with timing");
     e = calloc(1, sizeof(*e));
     e->ctx = t_fake_ctx;
     e->alive = 1;
+    e->timed = flags == CU_EVENT_DEFAULT;
     g_fake.events[g_fake.event_count++] = e;
     g_fake.live_events++;
     *event = e;

@@ -140,7 +140,7 @@ static inline struct use *begin_on(const struct bench *b, CUstream stream, size_
 
     for (size_t i = 0; i < count; i++)
         set[i] = &b->range->extents[extents[i]];
-    return residency_acquire(b->res, set, count, RESIDENCY_LOAD, stream);
+    return residency_acquire(b->res, set, count, RESIDENCY_LOAD, NULL, stream);
 }
 
 /* A launch that must find all that it touches. */

@@ -19,6 +19,7 @@
 #define MIB    ((size_t)1 << 20)
 #define BUDGET (16 * MIB)
 #define DEVICE 4
+#define WIDE   (1u << 20) /* threads: nothing may be read sparsely */
 
 static CUdeviceptr g_base; /* 20 extents of 2 MiB */
 static struct range *g_range;
@@ -76,7 +77,7 @@ static uint64_t touched(struct use *use)
 
 static uint64_t launch(const size_t *sizes, void **params)
 {
-    return touched(launch_begin(function_of(sizes), params, NULL, g_stream));
+    return touched(launch_begin(function_of(sizes), params, NULL, WIDE, g_stream));
 }
 
 static uint64_t launch_one(CUdeviceptr p)
@@ -168,12 +169,12 @@ static void test_extra(void **state)
     CUfunction f = function_of(g_many);
 
     (void)state;
-    assert_int_equal(touched(launch_begin(f, NULL, extra, g_stream)),
+    assert_int_equal(touched(launch_begin(f, NULL, extra, WIDE, g_stream)),
                      EXTENT(2) | EXTENT(4) | EXTENT(5));
-    assert_int_equal(touched(launch_begin(f, NULL, turned, g_stream)), EXTENT(2));
-    assert_int_equal(touched(launch_begin(f, NULL, strange, g_stream)), 0);
-    assert_int_equal(touched(launch_begin(f, NULL, empty, g_stream)), 0);
-    assert_int_equal(touched(launch_begin(f, NULL, NULL, g_stream)), 0);
+    assert_int_equal(touched(launch_begin(f, NULL, turned, WIDE, g_stream)), EXTENT(2));
+    assert_int_equal(touched(launch_begin(f, NULL, strange, WIDE, g_stream)), 0);
+    assert_int_equal(touched(launch_begin(f, NULL, empty, WIDE, g_stream)), 0);
+    assert_int_equal(touched(launch_begin(f, NULL, NULL, WIDE, g_stream)), 0);
 }
 
 /* More pointers than are looked at, and all the same one: no harm. */
@@ -203,7 +204,7 @@ static void test_cache_invalidated(void **state)
     /* An allocation that is gone is touched by nobody, though its address is still in use. */
     assert_int_equal(range_alloc(bytes, fake_plain, &bytes, &q), CUDA_SUCCESS);
     {
-        struct use *use = launch_begin(function_of(g_single), (void *[]){&q}, NULL, g_stream);
+        struct use *use = launch_begin(function_of(g_single), (void *[]){&q}, NULL, WIDE, g_stream);
 
         assert_non_null(use);
         assert_int_equal(use->count, 8);
@@ -237,13 +238,13 @@ static void test_capture(void **state)
     launch_one(g_base);
     g_fake.capturing = 1;
     order = g_fake.order;
-    assert_null(launch_begin(function_of(g_single), (void *[]){&p}, NULL, g_stream));
+    assert_null(launch_begin(function_of(g_single), (void *[]){&p}, NULL, WIDE, g_stream));
     assert_null(launch_hold_spans(&p, &one, 1, g_stream));
     assert_int_equal(g_fake.order, order);
     g_fake.capturing = 0;
     /* A status that cannot be had counts as capturing. */
     fake_fail("cuStreamIsCapturing", 0, 1, CUDA_ERROR_UNKNOWN);
-    assert_null(launch_begin(function_of(g_single), (void *[]){&p}, NULL, g_stream));
+    assert_null(launch_begin(function_of(g_single), (void *[]){&p}, NULL, WIDE, g_stream));
     g_fake_driver.cuStreamIsCapturing = NULL;
     assert_int_equal(launch_one(p), EXTENT(4) | EXTENT(5));
     g_fake_driver.cuStreamIsCapturing = fake_cuStreamIsCapturing;
@@ -312,7 +313,7 @@ static void test_before_paging(void **state)
     (void)state;
     assert_int_equal(range_alloc(bytes, fake_plain, &bytes, &p), CUDA_SUCCESS);
     /* Not even the parameters are looked at. */
-    assert_null(launch_begin(function_of(g_pointers), (void **)8, NULL, g_stream));
+    assert_null(launch_begin(function_of(g_pointers), (void **)8, NULL, WIDE, g_stream));
     assert_int_equal(range_free(p, &paged), CUDA_SUCCESS);
     bytes += more;
     assert_int_equal(range_alloc(bytes, fake_plain, &bytes, &g_base), CUDA_SUCCESS);

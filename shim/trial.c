@@ -1,0 +1,102 @@
+/* trial.c - which functions read large objects sparsely: found out by letting one launch read in
+ * place, and timing it on the device.
+ *
+ * A launch that is narrow for the object that it is given (a look-up of some rows in an embedding
+ * table) may touch little of it; or all, in a loop. Bringing such an object in for the former costs
+ * a thousand times what it reads. So the first such launch of a function reads in place what is
+ * absent. Reading all of it over the link takes as long as loading it would; a launch that takes
+ * less than half of that is sparse, and its function's launches go on reading in place. One that
+ * takes longer is dense, for good.
+ */
+#include "log.h"
+#include "pager.h"
+
+#define DENSE_SHARE 2 /* a trial is dense that takes 1 / DENSE_SHARE of the load's time or longer */
+
+static uint64_t absent_bytes(const struct residency_trial *trial)
+{
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; i < trial->count; i++)
+        if (trial->set[i]->state == EXTENT_ABSENT)
+            bytes += trial->set[i]->bytes;
+    return bytes;
+}
+
+static uint64_t all_bytes(const struct residency_trial *trial)
+{
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; i < trial->count; i++)
+        bytes += trial->set[i]->bytes;
+    return bytes;
+}
+
+/* Events with timing: the lane's spare ones have none. */
+static int make_events(const struct driver *drv, struct use *use)
+{
+    CUevent ended = NULL;
+
+    if (drv->cuEventCreate(&use->began, CU_EVENT_DEFAULT) != CUDA_SUCCESS) {
+        use->began = NULL;
+        return -1;
+    }
+    if (drv->cuEventCreate(&ended, CU_EVENT_DEFAULT) != CUDA_SUCCESS) {
+        drv->cuEventDestroy_v2(use->began);
+        use->began = NULL;
+        return -1;
+    }
+    use->event = ended;
+    return 0;
+}
+
+int trial_is_due(const struct residency *res, const struct residency_trial *trial)
+{
+    uint8_t verdict = atomic_load_explicit(trial->verdict, memory_order_relaxed);
+
+    return res->link_ns && (verdict == READING_UNKNOWN || verdict == READING_SPARSE) &&
+           absent_bytes(trial) >= all_bytes(trial) / 2;
+}
+
+void trial_begin(struct residency *res, struct use *use, struct residency_trial *trial,
+                 CUstream stream)
+{
+    if (make_events(res->drv, use))
+        return;
+    if (res->drv->cuEventRecord(use->began, stream) != CUDA_SUCCESS) {
+        trial_end(res, use, 0);
+        return;
+    }
+    use->trial_bytes = absent_bytes(trial);
+    use->verdict = trial->verdict;
+    atomic_store_explicit(use->verdict, READING_TRIED, memory_order_relaxed);
+    trial->begun = 1;
+}
+
+/* The time that the launch took, against what loading the same bytes takes. */
+static enum reading judge(const struct residency *res, const struct use *use)
+{
+    uint64_t ns = transfer_elapsed_ns(res->drv, use->began, use->event);
+    double load_ns = (double)use->trial_bytes / (double)res->link_bytes * (double)res->link_ns;
+
+    log_debug("trial", "%llu bytes read in place took %llu ns, loading them takes %.0f",
+              (unsigned long long)use->trial_bytes, (unsigned long long)ns, load_ns);
+    return ns && (double)ns * DENSE_SHARE < load_ns ? READING_SPARSE : READING_DENSE;
+}
+
+void trial_end(struct residency *res, struct use *use, int has_run)
+{
+    if (use->verdict) {
+        enum reading found = has_run ? judge(res, use) : READING_UNKNOWN;
+
+        atomic_store_explicit(use->verdict, (uint8_t)found, memory_order_relaxed);
+        if (found == READING_DENSE)
+            range_changed(); /* launches that were resolved without the objects are resolved anew */
+    }
+    use->verdict = NULL;
+    if (!use->began)
+        return;
+    res->drv->cuEventDestroy_v2(use->began);
+    res->drv->cuEventDestroy_v2(use->event);
+    use->began = use->event = NULL;
+}

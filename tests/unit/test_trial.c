@@ -1,0 +1,203 @@
+/* Strategy: launches that are narrow for the object that they are given, over the real residency
+ * and a fake driver whose events tell what the test wants to have measured. What a launch needs is
+ * read off the use that it pins, and what becomes of it off the extents. */
+#include "launch.h"
+#include "layout.h"
+#include "tests/unit/residency_bench.h"
+
+#define NARROW      64u           /* threads */
+#define WIDE        (1u << 20)    /* threads: as many as could read all of it */
+#define LINK_MS     1.0f          /* what a load of one extent takes */
+#define LOAD_MS     (5 * LINK_MS) /* what loading the large object would take */
+#define LARGE       (5 * PAGE_BYTES)
+#define LARGE_PAGES 5u
+
+enum {
+    DEVICE_SPARSE,
+    DEVICE_DENSE,
+    DEVICE_UNTIMED,
+    DEVICE_GONE,
+};
+
+static float g_launch_ms; /* what a launch takes */
+
+/* Functions are told apart by their address; each takes one pointer. */
+static const char g_function[8];
+
+static CUresult param_info(CUfunction function, size_t index, size_t *offset, size_t *bytes)
+{
+    (void)function;
+    *offset = 0;
+    *bytes = 8;
+    return index ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
+}
+
+static CUresult elapsed(float *milliseconds, CUevent from, CUevent to)
+{
+    if (!from->timed || !to->timed || !from->alive || !to->alive || from->pending || to->pending || from->stream != to->stream)
+        FAKE_MISUSE("time between events that do not belong together");
+    *milliseconds = from->stream->held ? g_launch_ms : LINK_MS;
+    return CUDA_SUCCESS;
+}
+
+static CUfunction function(int i)
+{
+    return (CUfunction)(uintptr_t)&g_function[i];
+}
+
+static struct use *begin(const struct bench *b, int i, uint64_t threads)
+{
+    CUdeviceptr p = b->base;
+
+    return launch_begin(function(i), (void *[]){&p}, NULL, threads, b->stream);
+}
+
+static size_t large_pages_there(const struct bench *b)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < LARGE_PAGES; i++)
+        count += LOCKED(b->res, extent_is_present(&b->range->extents[i]));
+    return count;
+}
+
+/* Twenty extents of which eight fit, the first five of them one uploaded object; and the link has
+ * been measured. */
+static struct bench make(CUdevice device)
+{
+    struct bench b = bench_make(device, 20, HELD);
+
+    range_write_lock();
+    assert_int_equal(object_define(range_allocation_at(b.base), b.base, b.base + LARGE, NULL, 0,
+                                   STATS_EVIDENCE_NONE),
+                     0);
+    range_unlock();
+    for (size_t i = 10; i < 18; i++) {
+        launch(&b, i);
+        fake_finish(b.stream);
+    }
+    WAIT_FOR(LOCKED(b.res, b.res->link_ns));
+    assert_int_equal(LOCKED(b.res, b.res->link_bytes * 1000000 / b.res->link_ns), PAGE_BYTES);
+    assert_int_equal(large_pages_there(&b), 0);
+    return b;
+}
+
+static uint8_t verdict(int i)
+{
+    return atomic_load(&layout_get(function(i))->habit->reading);
+}
+
+/* The first narrow launch is timed; one that is quick for what it could have read is sparse, and so
+ * are those that follow. */
+static void test_sparse(void **state)
+{
+    struct bench b = make(DEVICE_SPARSE);
+    struct use *use = begin(&b, 0, NARROW);
+
+    (void)state;
+    g_launch_ms = LOAD_MS / 10;
+    assert_non_null(use);
+    assert_int_equal(use->count, 0);
+    assert_int_equal(verdict(0), READING_TRIED);
+    assert_null(begin(&b, 0, NARROW)); /* one trial at a time; nothing to pin */
+    launch_end(use, b.stream, CUDA_SUCCESS);
+    assert_int_equal(verdict(0), READING_TRIED);
+    fake_finish(b.stream);
+    launch(&b, 10); /* the pager has a look */
+    WAIT_FOR(verdict(0) == READING_SPARSE);
+    assert_null(begin(&b, 0, NARROW));
+    assert_int_equal(large_pages_there(&b), 0);
+    /* A launch that is wide enough to read all of it needs all of it. */
+    use = begin(&b, 0, WIDE);
+    assert_non_null(use);
+    assert_int_equal(use->count, LARGE_PAGES);
+    assert_int_equal(large_pages_there(&b), LARGE_PAGES);
+    launch_end(use, b.stream, CUDA_SUCCESS);
+    bench_end(&b);
+}
+
+/* One that takes as long as the link needs for all the bytes has read them all: never again. */
+static void test_dense(void **state)
+{
+    struct bench b = make(DEVICE_DENSE);
+    struct use *use = begin(&b, 1, NARROW);
+
+    (void)state;
+    g_launch_ms = LOAD_MS * 0.6f;
+    assert_non_null(use);
+    assert_int_equal(use->count, 0);
+    launch_end(use, b.stream, CUDA_SUCCESS);
+    fake_finish(b.stream);
+    launch(&b, 10);
+    WAIT_FOR(verdict(1) == READING_DENSE);
+    use = begin(&b, 1, NARROW);
+    assert_non_null(use);
+    assert_int_equal(use->count, LARGE_PAGES);
+    assert_int_equal(large_pages_there(&b), LARGE_PAGES);
+    launch_end(use, b.stream, CUDA_SUCCESS);
+    bench_end(&b);
+}
+
+/* A launch that the driver refuses, or whose events cannot be had, has tried nothing. */
+static void test_untimed(void **state)
+{
+    struct bench b = make(DEVICE_UNTIMED);
+    struct use *use = begin(&b, 2, NARROW);
+    size_t events = FAKE_READ(g_fake.live_events);
+
+    (void)state;
+    assert_non_null(use);
+    launch_end(use, b.stream, CUDA_ERROR_INVALID_VALUE);
+    assert_int_equal(verdict(2), READING_UNKNOWN);
+    assert_int_equal(FAKE_READ(g_fake.live_events), events - 2);
+    pthread_mutex_lock(&g_fake.lock);
+    g_fake.fail_kind = "cuEventCreate";
+    g_fake.fail_result = CUDA_ERROR_OUT_OF_MEMORY;
+    g_fake.fail_count = 1;
+    pthread_mutex_unlock(&g_fake.lock);
+    use = begin(&b, 3, NARROW);
+    assert_int_equal(FAKE_READ(g_fake.fail_count), 0);
+    launch_end(use, b.stream, CUDA_SUCCESS);
+    assert_int_equal(verdict(3), READING_UNKNOWN);
+    bench_end(&b);
+}
+
+/* What the program writes into, or never uploaded, is not read sparsely. */
+static void test_written(void **state)
+{
+    struct bench b = make(DEVICE_GONE);
+    struct use *use;
+    CUdeviceptr gap = b.base + LARGE;
+
+    (void)state;
+    use = launch_begin(function(4), (void *[]){&gap}, NULL, NARROW, b.stream);
+    assert_null(use); /* thirty MiB: more than there is room for */
+    range_write_lock();
+    object_mark_written(range_allocation_at(b.base), b.base, b.base + 1);
+    range_changed();
+    range_unlock();
+    use = begin(&b, 4, NARROW);
+    assert_non_null(use);
+    assert_int_equal(use->count, LARGE_PAGES);
+    launch_end(use, b.stream, CUDA_SUCCESS);
+    bench_end(&b);
+}
+
+static int setup(void **state)
+{
+    g_fake_driver.cuFuncGetParamInfo = param_info;
+    g_fake_driver.cuEventElapsedTime = elapsed;
+    return bench_setup(state);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sparse),
+        cmocka_unit_test(test_dense),
+        cmocka_unit_test(test_untimed),
+        cmocka_unit_test(test_written),
+    };
+
+    return cmocka_run_group_tests(tests, setup, NULL);
+}
