@@ -48,9 +48,6 @@
     X(REQUIRED, cuMemFreeHost, (void *ptr)) \
     X(REQUIRED, cuMemHostRegister_v2, (void *ptr, size_t bytes, unsigned int flags)) \
     X(REQUIRED, cuMemHostUnregister, (void *ptr)) \
-    X(OPTIONAL, cuMemRangeGetAttribute, \
-      (void *data, size_t data_bytes, CUmem_range_attribute attribute, CUdeviceptr addr, \
-       size_t bytes)) \
     X(OPTIONAL, cuEventElapsedTime, (float *milliseconds, CUevent start, CUevent end)) \
     X(OPTIONAL, cuStreamGetCtx, (CUstream stream, CUcontext *ctx)) \
     X(OPTIONAL, cuStreamIsCapturing, (CUstream stream, CUstreamCaptureStatus *status)) \

@@ -40,8 +40,10 @@ CUresult cuMemGetInfo_v2(size_t *free_bytes, size_t *total_bytes)
     if (result == CUDA_SUCCESS && drv->cuCtxGetDevice(&device) == CUDA_SUCCESS &&
         is_paged_device(device)) {
         range_capacity(device, &free_now, &total);
-        *free_bytes = free_now;
-        *total_bytes = total;
+        if (free_bytes)
+            *free_bytes = free_now;
+        if (total_bytes)
+            *total_bytes = total;
     }
     return result;
 }
@@ -130,12 +132,14 @@ CUresult cuPointerGetAttribute(void *data, CUpointer_attribute attribute, CUdevi
     return driver_get()->cuPointerGetAttribute(data, attribute, addr);
 }
 
-/* Asked for many at once, what does not apply is answered with zero and no error. */
+/* Asked for many at once, what does not apply is answered with zero and no error. Of a hole is said
+ * what the driver says of an address that it knows nothing of: one of our stack. */
 CUresult cuPointerGetAttributes(unsigned int count, CUpointer_attribute *attributes, void **data,
                                 CUdeviceptr addr)
 {
-    CUresult result = driver_get()->cuPointerGetAttributes(count, attributes, data, addr);
     struct range_view view;
+    CUresult result = driver_get()->cuPointerGetAttributes(
+        count, attributes, data, is_hole(addr) ? (CUdeviceptr)&view : addr);
 
     if (result != CUDA_SUCCESS || !find_paged(addr, &view))
         return result;
@@ -148,6 +152,28 @@ CUresult cuPointerGetAttributes(unsigned int count, CUpointer_attribute *attribu
 CUresult cuPointerSetAttribute(const void *value, CUpointer_attribute attribute, CUdeviceptr addr)
 {
     return driver_get()->cuPointerSetAttribute(value, attribute, addr);
+}
+
+/* Managed memory is all that these tell about; for what the program did not get as such they are an
+ * error. */
+CUresult cuMemRangeGetAttribute(void *data, size_t data_bytes, CUmem_range_attribute attribute,
+                                CUdeviceptr addr, size_t bytes)
+{
+    struct range_view view;
+
+    if (find_paged(addr, &view))
+        return CUDA_ERROR_INVALID_VALUE;
+    return driver_get()->cuMemRangeGetAttribute(data, data_bytes, attribute, addr, bytes);
+}
+
+CUresult cuMemRangeGetAttributes(void **data, size_t *data_bytes, CUmem_range_attribute *attributes,
+                                 size_t count, CUdeviceptr addr, size_t bytes)
+{
+    struct range_view view;
+
+    if (find_paged(addr, &view))
+        return CUDA_ERROR_INVALID_VALUE;
+    return driver_get()->cuMemRangeGetAttributes(data, data_bytes, attributes, count, addr, bytes);
 }
 
 CUresult cuIpcGetMemHandle(CUipcMemHandle *handle, CUdeviceptr addr)

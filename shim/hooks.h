@@ -61,6 +61,12 @@
       (unsigned int count, CUpointer_attribute *attributes, void **data, CUdeviceptr addr)) \
     X(cuPointerSetAttribute, cuPointerSetAttribute, 6000, NONE, \
       (const void *value, CUpointer_attribute attribute, CUdeviceptr addr)) \
+    X(cuMemRangeGetAttribute, cuMemRangeGetAttribute, 8000, NONE, \
+      (void *data, size_t data_bytes, CUmem_range_attribute attribute, CUdeviceptr addr, \
+       size_t bytes)) \
+    X(cuMemRangeGetAttributes, cuMemRangeGetAttributes, 8000, NONE, \
+      (void **data, size_t *data_bytes, CUmem_range_attribute *attributes, size_t count, \
+       CUdeviceptr addr, size_t bytes)) \
     X(cuIpcGetMemHandle, cuIpcGetMemHandle, 4010, NONE, \
       (CUipcMemHandle *handle, CUdeviceptr addr)) \
     X(cuMemAdvise, cuMemAdvise, 8000, NONE, \

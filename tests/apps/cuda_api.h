@@ -151,6 +151,8 @@ CUresult cuMemPrefetchAsync(CUdeviceptr ptr, size_t bytes, CUmemLocation locatio
                             unsigned int flags, CUstream stream);
 CUresult cuMemRangeGetAttribute(void *value, size_t value_bytes, CUmem_range_attribute attribute,
                                 CUdeviceptr ptr, size_t bytes);
+CUresult cuMemRangeGetAttributes(void **data, size_t *data_bytes, CUmem_range_attribute *attributes,
+                                 size_t count, CUdeviceptr addr, size_t bytes);
 
 /* Virtual memory management. */
 CUresult cuMemAddressReserve(CUdeviceptr *ptr, size_t bytes, size_t alignment, CUdeviceptr hint,

@@ -97,16 +97,24 @@ static void plural(void)
     EXPECT_EQ(managed & 0xff, 0);
 }
 
+/* An allocation that had its memory for itself, and one whose neighbour stays. */
 static void freed(void)
 {
+    CUpointer_attribute which = CU_POINTER_ATTRIBUTE_MEMORY_TYPE;
     unsigned type = 99;
+    void *value = &type;
     CUdeviceptr p;
 
     begin();
     p = device_alloc(32 * MIB);
     OK(cuMemFree(p));
-    EXPECT_CU(CUDA_ERROR_INVALID_VALUE,
-              cuPointerGetAttribute(&type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, p));
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuPointerGetAttribute(&type, which, p));
+    p = device_alloc(MIB);
+    device_alloc(MIB);
+    OK(cuMemFree(p));
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuPointerGetAttribute(&type, which, p));
+    OK(cuPointerGetAttributes(1, &which, &value, p));
+    EXPECT_EQ(type, 0);
 }
 
 /* The id tells two allocations at one address apart. */

@@ -117,8 +117,11 @@ static void accessed_by(void)
 static void errors(void)
 {
     CUmemLocation no_device = {CU_MEM_LOCATION_TYPE_DEVICE, 4711};
+    CUmem_range_attribute which = CU_MEM_RANGE_ATTRIBUTE_READ_MOSTLY;
+    size_t value_bytes = sizeof(int);
     CUdeviceptr p, plain;
     int value = 0;
+    void *values = &value;
 
     begin();
     need_concurrent_managed();
@@ -137,6 +140,8 @@ static void errors(void)
               cuMemRangeGetAttribute(&value, 3, CU_MEM_RANGE_ATTRIBUTE_READ_MOSTLY, p, MIB));
     EXPECT_ERROR("attribute_of_plain",
                  cuMemRangeGetAttribute(&value, 4, CU_MEM_RANGE_ATTRIBUTE_READ_MOSTLY, plain, MIB));
+    EXPECT_ERROR("attributes_of_plain",
+                 cuMemRangeGetAttributes(&values, &value_bytes, &which, 1, plain, MIB));
     OK(cuCtxSynchronize());
 }
 
