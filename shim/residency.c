@@ -21,21 +21,29 @@ static struct residency *_Atomic g_residency[STATS_DEVICES_MAX];
 static _Atomic int g_tried[STATS_DEVICES_MAX];
 static _Atomic int g_any_active;
 
+/* What the policy gives, at most what the card has: beyond that the driver itself would evict, in
+ * an order of its own and without our knowing. */
 static uint64_t choose_budget(const struct driver *drv, CUdevice device)
 {
     uint64_t given = config()->policy->max_memory.device_bytes[device];
     size_t free_bytes = 0, total_bytes = 0;
     CUdevice current = -1;
 
-    if (given != POLICY_UNSET)
-        return given;
     /* What is free can be asked only from inside a context of the device. */
     if (drv->cuCtxGetDevice(&current) != CUDA_SUCCESS || current != device ||
         drv->cuMemGetInfo_v2(&free_bytes, &total_bytes) != CUDA_SUCCESS) {
         if (drv->cuDeviceTotalMem_v2(&free_bytes, device) != CUDA_SUCCESS)
-            return 0;
+            return given != POLICY_UNSET ? given : 0;
     }
-    return free_bytes - free_bytes / MARGIN_SHARE;
+    if (given <= free_bytes)
+        return given;
+    free_bytes -= free_bytes / MARGIN_SHARE;
+    if (given != POLICY_UNSET)
+        log_warn("residency",
+                 "device %d has less free memory than its budget of %llu bytes says: paging within "
+                 "%zu",
+                 device, (unsigned long long)given, free_bytes);
+    return free_bytes;
 }
 
 static size_t choose_extent_bytes(uint64_t budget_bytes)
