@@ -371,7 +371,7 @@ static int set_preload(void)
         free(list);
         return err;
     }
-    tool_error("run: libberth.so: not found beside %s/berth or in %s/../lib/berth; build (make) or "
+    tool_error("run: libberth.so: not found in %s or in %s/../lib/berth; build (make) or "
                "install (make install) berth as a whole",
                folder, folder);
     return -1;

@@ -12,6 +12,9 @@
 #define OPTIONS_MAX 32
 #define LINE_BYTES  8192
 
+/* What getopt_long() calls an option: --help and -h; a command's own from FIRST_LONG on. */
+enum { HELP = 'h', FIRST_LONG = 256 };
+
 void tool_error(const char *format, ...)
 {
     char line[LINE_BYTES];
@@ -65,7 +68,9 @@ static int refuse_option(const struct tool_command *command, int c, char **argv)
                    command->name);
         return command->usage_exit;
     }
-    if (optopt && optind > 0 && strncmp(argv[optind - 1], "--", 2) == 0) {
+    /* optopt is the table's value of a long option, and the letter itself of a short one that is
+     * unknown; of "-xy" optind still names the argument before. */
+    if (optopt == HELP || optopt >= FIRST_LONG) {
         tool_error("%s: %s takes no value; see berth %s --help", command->name, argv[optind - 1],
                    command->name);
         return command->usage_exit;
@@ -91,7 +96,6 @@ int tool_parse_options(const struct tool_command *command, int argc, char **argv
                        int (*set)(void *state, size_t option, const char *value), void *state,
                        int *first)
 {
-    enum { HELP = 'h', FIRST_LONG = 256 };
     struct option table[OPTIONS_MAX + 2] = {{0}};
     size_t count = command->option_count;
     int c, status;
