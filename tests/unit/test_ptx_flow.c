@@ -107,6 +107,8 @@ static void test_branches(void **state)
     assert_int_equal(out[0], 2);
     assert_int_equal(out[1], 1);
     assert_int_equal(out[2], 0);
+    out = run(rig, "breaking", 4, 1, 719);
+    assert_int_equal(out[1], 1);
     out = run(rig, "vectors", 1, 5, 0);
     assert_int_equal(out[0], 7);
     assert_int_equal(out[1], 5);

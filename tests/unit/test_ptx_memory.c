@@ -14,7 +14,7 @@
 static void test_loads(void **state)
 {
     struct rig *rig = rig_new();
-    uint64_t params[2] = {rig_alloc(rig, 64), rig_alloc(rig, 256)};
+    uint64_t params[2] = {rig_alloc(rig, 64), rig_alloc(rig, 2048)};
     uint8_t *in = rig_at(rig, params[0]), *out = rig_at(rig, params[1]);
     uint32_t words[16];
     const float swapped[4] = {4, 3, 2, 1};
