@@ -1,6 +1,7 @@
 /* entry_context.c - start-up, and contexts that come to their end. */
 #include "config.h"
 #include "entry.h"
+#include "layout.h"
 #include "range.h"
 #include "residency.h"
 #include "stats.h"
@@ -55,6 +56,7 @@ static CUresult end_context(CUcontext ctx, CUresult (*end)(CUcontext))
         return end(ctx);
     for (CUdevice dev = 0; dev < (CUdevice)STATS_DEVICES_MAX; dev++)
         residency_pause(dev);
+    layout_forget_all(); /* its modules go with it: their functions' handles may come again */
     result = end(ctx);
     if (result == CUDA_SUCCESS)
         forget(ctx);
@@ -89,6 +91,7 @@ static CUresult end_primary(CUdevice dev, CUresult (*end)(CUdevice))
         return end(dev);
     drv->cuDevicePrimaryCtxRelease_v2(dev);
     residency_pause(dev);
+    layout_forget_all();
     result = end(dev);
     if (result == CUDA_SUCCESS &&
         (drv->cuDevicePrimaryCtxGetState(dev, &flags, &active) != CUDA_SUCCESS || !active))
