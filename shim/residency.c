@@ -317,7 +317,13 @@ void residency_context_destroyed(CUcontext ctx, int gone)
             }
             if (gone)
                 use->event = use->began = NULL;
-            use_end(res, link, 0);
+            if (use->recorded) {
+                use_end(res, link, 0);
+            } else { /* its launch is in the driver at this moment and ends it, without the event */
+                use->event = use->began = NULL;
+                use->lane = NULL;
+                link = &use->next;
+            }
         }
         transfer_close(res->drv, &res->lanes, ctx, gone);
         if (res->pager_ctx == ctx)

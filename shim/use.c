@@ -318,7 +318,7 @@ void residency_release(struct use *use, CUstream stream, CUresult result)
                    res->drv->cuEventRecord(use->event, stream) == CUDA_SUCCESS;
 
     pthread_mutex_lock(&res->lock);
-    if (recorded) {
+    if (recorded && use->event) { /* the context has not been destroyed in between */
         use->stream = stream;
         use->recorded = 1;
     } else { /* nobody would know when it has run; a drop too early is slow, not wrong */

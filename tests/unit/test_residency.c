@@ -527,6 +527,8 @@ static void test_context_destroyed(void **state)
 {
     size_t events = g_fake.live_events, streams = g_fake.live_streams;
     struct bench first = bench_make(DEVICE_CONTEXT, 10, HELD), second;
+    const size_t busy = 0;
+    struct use *use;
 
     (void)state;
     second = first;
@@ -555,9 +557,14 @@ static void test_context_destroyed(void **state)
     for (int round = 0; round < 40; round++)
         launch(&second, (size_t)round % 10);
     bench_end(&second);
-    /* With its handles gone already: nothing is destroyed again. */
+    /* With its handles gone already: nothing is destroyed again. A launch of another thread's may
+     * be in the driver at this moment. */
+    second.base = take(2 * PAGE_BYTES);
+    second.range = range_of(second.base);
+    use = begin_on(&second, second.stream, 1, &busy);
     range_context_destroyed(second.ctx);
     residency_context_destroyed(second.ctx, 1);
+    residency_release(use, second.stream, CUDA_ERROR_CONTEXT_IS_DESTROYED);
     assert_null(second.res->lanes);
     assert_null(second.res->uses);
     assert_true(g_fake.live_streams - streams <= 2);
