@@ -28,19 +28,11 @@ static int is_host_source(const struct transfer_access *span)
 
 CUresult access_begin(struct access_call *call)
 {
-    CUdeviceptr addr[ACCESS_INLINE];
-    size_t bytes[ACCESS_INLINE];
-    size_t count = 0;
-
     call->held = NULL;
     for (size_t i = 0; i < call->count; i++)
         if (range_check_span(call->spans[i].addr, call->spans[i].bytes))
             return CUDA_ERROR_INVALID_VALUE;
-    for (size_t i = 0; i < call->count && count < ACCESS_INLINE; i++) {
-        addr[count] = call->spans[i].addr;
-        bytes[count++] = call->spans[i].bytes;
-    }
-    call->held = launch_hold_spans(addr, bytes, count, call->stream);
+    call->held = launch_hold_spans(call->spans, call->count, call->stream);
     return CUDA_SUCCESS;
 }
 

@@ -259,3 +259,55 @@ void copy_describe_3d_peer(struct access_call *call, const CUDA_MEMCPY3D_PEER *c
 
     describe_pitched(call, &dst, &src, &volume);
 }
+
+/* A pointer of a batch's copy is unified; rows and layers of length 0 are as long as the copy's. */
+static struct pitched batch_side(const CUmemcpy3DOperand *operand, const struct volume *volume,
+                                 size_t element_bytes)
+{
+    struct pitched side = {.type = CU_MEMORYTYPE_ARRAY};
+
+    if (operand->type != CU_MEMCPY_OPERAND_TYPE_POINTER)
+        return side;
+    side.type = CU_MEMORYTYPE_UNIFIED;
+    side.device = operand->op.ptr.ptr;
+    side.pitch = volume->width_bytes;
+    side.layer_rows = volume->height;
+    if (operand->op.ptr.layerHeight)
+        side.layer_rows = operand->op.ptr.layerHeight;
+    if (operand->op.ptr.rowLength &&
+        !multiply_add(operand->op.ptr.rowLength, element_bytes, 0, &side.pitch))
+        side.device = 0; /* no such rows: for the driver to refuse */
+    return side;
+}
+
+static size_t batch_element_bytes(const CUDA_MEMCPY3D_BATCH_OP *op, copy_element_fn *element_bytes)
+{
+    size_t bytes = 0;
+
+    if (op->src.type == CU_MEMCPY_OPERAND_TYPE_ARRAY)
+        bytes = element_bytes(op->src.op.array.array);
+    else if (op->dst.type == CU_MEMCPY_OPERAND_TYPE_ARRAY)
+        bytes = element_bytes(op->dst.op.array.array);
+    return bytes ? bytes : 1;
+}
+
+int copy_describe_3d_batch(struct access_call *call, const CUDA_MEMCPY3D_BATCH_OP *ops,
+                           size_t count, copy_element_fn *element_bytes)
+{
+    if (!ops)
+        return 0;
+    if (count > SIZE_MAX / 2 || copy_describe_reserve(call, count * 2))
+        return -ENOMEM;
+    for (size_t i = 0; i < count; i++) {
+        size_t bytes = batch_element_bytes(&ops[i], element_bytes);
+        struct volume volume = {0, ops[i].extent.height, ops[i].extent.depth};
+        struct pitched dst, src;
+
+        if (!multiply_add(ops[i].extent.width, bytes, 0, &volume.width_bytes))
+            continue;
+        dst = batch_side(&ops[i].dst, &volume, bytes);
+        src = batch_side(&ops[i].src, &volume, bytes);
+        describe_pitched(call, &dst, &src, &volume);
+    }
+    return 0;
+}

@@ -57,4 +57,15 @@ void copy_describe_3d_peer(struct access_call *call, const CUDA_MEMCPY3D_PEER *c
 int copy_describe_batch(struct access_call *call, const CUdeviceptr *dsts, const CUdeviceptr *srcs,
                         const size_t *sizes, size_t count);
 
+/* How many bytes an element of an array has; 0 where that is not known. */
+typedef size_t copy_element_fn(CUarray array);
+
+/* count boxes between pointers and arrays. Their widths are in bytes, with an array on either side
+ * in elements of the array; elements of an unknown size are taken for single bytes.
+ *
+ * returns  0, else -ENOMEM and nothing is described
+ */
+int copy_describe_3d_batch(struct access_call *call, const CUDA_MEMCPY3D_BATCH_OP *ops,
+                           size_t count, copy_element_fn *element_bytes);
+
 #endif

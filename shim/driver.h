@@ -49,6 +49,7 @@
     X(REQUIRED, cuMemHostRegister_v2, (void *ptr, size_t bytes, unsigned int flags)) \
     X(REQUIRED, cuMemHostUnregister, (void *ptr)) \
     X(OPTIONAL, cuEventElapsedTime, (float *milliseconds, CUevent start, CUevent end)) \
+    X(OPTIONAL, cuArray3DGetDescriptor_v2, (CUDA_ARRAY3D_DESCRIPTOR *descriptor, CUarray array)) \
     X(OPTIONAL, cuStreamGetCtx, (CUstream stream, CUcontext *ctx)) \
     X(OPTIONAL, cuStreamIsCapturing, (CUstream stream, CUstreamCaptureStatus *status)) \
     X(OPTIONAL, cuThreadExchangeStreamCaptureMode, (CUstreamCaptureMode *mode)) \

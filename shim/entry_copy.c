@@ -42,6 +42,32 @@
     COPY(symbol, params, args, ACCESS_ASYNC, stream, CU_STREAM_LEGACY, describe)                   \
     COPY(symbol##_ptsz, params, args, ACCESS_ASYNC, stream, CU_STREAM_PER_THREAD, describe)
 
+/* Formats of other kinds (packed video, compressed blocks) are not copied element by element. */
+static size_t element_bytes(CUarray array)
+{
+    const struct driver *drv = driver_get();
+    CUDA_ARRAY3D_DESCRIPTOR array_is;
+
+    if (!drv->cuArray3DGetDescriptor_v2 ||
+        drv->cuArray3DGetDescriptor_v2(&array_is, array) != CUDA_SUCCESS)
+        return 0;
+    switch (array_is.Format) {
+    case CU_AD_FORMAT_UNSIGNED_INT8:
+    case CU_AD_FORMAT_SIGNED_INT8:
+        return array_is.NumChannels;
+    case CU_AD_FORMAT_UNSIGNED_INT16:
+    case CU_AD_FORMAT_SIGNED_INT16:
+    case CU_AD_FORMAT_HALF:
+        return (size_t)array_is.NumChannels * 2;
+    case CU_AD_FORMAT_UNSIGNED_INT32:
+    case CU_AD_FORMAT_SIGNED_INT32:
+    case CU_AD_FORMAT_FLOAT:
+        return (size_t)array_is.NumChannels * 4;
+    default:
+        return 0;
+    }
+}
+
 /* clang-format off */
 
 /* Linear copies */
@@ -108,6 +134,16 @@ COPY_SYNC(cuMemcpy3DPeer, (const CUDA_MEMCPY3D_PEER *copy), (copy),
           copy_describe_3d_peer(&call, copy))
 COPY_ASYNC(cuMemcpy3DPeerAsync, (const CUDA_MEMCPY3D_PEER *copy, CUstream stream), (copy, stream),
            copy_describe_3d_peer(&call, copy))
+
+COPY_ASYNC(cuMemcpy3DBatchAsync,
+           (size_t count, CUDA_MEMCPY3D_BATCH_OP *ops, size_t *fail_idx, unsigned long long flags,
+            CUstream stream),
+           (count, ops, fail_idx, flags, stream),
+           err = copy_describe_3d_batch(&call, ops, count, element_bytes))
+COPY_ASYNC(cuMemcpy3DBatchAsync_v2,
+           (size_t count, CUDA_MEMCPY3D_BATCH_OP *ops, unsigned long long flags, CUstream stream),
+           (count, ops, flags, stream),
+           err = copy_describe_3d_batch(&call, ops, count, element_bytes))
 
 /* Memsets: count and width are numbers of elements */
 

@@ -138,6 +138,11 @@
     HOOKS_COPY_ASYNC(X, cuMemcpyBatchAsync, cuMemcpyBatchAsync_v2, 13000, 13000, \
       (CUdeviceptr *dsts, CUdeviceptr *srcs, size_t *sizes, size_t count, \
        CUmemcpyAttributes *attrs, size_t *attrs_idxs, size_t num_attrs, CUstream stream)) \
+    HOOKS_COPY_ASYNC(X, cuMemcpy3DBatchAsync, cuMemcpy3DBatchAsync, 12080, 12080, \
+      (size_t count, CUDA_MEMCPY3D_BATCH_OP *ops, size_t *fail_idx, unsigned long long flags, \
+       CUstream stream)) \
+    HOOKS_COPY_ASYNC(X, cuMemcpy3DBatchAsync, cuMemcpy3DBatchAsync_v2, 13000, 13000, \
+      (size_t count, CUDA_MEMCPY3D_BATCH_OP *ops, unsigned long long flags, CUstream stream)) \
     HOOKS_COPY_SYNC(X, cuMemsetD8, cuMemsetD8_v2, 3020, 7000, \
       (CUdeviceptr dst, unsigned char value, size_t count)) \
     HOOKS_COPY_ASYNC(X, cuMemsetD8Async, cuMemsetD8Async, 3020, 7000, \

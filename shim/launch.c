@@ -353,8 +353,7 @@ resident:
     return NULL;
 }
 
-struct use *launch_hold_spans(const CUdeviceptr *addr, const size_t *bytes, size_t count,
-                              CUstream stream)
+struct use *launch_hold_spans(const struct transfer_access *spans, size_t count, CUstream stream)
 {
     struct launch_cache *cache;
     struct residency *res;
@@ -369,10 +368,11 @@ struct use *launch_hold_spans(const CUdeviceptr *addr, const size_t *bytes, size
         return NULL;
     range_read_lock();
     for (size_t i = 0; i < count; i++) {
-        struct allocation *a = range_allocation_at(addr[i]);
+        CUdeviceptr first = spans[i].addr;
+        struct allocation *a = range_allocation_at(first);
 
         if (a && a->kind == ALLOCATION_PAGED && a->device == device)
-            held = add_span(a, addr[i], addr[i] + bytes[i], UINT64_MAX, cache->touched.set, held);
+            held = add_span(a, first, first + spans[i].bytes, UINT64_MAX, cache->touched.set, held);
     }
     range_unlock();
     return residency_acquire(res, cache->touched.set, held, RESIDENCY_AS_IS, NULL, stream);

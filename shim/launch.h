@@ -9,6 +9,7 @@
 #ifndef BERTH_LAUNCH_H
 #define BERTH_LAUNCH_H
 
+#include "access.h"
 #include "driver.h"
 #include <stddef.h>
 #include <stdint.h>
@@ -35,8 +36,7 @@ int launch_is_capturing(CUstream stream);
  *
  * returns  what launch_end() wants
  */
-struct use *launch_hold_spans(const CUdeviceptr *addr, const size_t *bytes, size_t count,
-                              CUstream stream);
+struct use *launch_hold_spans(const struct transfer_access *spans, size_t count, CUstream stream);
 
 /* The launch was queued, or result says why not. */
 void launch_end(struct use *use, CUstream stream, CUresult result);

@@ -11,7 +11,9 @@
 #include "log.h"
 #include "pager.h"
 
-#define DENSE_SHARE 2 /* a trial is dense that takes 1 / DENSE_SHARE of the load's time or longer */
+#define DENSE_SHARE                                                                                \
+    2 /* a trial is dense that takes 1 / DENSE_SHARE of the load's time or longer                  \
+       */
 
 static uint64_t absent_bytes(const struct residency_trial *trial)
 {

@@ -46,6 +46,8 @@
 #define cuMemcpy2DUnaligned        cuMemcpy2DUnaligned_v2
 #define cuMemcpy3D                 cuMemcpy3D_v2
 #define cuMemcpy3DAsync            cuMemcpy3DAsync_v2
+#define cuMemcpy3DBatchAsync       cuMemcpy3DBatchAsync_v2
+#define cuMemcpyBatchAsync         cuMemcpyBatchAsync_v2
 #define cuMemcpyDtoD               cuMemcpyDtoD_v2
 #define cuMemcpyDtoDAsync          cuMemcpyDtoDAsync_v2
 #define cuMemcpyDtoH               cuMemcpyDtoH_v2
@@ -184,6 +186,11 @@ CUresult cuMemcpy2DUnaligned(const CUDA_MEMCPY2D *copy);
 CUresult cuMemcpy2DAsync(const CUDA_MEMCPY2D *copy, CUstream stream);
 CUresult cuMemcpy3D(const CUDA_MEMCPY3D *copy);
 CUresult cuMemcpy3DAsync(const CUDA_MEMCPY3D *copy, CUstream stream);
+CUresult cuMemcpyBatchAsync(CUdeviceptr *dsts, CUdeviceptr *srcs, size_t *sizes, size_t count,
+                            CUmemcpyAttributes *attributes, size_t *attribute_firsts,
+                            size_t attribute_count, CUstream stream);
+CUresult cuMemcpy3DBatchAsync(size_t count, CUDA_MEMCPY3D_BATCH_OP *ops, unsigned long long flags,
+                              CUstream stream);
 CUresult cuMemsetD8(CUdeviceptr dst, unsigned char value, size_t count);
 CUresult cuMemsetD16(CUdeviceptr dst, unsigned short value, size_t count);
 CUresult cuMemsetD32(CUdeviceptr dst, unsigned int value, size_t count);

@@ -56,6 +56,7 @@ struct check_group {
     X(host)                                                                                        \
     X(copy)                                                                                        \
     X(copy_async)                                                                                  \
+    X(copy_batch)                                                                                  \
     X(stream)                                                                                      \
     X(order)                                                                                       \
     X(event)                                                                                       \

@@ -30,6 +30,10 @@
  * stats: len(.parameters) == 11 and all(p["bytes"] == p["shape"][0] for p in .parameters)
  * run: max-memory=0=4MiB arg=--how arg=unified
  * stats: len(.parameters) == 11 and all(p["bytes"] == p["shape"][0] for p in .parameters)
+ * run: max-memory=0=4MiB arg=--how arg=batch
+ * stats: len(.parameters) == 11 and all(p["bytes"] == p["shape"][0] for p in .parameters)
+ * run: max-memory=0=4MiB arg=--how arg=boxes
+ * stats: len(.parameters) == 11 and all(p["bytes"] == p["shape"][0] for p in .parameters)
  * run: max-memory=0=4MiB arg=--how arg=rows
  * stats: .weights.named_bytes == 1048576 and .weights.total_bytes == 1048576
  * stats: len(.parameters) == 1 and .parameters[0].name == "block.7.weight"
@@ -194,6 +198,47 @@ static void upload_whole(const unsigned char *from, enum copy kind, CUstream str
 {
     for (size_t i = 0; i < g_file.count; i++)
         copy(g_file.place[i], from + g_file.offset[i], g_file.size[i], kind, stream);
+}
+
+/* All tensors in one call. */
+static void upload_batch(CUstream stream)
+{
+    CUmemcpyAttributes attributes = {.srcAccessOrder = CU_MEMCPY_SRC_ACCESS_ORDER_STREAM};
+    CUdeviceptr to[TENSORS_MAX], from[TENSORS_MAX];
+    size_t bytes[TENSORS_MAX], count = 0, first = 0;
+
+    for (size_t i = 0; i < g_file.count; i++) {
+        if (!g_file.size[i])
+            continue;
+        to[count] = g_file.place[i];
+        from[count] = (CUdeviceptr)(uintptr_t)(g_file.map + g_file.offset[i]);
+        bytes[count++] = g_file.size[i];
+    }
+    CUDA_CHECK(cuMemcpyBatchAsync(to, from, bytes, count, &attributes, &first, 1, stream));
+}
+
+/* The same as boxes: of a megabyte's tensor 4 layers of 256 rows, of any other one row. */
+static void upload_boxes(CUstream stream)
+{
+    CUDA_MEMCPY3D_BATCH_OP ops[TENSORS_MAX];
+    size_t count = 0;
+
+    memset(ops, 0, sizeof(ops));
+    for (size_t i = 0; i < g_file.count; i++) {
+        CUDA_MEMCPY3D_BATCH_OP *op = &ops[count];
+
+        if (!g_file.size[i])
+            continue;
+        op->src.type = op->dst.type = CU_MEMCPY_OPERAND_TYPE_POINTER;
+        op->src.op.ptr.ptr = (CUdeviceptr)(uintptr_t)(g_file.map + g_file.offset[i]);
+        op->dst.op.ptr.ptr = g_file.place[i];
+        op->srcAccessOrder = CU_MEMCPY_SRC_ACCESS_ORDER_STREAM;
+        op->extent = (CUextent3D){g_file.size[i], 1, 1};
+        if (g_file.size[i] == MIB)
+            op->extent = (CUextent3D){1024, 256, 4};
+        count++;
+    }
+    CUDA_CHECK(cuMemcpy3DBatchAsync(count, ops, 0, stream));
 }
 
 /* Every tensor in chunks, those in order or not. */
@@ -382,6 +427,10 @@ static void upload(const char *how, uint64_t *seed, CUstream stream)
         from_other_memory(!strcmp(how, "pinned"), stream);
     else if (!strcmp(how, "registered"))
         registered(stream);
+    else if (!strcmp(how, "batch"))
+        upload_batch(stream);
+    else if (!strcmp(how, "boxes"))
+        upload_boxes(stream);
     else
         upload_whole(g_file.map,
                      !strcmp(how, "async")     ? COPY_ASYNC

@@ -234,9 +234,17 @@ SIM_ENTRY_PTSZ(cuMemcpy3DPeerAsync, (const CUDA_MEMCPY3D_PEER *copy, CUstream st
 /* Batches
  * -----------------------------------------------------------------------------------------*/
 
-#define ORDER_STREAM          1 /* CUmemcpySrcAccessOrder */
-#define ORDER_DURING_API_CALL 2
-#define ORDER_ANY             3
+static int is_order(CUmemcpySrcAccessOrder order)
+{
+    return order >= CU_MEMCPY_SRC_ACCESS_ORDER_STREAM && order <= CU_MEMCPY_SRC_ACCESS_ORDER_ANY;
+}
+
+/* When the source of a batch's copy has to have been read. */
+static enum copy_call batch_call(CUmemcpySrcAccessOrder order)
+{
+    return order == CU_MEMCPY_SRC_ACCESS_ORDER_DURING_API_CALL ? COPY_SOURCE_READ_BEFORE_RETURN
+                                                               : COPY_ASYNCHRONOUS;
+}
 
 /* The attributes of copy i: those of the last run of copies that begins at or before it. */
 static const CUmemcpyAttributes *batch_attributes(const CUmemcpyAttributes *attributes,
@@ -261,14 +269,14 @@ static CUresult copy_batch(CUdeviceptr *dsts, CUdeviceptr *srcs, size_t *sizes, 
         attribute_count > count || first[0] != 0 || !stream || stream == CU_STREAM_LEGACY)
         return CUDA_ERROR_INVALID_VALUE;
     for (i = 0; i < count && res == CUDA_SUCCESS; i++) {
-        int order = batch_attributes(attributes, first, attribute_count, i)->srcAccessOrder;
+        CUmemcpySrcAccessOrder order =
+            batch_attributes(attributes, first, attribute_count, i)->srcAccessOrder;
 
-        if (order < ORDER_STREAM || order > ORDER_ANY)
+        if (!is_order(order))
             res = CUDA_ERROR_INVALID_VALUE;
         else
             res = copy_submit_linear(stream, dsts[i], COPY_ANY, srcs[i], COPY_ANY, sizes[i],
-                                     order == ORDER_DURING_API_CALL ? COPY_SOURCE_READ_BEFORE_RETURN
-                                                                    : COPY_ASYNCHRONOUS);
+                                     batch_call(order));
         if (res != CUDA_SUCCESS && failed)
             *failed = i;
     }
@@ -286,3 +294,65 @@ SIM_ENTRY_PTSZ(cuMemcpyBatchAsync_v2,
                 CUstream stream),
                copy_batch(dsts, srcs, sizes, count, attributes, first, attribute_count, NULL,
                           stream))
+
+/* One operand of a copy between pointers; lengths of 0 are as small as the box allows. returns 0;
+ * 1; 801 for arrays */
+static CUresult batch_end(const CUmemcpy3DOperand *operand, const struct copy_box *box,
+                          struct copy_end *end)
+{
+    size_t row = operand->op.ptr.rowLength, rows = operand->op.ptr.layerHeight;
+
+    if (operand->type == CU_MEMCPY_OPERAND_TYPE_ARRAY)
+        return CUDA_ERROR_NOT_SUPPORTED;
+    if (operand->type != CU_MEMCPY_OPERAND_TYPE_POINTER || (row && row < box->width_bytes) ||
+        (rows && rows < box->height))
+        return CUDA_ERROR_INVALID_VALUE;
+    end->addr = operand->op.ptr.ptr;
+    end->side = COPY_ANY;
+    end->pitch_bytes = row ? row : box->width_bytes;
+    end->slice_bytes = end->pitch_bytes * (rows ? rows : box->height);
+    return CUDA_SUCCESS;
+}
+
+static CUresult copy_batch_box(const CUDA_MEMCPY3D_BATCH_OP *op, CUstream stream)
+{
+    struct copy_box box = {
+        .width_bytes = op->extent.width, .height = op->extent.height, .depth = op->extent.depth};
+    CUresult res;
+
+    if (!box.width_bytes || !box.height || !box.depth || !is_order(op->srcAccessOrder))
+        return CUDA_ERROR_INVALID_VALUE;
+    res = batch_end(&op->dst, &box, &box.dst);
+    if (res == CUDA_SUCCESS)
+        res = batch_end(&op->src, &box, &box.src);
+    if (res != CUDA_SUCCESS)
+        return res;
+    box_flatten(&box);
+    return copy_submit(stream, &box, batch_call(op->srcAccessOrder));
+}
+
+static CUresult copy_3d_batch(size_t count, const CUDA_MEMCPY3D_BATCH_OP *ops, size_t *failed,
+                              unsigned long long flags, CUstream stream)
+{
+    CUresult res = CUDA_SUCCESS;
+    size_t i;
+
+    if (failed)
+        *failed = SIZE_MAX;
+    if (!ops || !count || flags || !stream || stream == CU_STREAM_LEGACY)
+        return CUDA_ERROR_INVALID_VALUE;
+    for (i = 0; i < count && res == CUDA_SUCCESS; i++) {
+        res = copy_batch_box(&ops[i], stream);
+        if (res != CUDA_SUCCESS && failed)
+            *failed = i;
+    }
+    return res;
+}
+SIM_ENTRY_PTSZ(cuMemcpy3DBatchAsync,
+               (size_t count, CUDA_MEMCPY3D_BATCH_OP *ops, size_t *failed, unsigned long long flags,
+                CUstream stream),
+               copy_3d_batch(count, ops, failed, flags, stream))
+SIM_ENTRY_PTSZ(cuMemcpy3DBatchAsync_v2,
+               (size_t count, CUDA_MEMCPY3D_BATCH_OP *ops, unsigned long long flags,
+                CUstream stream),
+               copy_3d_batch(count, ops, NULL, flags, stream))

@@ -342,6 +342,101 @@ static void test_batch(void **state)
     copy_describe_end(&call);
 }
 
+static size_t six_bytes(CUarray array)
+{
+    return array ? 6 : 0;
+}
+
+static CUmemcpy3DOperand pointer_operand(CUdeviceptr at, size_t row_length, size_t layer_height)
+{
+    return (CUmemcpy3DOperand){
+        CU_MEMCPY_OPERAND_TYPE_POINTER,
+        {.ptr = {.ptr = at, .rowLength = row_length, .layerHeight = layer_height}}};
+}
+
+/* Every box of a batch is the 3D copy that says the same. */
+static void test_3d_batch_against_3d(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 3 * 3 * 3 * 3 * 3 * 2; i++) {
+        size_t width = 1 + i % 3, height = 1 + i / 3 % 3, depth = 1 + i / 9 % 3;
+        size_t rows = i / 27 % 3, layers = i / 81 % 3, other = i / 243;
+        CUdeviceptr host = (CUdeviceptr)(uintptr_t)HOST;
+        CUDA_MEMCPY3D_BATCH_OP ops[2] = {
+            {.src = pointer_operand(host, other ? width + 1 : 0, 0),
+             .dst = pointer_operand(DEVICE, rows ? width + rows - 1 : 0,
+                                    layers ? height + layers - 1 : 0),
+             .extent = {width, height, depth}}};
+        CUDA_MEMCPY3D same = {.srcMemoryType = CU_MEMORYTYPE_UNIFIED,
+                              .srcDevice = host,
+                              .srcPitch = width + other,
+                              .srcHeight = height,
+                              .dstMemoryType = CU_MEMORYTYPE_UNIFIED,
+                              .dstDevice = DEVICE,
+                              .dstPitch = width + (rows ? rows - 1 : 0),
+                              .dstHeight = height + (layers ? layers - 1 : 0),
+                              .WidthInBytes = width,
+                              .Height = height,
+                              .Depth = depth};
+        START(call);
+        START(expected);
+
+        ops[1] = ops[0];
+        ops[1].dst.op.ptr.ptr += 4096;
+        assert_int_equal(copy_describe_3d_batch(&call, ops, 2, six_bytes), 0);
+        copy_describe_3d(&expected, &same);
+        same.dstDevice += 4096;
+        copy_describe_3d(&expected, &same);
+        assert_int_equal(expected.count, 4);
+        assert_int_equal(call.count, 4);
+        assert_memory_equal(call.spans, expected.spans, 4 * sizeof(call.spans[0]));
+    }
+}
+
+static void test_3d_batch_with_arrays(void **state)
+{
+    CUmemcpy3DOperand array = {CU_MEMCPY_OPERAND_TYPE_ARRAY, {.array = {.array = (CUarray)8}}};
+    CUmemcpy3DOperand unknown = {CU_MEMCPY_OPERAND_TYPE_ARRAY, {.array = {.array = NULL}}};
+    CUDA_MEMCPY3D_BATCH_OP ops[] = {
+        {.src = array, .dst = pointer_operand(DEVICE, 5, 0), .extent = {4, 2, 1}},
+        {.src = pointer_operand(DEVICE, 0, 0), .dst = array, .extent = {4, 2, 3}},
+        {.src = unknown, .dst = pointer_operand(DEVICE, 0, 0), .extent = {4, 2, 1}},
+        {.src = array, .dst = array, .extent = {4, 2, 1}},
+    };
+    START(call);
+
+    (void)state;
+    assert_int_equal(copy_describe_3d_batch(&call, ops, 4, six_bytes), 0);
+    assert_int_equal(call.count, 3);
+    expect_span(&call.spans[0], DEVICE, 54, ACCESS_WRITE, ACCESS_PARTS, ACCESS_FROM_ELSEWHERE,
+                NULL);
+    expect_span(&call.spans[1], DEVICE, 144, ACCESS_READ, ACCESS_WHOLE, ACCESS_FROM_ELSEWHERE,
+                NULL);
+    expect_span(&call.spans[2], DEVICE, 8, ACCESS_WRITE, ACCESS_WHOLE, ACCESS_FROM_ELSEWHERE, NULL);
+}
+
+/* What cannot be meant is the driver's to refuse, and described as nothing. */
+static void test_3d_batch_refused(void **state)
+{
+    CUmemcpy3DOperand array = {CU_MEMCPY_OPERAND_TYPE_ARRAY, {.array = {.array = (CUarray)8}}};
+    CUDA_MEMCPY3D_BATCH_OP ops[] = {
+        {.src = array, .dst = pointer_operand(DEVICE, 0, 0), .extent = {SIZE_MAX / 2, 1, 1}},
+        {.src = array, .dst = pointer_operand(DEVICE, SIZE_MAX / 2, 0), .extent = {1, 1, 1}},
+        {.src = pointer_operand(DEVICE, 0, 0), .dst = array, .extent = {1, SIZE_MAX, 2}},
+        {.src = {0}, .dst = {0}, .extent = {1, 1, 1}},
+        {.src = array, .dst = pointer_operand(DEVICE, 0, 0), .extent = {0, 1, 1}},
+    };
+    START(call);
+
+    (void)state;
+    assert_int_equal(copy_describe_3d_batch(&call, ops, SIZE_MAX / 2, six_bytes), -ENOMEM);
+    assert_int_equal(copy_describe_3d_batch(&call, ops, SIZE_MAX / 2 + 2, six_bytes), -ENOMEM);
+    assert_int_equal(copy_describe_3d_batch(&call, NULL, 3, six_bytes), 0);
+    assert_int_equal(copy_describe_3d_batch(&call, ops, 5, six_bytes), 0);
+    assert_int_equal(call.count, 0);
+    copy_describe_end(&call);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -356,6 +451,9 @@ int main(void)
         cmocka_unit_test(test_3d_against_a_walk),
         cmocka_unit_test(test_memset),
         cmocka_unit_test(test_batch),
+        cmocka_unit_test(test_3d_batch_against_3d),
+        cmocka_unit_test(test_3d_batch_with_arrays),
+        cmocka_unit_test(test_3d_batch_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -163,6 +163,10 @@ static char *read_body(char *line, int is_enum, char **save)
     return line;
 }
 
+/* What lies in structures without a name of their own. */
+static const char *const g_nested[] = {"op.ptr.ptr",     "op.ptr.rowLength", "op.ptr.layerHeight",
+                                       "op.ptr.locHint", "op.array.array",   "op.array.offset"};
+
 static int read_our_header(void **state)
 {
     char *text = read_text(OUR_HEADER);
@@ -188,6 +192,8 @@ static int read_our_header(void **state)
         }
     }
     free(text);
+    for (size_t i = 0; i < sizeof(g_nested) / sizeof(g_nested[0]); i++)
+        add_name(&g_fields, "CUmemcpy3DOperand", g_nested[i], strlen(g_nested[i]));
     return 0;
 }
 

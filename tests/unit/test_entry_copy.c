@@ -20,6 +20,7 @@
 #define SRC    0x7f5000000000ull
 #define HOST   ((void *)0x10000)
 #define STREAM ((CUstream)0x4321)
+#define ARRAY  ((CUarray)0x9876)
 #define RESULT CUDA_ERROR_NOT_READY /* any code that nobody else gives */
 
 static struct driver g_fake;
@@ -77,9 +78,19 @@ static CUresult fake_real(long a, long b, long c, long d, long e, long f, long g
     return RESULT;
 }
 
+static CUDA_ARRAY3D_DESCRIPTOR g_array_is;
+
+static CUresult fake_descriptor(CUDA_ARRAY3D_DESCRIPTOR *out, CUarray array)
+{
+    *out = g_array_is;
+    return array == ARRAY ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+}
+
 static int set_up(void **state)
 {
     (void)state;
+    g_array_is = (CUDA_ARRAY3D_DESCRIPTOR){.Format = CU_AD_FORMAT_HALF, .NumChannels = 4};
+    g_fake.cuArray3DGetDescriptor_v2 = fake_descriptor;
 #define X(name, symbol, since, null_stream, params) *(void **)&g_fake.symbol = (void *)fake_real;
     HOOKS(X)
 #undef X
@@ -229,7 +240,56 @@ static void test_batches(void **state)
                 WRITE_FROM(DST + 4096, 20, ACCESS_FROM_EITHER, (void *)(SRC + 4096)));
 }
 
+static void test_3d_batches(void **state)
+{
+    CUDA_MEMCPY3D_BATCH_OP ops[2] = {
+        {.src = {CU_MEMCPY_OPERAND_TYPE_POINTER, {.ptr = {.ptr = SRC}}},
+         .dst = {CU_MEMCPY_OPERAND_TYPE_POINTER, {.ptr = {.ptr = DST}}},
+         .extent = {64, 4, 2}},
+        {.src = {CU_MEMCPY_OPERAND_TYPE_ARRAY, {.array = {.array = ARRAY}}},
+         .dst = {CU_MEMCPY_OPERAND_TYPE_POINTER, {.ptr = {.ptr = DST + 4096, .rowLength = 100}}},
+         .extent = {10, 3, 1}}};
+
+    (void)state;
+    CHECK_ASYNC(cuMemcpy3DBatchAsync, (2, ops, NULL, 0),
+                READ(SRC, 512), WRITE_FROM(DST, 512, ACCESS_FROM_EITHER, (void *)SRC),
+                WRITE(DST + 4096, 1680));
+    CHECK_ASYNC(cuMemcpy3DBatchAsync_v2, (2, ops, 0),
+                READ(SRC, 512), WRITE_FROM(DST, 512, ACCESS_FROM_EITHER, (void *)SRC),
+                WRITE(DST + 4096, 1680));
+}
+
 /* clang-format on */
+
+/* What an element of an array has is asked of the driver, which may not know it. */
+static void test_elements_of_arrays(void **state)
+{
+    static const struct {
+        int format;
+        unsigned channels;
+        size_t bytes;
+    } rows[] = {
+        {CU_AD_FORMAT_UNSIGNED_INT8, 1, 1},
+        {CU_AD_FORMAT_SIGNED_INT8, 4, 4},
+        {CU_AD_FORMAT_UNSIGNED_INT16, 1, 2},
+        {CU_AD_FORMAT_SIGNED_INT16, 2, 4},
+        {CU_AD_FORMAT_HALF, 4, 8},
+        {CU_AD_FORMAT_UNSIGNED_INT32, 1, 4},
+        {CU_AD_FORMAT_SIGNED_INT32, 2, 8},
+        {CU_AD_FORMAT_FLOAT, 4, 16},
+        {0xb0, 1, 0} /* NV12 */,
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        g_array_is.Format = (CUarray_format)rows[i].format;
+        g_array_is.NumChannels = rows[i].channels;
+        assert_int_equal(element_bytes(ARRAY), rows[i].bytes);
+    }
+    assert_int_equal(element_bytes(NULL), 0);
+    g_fake.cuArray3DGetDescriptor_v2 = NULL;
+    assert_int_equal(element_bytes(ARRAY), 0);
+}
 
 /* The driver gets what the program gave: stream 0 stays 0. */
 static void test_arguments_are_the_programs_own(void **state)
@@ -246,6 +306,11 @@ static void test_arguments_are_the_programs_own(void **state)
     for (int i = 3; i < 9; i++)
         assert_int_equal(g_args[i], i + 1);
     before();
+    cuMemcpy3DBatchAsync_ptsz(0, (CUDA_MEMCPY3D_BATCH_OP *)2, (size_t *)3, 4, NULL);
+    for (int i = 1; i < 4; i++)
+        assert_int_equal(g_args[i], i + 1);
+    assert_int_equal(g_args[4], 0);
+    before();
     cuMemsetD2D16_v2(1, 2, 3, 4, 5);
     for (int i = 0; i < 5; i++)
         assert_int_equal(g_args[i], i + 1);
@@ -260,6 +325,8 @@ static void test_batch_out_of_memory(void **state)
     (void)state;
     before();
     assert_int_equal(cuMemcpyBatchAsync_v2(&addr, &addr, &bytes, SIZE_MAX / 2, NULL, NULL, 0, NULL),
+                     CUDA_ERROR_OUT_OF_MEMORY);
+    assert_int_equal(cuMemcpy3DBatchAsync_v2(SIZE_MAX / 2, (CUDA_MEMCPY3D_BATCH_OP *)2, 0, STREAM),
                      CUDA_ERROR_OUT_OF_MEMORY);
     assert_string_equal(g_trace, "");
 }
@@ -293,6 +360,8 @@ int main(void)
         cmocka_unit_test_setup(test_memsets, set_up),
         cmocka_unit_test_setup(test_pitched, set_up),
         cmocka_unit_test_setup(test_batches, set_up),
+        cmocka_unit_test_setup(test_3d_batches, set_up),
+        cmocka_unit_test_setup(test_elements_of_arrays, set_up),
         cmocka_unit_test_setup(test_arguments_are_the_programs_own, set_up),
         cmocka_unit_test_setup(test_batch_out_of_memory, set_up),
         cmocka_unit_test_setup(test_passive, set_up),

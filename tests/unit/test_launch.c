@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "checkpoint.h"
+#include "copy_describe.h"
 #include "launch.h"
 #include "layout.h"
 #include "object.h"
@@ -232,14 +233,14 @@ static void test_capture(void **state)
 {
     CUdeviceptr p = g_base + 9 * MIB;
     uint64_t order = g_fake.order;
-    size_t one = 8;
+    struct transfer_access one = {.addr = p, .bytes = 8};
 
     (void)state;
     launch_one(g_base);
     g_fake.capturing = 1;
     order = g_fake.order;
     assert_null(launch_begin(function_of(g_single), (void *[]){&p}, NULL, WIDE, g_stream));
-    assert_null(launch_hold_spans(&p, &one, 1, g_stream));
+    assert_null(launch_hold_spans(&one, 1, g_stream));
     assert_int_equal(g_fake.order, order);
     g_fake.capturing = 0;
     /* A status that cannot be had counts as capturing. */
@@ -253,20 +254,44 @@ static void test_capture(void **state)
 /* Copies keep what they use where it is: nothing is loaded for them. */
 static void test_hold_spans(void **state)
 {
-    CUdeviceptr addr[] = {g_base + 5 * MIB, g_base + 9 * MIB, 12, FAKE_PLAIN};
-    size_t bytes[] = {3 * MIB, 1, 100, 100};
+    struct transfer_access spans[] = {{.addr = g_base + 5 * MIB, .bytes = 3 * MIB},
+                                      {.addr = g_base + 9 * MIB, .bytes = 1},
+                                      {.addr = 12, .bytes = 100},
+                                      {.addr = FAKE_PLAIN, .bytes = 100}};
     unsigned loads = FAKE_READ(g_fake.loads);
 
     (void)state;
     residency_pause(DEVICE);
-    assert_int_equal(touched(launch_hold_spans(addr, bytes, 4, g_stream)),
+    assert_int_equal(touched(launch_hold_spans(spans, 4, g_stream)),
                      EXTENT(2) | EXTENT(3) | EXTENT(4));
-    bytes[0] = 0;
-    assert_int_equal(touched(launch_hold_spans(addr, bytes, 1, g_stream)), 0);
-    bytes[0] = 100 * MIB; /* more than there is */
-    assert_int_equal(touched(launch_hold_spans(addr, bytes, 1, g_stream)), 0xffffcull);
-    assert_null(launch_hold_spans(addr, bytes, 0, g_stream));
+    spans[0].bytes = 0;
+    assert_int_equal(touched(launch_hold_spans(spans, 1, g_stream)), 0);
+    spans[0].bytes = 100 * MIB; /* more than there is */
+    assert_int_equal(touched(launch_hold_spans(spans, 1, g_stream)), 0xffffcull);
+    assert_null(launch_hold_spans(spans, 0, g_stream));
     assert_int_equal(FAKE_READ(g_fake.loads), loads);
+    residency_resume(DEVICE);
+}
+
+/* A batch has two spans for each of its copies: every one of them is held. */
+static void test_hold_batch(void **state)
+{
+    CUdeviceptr dsts[12], srcs[12];
+    size_t sizes[12];
+    struct access_call call;
+
+    (void)state;
+    for (size_t i = 0; i < 12; i++) {
+        dsts[i] = g_base + 3 * i * MIB;
+        srcs[i] = 4096 * i;
+        sizes[i] = 8;
+    }
+    residency_pause(DEVICE);
+    copy_describe_start(&call, "batch", ACCESS_ASYNC, g_stream, NULL);
+    assert_int_equal(copy_describe_batch(&call, dsts, srcs, sizes, 12), 0);
+    assert_int_equal(access_begin(&call), CUDA_SUCCESS);
+    assert_int_equal(touched(call.held), 0x1b6dbull);
+    copy_describe_end(&call);
     residency_resume(DEVICE);
 }
 
@@ -353,12 +378,19 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_before_paging),      cmocka_unit_test(test_objects),
-        cmocka_unit_test(test_parameters),         cmocka_unit_test(test_structures),
-        cmocka_unit_test(test_words_out_of_range), cmocka_unit_test(test_extra),
-        cmocka_unit_test(test_many_pointers),      cmocka_unit_test(test_capture),
-        cmocka_unit_test(test_hold_spans),         cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_elsewhere),          cmocka_unit_test(test_cache_invalidated),
+        cmocka_unit_test(test_before_paging),
+        cmocka_unit_test(test_objects),
+        cmocka_unit_test(test_parameters),
+        cmocka_unit_test(test_structures),
+        cmocka_unit_test(test_words_out_of_range),
+        cmocka_unit_test(test_extra),
+        cmocka_unit_test(test_many_pointers),
+        cmocka_unit_test(test_capture),
+        cmocka_unit_test(test_hold_spans),
+        cmocka_unit_test(test_hold_batch),
+        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_elsewhere),
+        cmocka_unit_test(test_cache_invalidated),
         cmocka_unit_test(test_too_large),
     };
 

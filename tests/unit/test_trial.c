@@ -34,7 +34,8 @@ static CUresult param_info(CUfunction function, size_t index, size_t *offset, si
 
 static CUresult elapsed(float *milliseconds, CUevent from, CUevent to)
 {
-    if (!from->timed || !to->timed || !from->alive || !to->alive || from->pending || to->pending || from->stream != to->stream)
+    if (!from->timed || !to->timed || !from->alive || !to->alive || from->pending || to->pending ||
+        from->stream != to->stream)
         FAKE_MISUSE("time between events that do not belong together");
     *milliseconds = from->stream->held ? g_launch_ms : LINK_MS;
     return CUDA_SUCCESS;
