@@ -50,6 +50,18 @@
     X(cuMemFreeAsync, cuMemFreeAsync, 11020, LEGACY, (CUdeviceptr addr, CUstream stream)) \
     X(cuMemFreeAsync, cuMemFreeAsync_ptsz, 11020, PER_THREAD, (CUdeviceptr addr, CUstream stream))
 
+#define HOOKS_VMM(X) \
+    X(cuMemCreate, cuMemCreate, 10020, NONE, \
+      (CUmemGenericAllocationHandle *out, size_t bytes, const CUmemAllocationProp *prop, \
+       unsigned long long flags)) \
+    X(cuMemRelease, cuMemRelease, 10020, NONE, (CUmemGenericAllocationHandle handle)) \
+    X(cuMemRetainAllocationHandle, cuMemRetainAllocationHandle, 11000, NONE, \
+      (CUmemGenericAllocationHandle *out, void *addr)) \
+    X(cuMemMap, cuMemMap, 10020, NONE, \
+      (CUdeviceptr addr, size_t bytes, size_t offset, CUmemGenericAllocationHandle handle, \
+       unsigned long long flags)) \
+    X(cuMemUnmap, cuMemUnmap, 10020, NONE, (CUdeviceptr addr, size_t bytes))
+
 #define HOOKS_INFO(X) \
     X(cuMemGetInfo, cuMemGetInfo_v2, 3020, NONE, (size_t *free_bytes, size_t *total_bytes)) \
     X(cuDeviceTotalMem, cuDeviceTotalMem_v2, 3020, NONE, (size_t *bytes, CUdevice dev)) \
@@ -224,6 +236,7 @@
 #define HOOKS(X)                                                                                   \
     HOOKS_BOOT(X)                                                                                  \
     HOOKS_ALLOC(X)                                                                                 \
+    HOOKS_VMM(X)                                                                                   \
     HOOKS_INFO(X)                                                                                  \
     HOOKS_COPY(X) HOOKS_LAUNCH(X) HOOKS_CODE(X) HOOKS_CONTEXT(X)
 

@@ -134,4 +134,7 @@ void range_changed(void);
  * is not allocated: what cuMemGetInfo answers, and what an allocation is held against. */
 void range_capacity(CUdevice device, uint64_t *free_bytes, uint64_t *total_bytes);
 
+/* The program has taken so much of that by other means than an allocation, or given it back. */
+void range_count_allocated(CUdevice device, int64_t bytes);
+
 #endif

@@ -72,7 +72,7 @@ void range_capacity(CUdevice device, uint64_t *free_bytes, uint64_t *total_bytes
     *free_bytes = *total_bytes > allocated ? *total_bytes - allocated : 0;
 }
 
-static void count_allocated(CUdevice device, int64_t bytes)
+void range_count_allocated(CUdevice device, int64_t bytes)
 {
     if (device >= 0 && device < (int)STATS_DEVICES_MAX)
         atomic_fetch_add_explicit(&g_allocated[device], (uint64_t)bytes, memory_order_relaxed);
@@ -140,7 +140,7 @@ int range_index_insert(struct allocation *a)
     a->id |= (uint64_t)1 << 62; /* apart from the driver's own numbers */
     if (a->kind == ALLOCATION_PAGED)
         widen_bounds(a);
-    count_allocated(a->device, (int64_t)a->bytes);
+    range_count_allocated(a->device, (int64_t)a->bytes);
     range_changed();
     return 0;
 }
@@ -155,7 +155,7 @@ struct allocation *range_index_take(CUdeviceptr base)
     a = g_index[above - 1];
     memmove(&g_index[above - 1], &g_index[above], (g_index_count - above) * sizeof(*g_index));
     g_index_count--;
-    count_allocated(a->device, -(int64_t)a->bytes);
+    range_count_allocated(a->device, -(int64_t)a->bytes);
     range_changed();
     return a;
 }
@@ -171,7 +171,7 @@ void range_index_take_context(CUcontext ctx, void (*fn)(struct allocation *a))
             g_index[kept++] = a;
             continue;
         }
-        count_allocated(a->device, -(int64_t)a->bytes);
+        range_count_allocated(a->device, -(int64_t)a->bytes);
         fn(a);
     }
     g_index_count = kept;
