@@ -112,7 +112,7 @@ $(LIBBERTH): $(call obj,$(SHIM_LIB)) $(OUT)/libpolicy.a shim/exports.map
 	$(call say,LD,$@)
 	$(Q)$(CC) -shared -o $@ $(call obj,$(SHIM_LIB)) $(OUT)/libpolicy.a $(LDFLAGS) \
 	    -Wl,-soname,libcuda.so.1 -Wl,--version-script=shim/exports.map -Wl,-z,defs -Wl,-Bsymbolic \
-	    -lelf -lcjson -lm -ldl
+	    -lelf -lzstd -llz4 -lcjson -lm -ldl
 
 # A second name: programs that dlopen libcuda.so reach libberth.so through this one.
 $(STUB): $(call obj,$(SHIM_STUB)) $(LIBBERTH)
@@ -184,7 +184,7 @@ $(OUT)/unit/%: $(OUT)/obj/tests/unit/%.o $(OUT)/libshim.a $(OUT)/libpolicy.a $(O
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) -o $@ $(filter %.o,$^) $(LDFLAGS) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group \
-	    -lcmocka -lelf -lcjson -lm -ldl
+	    -lcmocka -lelf -lzstd -llz4 -lcjson -lm -ldl
 
 # This one opens the simulated driver as a program would.
 $(OUT)/unit/test_simcuda_memory_calls: | $(SIMCUDA)

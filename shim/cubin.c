@@ -1,4 +1,5 @@
 #include "cubin.h"
+#include "compressed.h"
 #include "ptx_params.h"
 #include <gelf.h>
 #include <libelf.h>
@@ -9,7 +10,6 @@
 #define FATBIN_MAGIC  0xBA55ED50u
 #define FATBIN_PTX    1 /* kind of an entry */
 #define FATBIN_ELF    2
-#define COMPRESSED    (0x2000u | 0x8000u) /* LZ4, zstd */
 
 #define INFO_PREFIX ".nv.info."
 
@@ -142,8 +142,41 @@ out:
     return kernels;
 }
 
+static size_t walk_payload(unsigned kind, const unsigned char *payload, uint64_t bytes,
+                           cubin_kernel_fn *fn, void *arg)
+{
+    if (kind == FATBIN_ELF && bytes >= sizeof(Elf64_Ehdr))
+        return walk_elf(payload, bytes, fn, arg);
+    if (kind == FATBIN_PTX)
+        return ptx_params_walk((const char *)payload, bytes, fn, arg);
+    return 0;
+}
+
+/* The entry's length is checked; header_bytes is at least an entry's. */
+static size_t walk_entry(const unsigned char *entry, uint32_t header_bytes, uint64_t payload,
+                         cubin_kernel_fn *fn, void *arg)
+{
+    uint64_t flags = read64(entry + 40), unpacked_bytes = read64(entry + 56);
+    uint32_t compressed_bytes = read32(entry + 16);
+    unsigned kind = read16(entry);
+    unsigned char *unpacked;
+    size_t kernels;
+
+    if (!(flags & (COMPRESSED_LZ4 | COMPRESSED_ZSTD)))
+        return walk_payload(kind, entry + header_bytes, payload, fn, arg);
+    if (kind != FATBIN_ELF && kind != FATBIN_PTX)
+        return 0;
+    unpacked = compressed_unpack(flags, entry + header_bytes, compressed_bytes, unpacked_bytes);
+    if (!unpacked)
+        return 0;
+    kernels = walk_payload(kind, unpacked, unpacked_bytes, fn, arg);
+    free(unpacked);
+    return kernels;
+}
+
 /* Entries: +0 u16 kind, +4 u32 header bytes, +8 u64 payload bytes, +16 u32 compressed bytes, +40
- * u64 flags. The next one follows header + payload, which is the larger of the two sizes. */
+ * u64 flags, +56 u64 unpacked bytes. The next one follows header + payload, which is the larger of
+ * the two sizes. */
 static size_t walk_fatbin(const unsigned char *image, cubin_kernel_fn *fn, void *arg)
 {
     struct fatbin_header header;
@@ -154,17 +187,12 @@ static size_t walk_fatbin(const unsigned char *image, cubin_kernel_fn *fn, void 
          at + 64 <= end;) {
         const unsigned char *entry = image + at;
         uint64_t header_bytes = read32(entry + 4), payload = read64(entry + 8);
-        uint32_t compressed = read32(entry + 16);
-        uint64_t flags = read64(entry + 40);
 
-        if (payload < compressed)
-            payload = compressed;
+        if (payload < read32(entry + 16))
+            payload = read32(entry + 16);
         if (header_bytes < 64 || payload > end - at || header_bytes > end - at - payload)
             break;
-        if (read16(entry) == FATBIN_ELF && !(flags & COMPRESSED) && payload >= sizeof(Elf64_Ehdr))
-            kernels += walk_elf(entry + header_bytes, payload, fn, arg);
-        if (read16(entry) == FATBIN_PTX && !(flags & COMPRESSED))
-            kernels += ptx_params_walk((const char *)entry + header_bytes, payload, fn, arg);
+        kernels += walk_entry(entry, (uint32_t)header_bytes, payload, fn, arg);
         at += header_bytes + payload;
     }
     return kernels;

@@ -1,6 +1,7 @@
 /* cubin.h - parameter layouts of the kernels in a code image.
  *
- * Reads ELF cubins, PTX text, and uncompressed fatbins of either, bare or behind nvcc's wrapper.
+ * Reads ELF cubins, PTX text, and fatbins of either, compressed or not, bare or behind nvcc's
+ * wrapper.
  * Images come from the program and are as trustworthy as it is; all the same nothing is read
  * outside what their own headers claim.
  */

@@ -133,7 +133,8 @@ static CUresult fake_unmap(CUdeviceptr addr, size_t bytes)
     return fake_leave(CUDA_SUCCESS);
 }
 
-/* What tests say ---------------------------------------------------------------------------------*/
+/* What tests say
+ * ---------------------------------------------------------------------------------*/
 
 static CUmemAllocationProp on_device(CUdevice device)
 {
