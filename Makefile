@@ -135,7 +135,7 @@ $(SIMCUDA): $(call obj,$(SIM_SRC)) tests/simcuda/exports.map
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) -shared -o $@ $(call obj,$(SIM_SRC)) $(LDFLAGS) -Wl,-soname,libcuda.so.1 \
 	    -Wl,--version-script=tests/simcuda/exports.map -Wl,-z,defs -Wl,-Bsymbolic \
-	    -Wl,-z,nodelete -lm -ldl
+	    -Wl,-z,nodelete -lzstd -llz4 -lm -ldl
 
 # Kernels are CUDA C, compiled to PTX by clang without a toolkit and embedded with .incbin.
 $(OUT)/ptx/%.ptx: tests/apps/kernels/%.cu $(wildcard tests/apps/kernels/*.h)

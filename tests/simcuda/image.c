@@ -1,8 +1,11 @@
 /* Images: finding the PTX in what a program loads, and translating it. */
 #include <errno.h>
+#include <limits.h>
+#include <lz4.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zstd.h>
 
 #include "device.h"
 #include "module.h"
@@ -10,8 +13,11 @@
 #define WRAPPER_MAGIC 0x466243B1u
 #define FATBIN_MAGIC  0xBA55ED50u
 
-#define ENTRY_PTX        1u
-#define ENTRY_COMPRESSED (0x2000u | 0x8000u) /* flags: LZ4, zstd */
+#define ENTRY_PTX  1u
+#define ENTRY_LZ4  0x2000u /* flags */
+#define ENTRY_ZSTD 0x8000u
+
+#define TEXT_MAX ((uint64_t)256 << 20) /* of compressed PTX */
 
 struct fatbin_wrapper {
     uint32_t magic;
@@ -38,6 +44,8 @@ struct fatbin_entry {
     uint32_t sm;
     uint32_t reserved3[2];
     uint64_t flags;
+    uint64_t reserved4;
+    uint64_t unpacked_bytes;
 };
 
 static void log_line(const struct load_log *log, const char *line)
@@ -46,51 +54,89 @@ static void log_line(const struct load_log *log, const char *line)
         snprintf(log->text, log->bytes, "%s\n", line);
 }
 
+/* The text of a compressed entry, with a NUL after it. returns 0; 200 for damaged data; 2 */
+static CUresult entry_unpack(const struct fatbin_entry *entry, const char *data, char **text)
+{
+    const uint64_t bytes = entry->unpacked_bytes;
+    int good;
+
+    if (bytes > TEXT_MAX || entry->compressed_bytes > INT_MAX)
+        return CUDA_ERROR_INVALID_IMAGE;
+    *text = malloc(bytes + 1);
+    if (!*text)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    if (entry->flags & ENTRY_ZSTD)
+        good = ZSTD_decompress(*text, bytes, data, entry->compressed_bytes) == bytes;
+    else
+        good = LZ4_decompress_safe(data, *text, (int)entry->compressed_bytes, (int)bytes) ==
+               (int)bytes;
+    (*text)[bytes] = '\0';
+    if (good)
+        return CUDA_SUCCESS;
+    free(*text);
+    *text = NULL;
+    return CUDA_ERROR_INVALID_IMAGE;
+}
+
+/* The entry at a place in a fatbin. returns its length, 0 for one that reaches past the end */
+static uint64_t entry_read(const char *at, const char *end, struct fatbin_entry *entry)
+{
+    uint64_t stored;
+
+    memcpy(entry, at, sizeof(*entry));
+    stored = entry->payload_bytes > entry->compressed_bytes ? entry->payload_bytes
+                                                            : entry->compressed_bytes;
+    if (entry->header_bytes < sizeof(*entry) || entry->header_bytes > (uint64_t)(end - at) ||
+        stored > (uint64_t)(end - at) - entry->header_bytes)
+        return 0;
+    return entry->header_bytes + stored;
+}
+
 /* Of a fatbin's PTX entries the newest that the device can take. */
 static CUresult fatbin_find_ptx(const void *fatbin, const char **text, size_t *bytes,
-                                const struct load_log *log)
+                                char **unpacked, const struct load_log *log)
 {
     const struct fatbin_header *header = fatbin;
     const char *at = (const char *)fatbin + header->header_bytes;
     const char *end = at + header->bytes;
-    uint32_t best_sm = 0;
-    int compressed = 0;
+    struct fatbin_entry entry, best = {.kind = 0};
+    uint64_t length;
+    CUresult res;
 
     *text = NULL;
-    while (end - at >= (ptrdiff_t)sizeof(struct fatbin_entry)) {
-        struct fatbin_entry entry;
-        uint64_t stored;
-
-        memcpy(&entry, at, sizeof(entry));
-        stored = entry.payload_bytes > entry.compressed_bytes ? entry.payload_bytes
-                                                              : entry.compressed_bytes;
-        if (entry.header_bytes < sizeof(entry) || entry.header_bytes > (uint64_t)(end - at) ||
-            stored > (uint64_t)(end - at) - entry.header_bytes)
+    for (; end - at >= (ptrdiff_t)sizeof(entry); at += length) {
+        length = entry_read(at, end, &entry);
+        if (!length)
             return CUDA_ERROR_INVALID_IMAGE;
-        if (entry.kind == ENTRY_PTX && entry.sm <= DEVICE_CC_MAJOR * 10 + DEVICE_CC_MINOR) {
-            if (entry.flags & ENTRY_COMPRESSED) {
-                compressed = 1;
-            } else if (!*text || entry.sm > best_sm) {
-                *text = at + entry.header_bytes;
-                *bytes = strnlen(*text, entry.payload_bytes);
-                best_sm = entry.sm;
-            }
+        if (entry.kind == ENTRY_PTX && entry.sm <= DEVICE_CC_MAJOR * 10 + DEVICE_CC_MINOR &&
+            (!*text || entry.sm > best.sm)) {
+            *text = at + entry.header_bytes;
+            best = entry;
         }
-        at += entry.header_bytes + stored;
     }
-    if (*text)
-        return CUDA_SUCCESS;
-    log_line(log, compressed
-                      ? "simcuda: the fatbin's PTX is compressed; build with --no-compress"
-                      : "simcuda: the fatbin holds no PTX for compute capability 7.5 or below");
-    return CUDA_ERROR_NO_BINARY_FOR_GPU;
+    if (!*text) {
+        log_line(log, "simcuda: the fatbin holds no PTX for compute capability 7.5 or below");
+        return CUDA_ERROR_NO_BINARY_FOR_GPU;
+    }
+    if (best.flags & (ENTRY_LZ4 | ENTRY_ZSTD)) {
+        res = entry_unpack(&best, *text, unpacked);
+        if (res != CUDA_SUCCESS) {
+            log_line(log, "simcuda: the fatbin's compressed PTX is damaged");
+            return res;
+        }
+        *text = *unpacked;
+        best.payload_bytes = best.unpacked_bytes;
+    }
+    *bytes = strnlen(*text, best.payload_bytes);
+    return CUDA_SUCCESS;
 }
 
-CUresult image_find_ptx(const void *image, const char **text, size_t *bytes,
+CUresult image_find_ptx(const void *image, const char **text, size_t *bytes, char **unpacked,
                         const struct load_log *log)
 {
     uint32_t magic;
 
+    *unpacked = NULL;
     memcpy(&magic, image, sizeof(magic));
     if (magic == WRAPPER_MAGIC) {
         struct fatbin_wrapper wrapper;
@@ -102,7 +148,7 @@ CUresult image_find_ptx(const void *image, const char **text, size_t *bytes,
             return CUDA_ERROR_INVALID_IMAGE;
     }
     if (magic == FATBIN_MAGIC)
-        return fatbin_find_ptx(image, text, bytes, log);
+        return fatbin_find_ptx(image, text, bytes, unpacked, log);
     if (memcmp(image, "\177ELF", 4) == 0) {
         log_line(log, "simcuda: machine code cannot be run here; the image must hold PTX");
         return CUDA_ERROR_NO_BINARY_FOR_GPU;
@@ -129,17 +175,12 @@ static int find_target(const char *text, size_t bytes)
     return version;
 }
 
-CUresult image_load(const void *data, const struct load_log *log, struct image **out)
+static CUresult text_load(const char *text, size_t bytes, const struct load_log *log,
+                          struct image **out)
 {
-    struct image *image;
-    const char *text;
-    size_t bytes;
+    struct image *image = malloc(sizeof(*image));
     CUresult res;
 
-    res = image_find_ptx(data, &text, &bytes, log);
-    if (res != CUDA_SUCCESS)
-        return res;
-    image = malloc(sizeof(*image));
     if (!image)
         return CUDA_ERROR_OUT_OF_MEMORY;
     res = (CUresult)ptx_module_load(text, bytes, log->text, log->bytes, &image->ptx);
@@ -151,6 +192,20 @@ CUresult image_load(const void *data, const struct load_log *log, struct image *
     atomic_init(&image->references, 1);
     *out = image;
     return CUDA_SUCCESS;
+}
+
+CUresult image_load(const void *data, const struct load_log *log, struct image **out)
+{
+    const char *text;
+    char *unpacked;
+    size_t bytes;
+    CUresult res;
+
+    res = image_find_ptx(data, &text, &bytes, &unpacked, log);
+    if (res == CUDA_SUCCESS)
+        res = text_load(text, bytes, log, out);
+    free(unpacked);
+    return res;
 }
 
 void image_unref(struct image *image)

@@ -71,11 +71,12 @@ struct load_log {
 
 /* The PTX text of an image as a program hands it over: PTX, a fatbin, or the wrapper of one.
  *
+ * unpacked NULL, or where the text lies that was compressed in the image
  * log      receives why there is none; may have 0 bytes
- * returns  0; 209 when there is only machine code or compressed PTX; 200 for what is none of these
- * owner    text borrows from image
+ * returns  0; 209 when there is only machine code; 200 for what is none of these, or damaged; 2
+ * owner    text borrows from image, or from unpacked, which the caller frees
  */
-CUresult image_find_ptx(const void *image, const char **text, size_t *bytes,
+CUresult image_find_ptx(const void *image, const char **text, size_t *bytes, char **unpacked,
                         const struct load_log *log);
 
 /* Translate. returns 0, 209, 218, 222, 2; owner image_unref() */

@@ -48,8 +48,8 @@ static int setup(void **state)
     g_packed[0].flag = COMPRESSED_ZSTD;
     g_packed[0].used = ZSTD_compress(g_packed[0].bytes, ROOM, g_image, IMAGE_BYTES, 3);
     g_packed[1].flag = COMPRESSED_LZ4;
-    lz4_bytes = LZ4_compress_default((const char *)g_image, (char *)g_packed[1].bytes, IMAGE_BYTES,
-                                     ROOM);
+    lz4_bytes =
+        LZ4_compress_default((const char *)g_image, (char *)g_packed[1].bytes, IMAGE_BYTES, ROOM);
     g_packed[1].used = (size_t)lz4_bytes;
     return ZSTD_isError(g_packed[0].used) || lz4_bytes <= 0;
 }
@@ -92,8 +92,16 @@ static void test_there_and_back(void **state)
 static void test_wrong_lengths(void **state)
 {
     static const uint64_t unpacked[] = {
-        0,           1,          IMAGE_BYTES - 1, IMAGE_BYTES + 1,         2 * IMAGE_BYTES,
-        INT32_MAX,   UINT32_MAX, 1ull << 40,      IMAGE_BYTES + (1ull << 32), INT64_MAX,
+        0,
+        1,
+        IMAGE_BYTES - 1,
+        IMAGE_BYTES + 1,
+        2 * IMAGE_BYTES,
+        INT32_MAX,
+        UINT32_MAX,
+        1ull << 40,
+        IMAGE_BYTES + (1ull << 32),
+        INT64_MAX,
         UINT64_MAX,
     };
 

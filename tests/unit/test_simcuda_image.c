@@ -4,12 +4,17 @@
  */
 #include "data.h"
 
+#include <lz4.h>
+#include <stdlib.h>
 #include <string.h>
+#include <zstd.h>
 
 #include "tests/simcuda/module.h"
 
 #define PTX   1
 #define CUBIN 2
+#define LZ4   0x2000
+#define ZSTD  0x8000
 
 static unsigned char g_fatbin[4096];
 static size_t g_bytes; /* of g_fatbin in use */
@@ -50,20 +55,24 @@ static size_t fatbin_add(unsigned kind, unsigned sm, uint64_t flags, const char 
 static void assert_finds(const void *image, const char *expected)
 {
     const char *text;
+    char *unpacked;
     size_t bytes;
 
-    assert_int_equal(image_find_ptx(image, &text, &bytes, &LOG), CUDA_SUCCESS);
+    assert_int_equal(image_find_ptx(image, &text, &bytes, &unpacked, &LOG), CUDA_SUCCESS);
     assert_int_equal(bytes, strlen(expected));
     assert_memory_equal(text, expected, bytes);
+    free(unpacked);
 }
 
 static void assert_refuses(const void *image, CUresult expected, const char *log)
 {
     const char *text;
+    char *unpacked;
     size_t bytes;
 
     g_log_text[0] = '\0';
-    assert_int_equal(image_find_ptx(image, &text, &bytes, &LOG), expected);
+    assert_int_equal(image_find_ptx(image, &text, &bytes, &unpacked, &LOG), expected);
+    assert_null(unpacked);
     assert_non_null(strstr(g_log_text, log));
 }
 
@@ -101,17 +110,48 @@ static void test_wrapper_leads_to_the_fatbin(void **state)
     assert_refuses(&wrapper, CUDA_ERROR_INVALID_IMAGE, "");
 }
 
-static void test_compressed_ptx_is_named_in_the_log(void **state)
+/* Adds an entry of compressed PTX. returns the offset of the entry */
+static size_t fatbin_add_compressed(unsigned sm, uint64_t flag, const char *text)
 {
+    const size_t length = strlen(text);
+    char packed[512];
+    size_t bytes, entry;
+
+    if (flag == LZ4)
+        bytes = (size_t)LZ4_compress_default(text, packed, (int)length, (int)sizeof(packed));
+    else
+        bytes = ZSTD_compress(packed, sizeof(packed), text, length, 3);
+    assert_true(bytes > 0 && bytes < sizeof(packed));
+    entry = fatbin_add(PTX, sm, flag | 0x11, "");
+    memcpy(g_fatbin + entry + 64, packed, bytes);
+    g_bytes += bytes;
+    put(8, g_bytes - 16, 8);
+    put(entry + 8, 8 + bytes, 8);
+    put(entry + 16, bytes, 4);
+    put(entry + 56, length, 8);
+    return entry;
+}
+
+static void test_compressed_ptx(void **state)
+{
+    const uint64_t flags[] = {LZ4, ZSTD};
+    size_t entry;
+
     (void)state;
-    fatbin_begin();
-    fatbin_add(PTX, 70, 0x8000, "zstd");
-    assert_refuses(g_fatbin, CUDA_ERROR_NO_BINARY_FOR_GPU, "compressed");
-    fatbin_begin();
-    fatbin_add(PTX, 70, 0x2000, "lz4");
-    assert_refuses(g_fatbin, CUDA_ERROR_NO_BINARY_FOR_GPU, "compressed");
-    fatbin_add(PTX, 60, 0, ".version 6.0");
-    assert_finds(g_fatbin, ".version 6.0");
+    for (int i = 0; i < 2; i++) {
+        fatbin_begin();
+        fatbin_add(PTX, 60, 0, ".version 6.0");
+        entry = fatbin_add_compressed(70, flags[i], ".version 7.0 7.0 7.0 7.0 7.0 7.0");
+        fatbin_add_compressed(80, flags[i], ".version 8.0");
+        assert_finds(g_fatbin, ".version 7.0 7.0 7.0 7.0 7.0 7.0");
+        put(entry + 56, 31, 8); /* it is one byte longer */
+        assert_refuses(g_fatbin, CUDA_ERROR_INVALID_IMAGE, "damaged");
+        put(entry + 56, UINT64_MAX, 8);
+        assert_refuses(g_fatbin, CUDA_ERROR_INVALID_IMAGE, "damaged");
+        put(entry + 56, 32, 8);
+        put(entry + 64, 0xffffffffu, 4);
+        assert_refuses(g_fatbin, CUDA_ERROR_INVALID_IMAGE, "damaged");
+    }
 }
 
 static void test_nothing_for_this_device(void **state)
@@ -150,6 +190,7 @@ static void test_log_buffers_of_the_program(void **state)
     void *values[] = {error, (void *)sizeof(error), info, (void *)sizeof(info)};
     struct load_log log;
     const char *text;
+    char *unpacked;
     size_t bytes;
 
     (void)state;
@@ -157,7 +198,8 @@ static void test_log_buffers_of_the_program(void **state)
     load_log_find(&log, 4, names, values);
     assert_ptr_equal(log.text, error);
     assert_int_equal(log.bytes, sizeof(error));
-    assert_int_equal(image_find_ptx("\177ELF", &text, &bytes, &log), CUDA_ERROR_NO_BINARY_FOR_GPU);
+    assert_int_equal(image_find_ptx("\177ELF", &text, &bytes, &unpacked, &log),
+                     CUDA_ERROR_NO_BINARY_FOR_GPU);
     load_log_report(&log, 4, names, values);
     assert_string_equal(error, "simcuda");
     assert_int_equal((uintptr_t)values[1], 7);
@@ -173,7 +215,7 @@ int main(void)
         cmocka_unit_test(test_text_is_taken_as_it_is),
         cmocka_unit_test(test_newest_that_the_device_takes),
         cmocka_unit_test(test_wrapper_leads_to_the_fatbin),
-        cmocka_unit_test(test_compressed_ptx_is_named_in_the_log),
+        cmocka_unit_test(test_compressed_ptx),
         cmocka_unit_test(test_nothing_for_this_device),
         cmocka_unit_test(test_entries_stay_inside_the_fatbin),
         cmocka_unit_test(test_log_buffers_of_the_program),
