@@ -186,8 +186,8 @@ $(OUT)/unit/%: $(OUT)/obj/tests/unit/%.o $(OUT)/libshim.a $(OUT)/libpolicy.a $(O
 	$(Q)$(CC) -o $@ $(filter %.o,$^) $(LDFLAGS) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group \
 	    -lcmocka -lelf -lzstd -llz4 -lcjson -lm -ldl
 
-# This one opens the simulated driver as a program would.
-$(OUT)/unit/test_simcuda_memory_calls: | $(SIMCUDA)
+# These open the simulated driver as a program would.
+$(OUT)/unit/test_simcuda_memory_calls $(OUT)/unit/test_simcuda_pace_run: | $(SIMCUDA)
 
 # Running -----------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "context.h"
+#include "pace.h"
 #include "stream.h"
 
 #define EVENT_INTERPROCESS 0x4u
@@ -98,6 +99,10 @@ static int mark_stamp(void *arg)
     struct mark *mark = arg;
     struct timespec now;
 
+    if (pace_is_on()) {
+        mark->time_ns = pace_work_ns();
+        return 0;
+    }
     clock_gettime(CLOCK_MONOTONIC, &now);
     mark->time_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
     return 0;

@@ -7,6 +7,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#include "pace.h"
 #include "um.h"
 
 #define SAVED_ACTIONS 16
@@ -41,8 +42,10 @@ static enum mmu_access fault_access(const ucontext_t *context)
 /* Serve a touch of managed memory. returns 0 when it is none */
 static int fault_serve(uint64_t addr, enum mmu_access access)
 {
+    const uint64_t d2h_bytes = t_pace_tally.d2h_bytes;
     struct region *region;
     struct um_block *block = NULL;
+    int device = 0;
 
     /* A child of fork has no managed memory, and the lock may be held by a thread it does not have.
      */
@@ -56,9 +59,13 @@ static int fault_serve(uint64_t addr, enum mmu_access access)
         block = um_block_at(region, addr);
     if (block && addr - block->addr >= block->bytes)
         block = NULL;
-    if (block)
+    if (block) {
+        device = block->owner;
         um_host_fault(block, access);
+    }
     memory_unlock();
+    if (block)
+        pace_host_fault(device, t_pace_tally.d2h_bytes - d2h_bytes);
     return block != NULL;
 }
 

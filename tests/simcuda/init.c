@@ -6,6 +6,7 @@
 
 #include "context.h"
 #include "memory.h"
+#include "pace.h"
 #include "stream.h"
 
 enum life {
@@ -39,6 +40,7 @@ static CUresult life_begin(void)
     if (pthread_atfork(NULL, NULL, life_after_fork) != 0)
         return CUDA_ERROR_OUT_OF_MEMORY;
     stream_init();
+    pace_init();
     g_device_count = count;
     atomic_store(&g_life, LIFE_READY);
     return CUDA_SUCCESS;
@@ -67,15 +69,23 @@ SIM_ENTRY(cuDriverGetVersion, int *version)
     return CUDA_SUCCESS;
 }
 
-/* There is no profiler to start. */
+/* There is no profiler to start; the report's window is what lies between the two. */
 SIM_ENTRY(cuProfilerStart, void)
 {
-    return sim_enter(NULL, NULL);
+    CUresult res = sim_enter(NULL, NULL);
+
+    if (res == CUDA_SUCCESS)
+        pace_window_open();
+    return res;
 }
 
 SIM_ENTRY(cuProfilerStop, void)
 {
-    return sim_enter(NULL, NULL);
+    CUresult res = sim_enter(NULL, NULL);
+
+    if (res == CUDA_SUCCESS)
+        pace_window_close();
+    return res;
 }
 
 CUresult sim_call(void)

@@ -7,7 +7,9 @@
 #include "device.h"
 #include "memory.h"
 #include "module.h"
+#include "pace.h"
 #include "stream.h"
+#include "touched.h"
 
 #define ATTRIBUTE_CLUSTER     4 /* CUlaunchAttributeID */
 #define ATTRIBUTE_COOPERATIVE 2
@@ -42,12 +44,14 @@ struct launch {
 /* Running
  * -----------------------------------------------------------------------------------------*/
 
-static int launch_run_block(struct launch *launch, const uint32_t block[3])
+static int launch_run_block(struct launch *launch, const uint32_t block[3], struct touched *touched)
 {
     struct mmu_run run;
     int fault;
 
     memory_run_begin(launch->ctx->device, &run);
+    if (pace_is_on())
+        touched_watch(touched, &run);
     fault = ptx_kernel_run_block(launch->kernel, &launch->ptx, block, &run);
     memory_run_end(&run);
     if (fault)
@@ -63,16 +67,15 @@ static int launch_is_over(const struct launch *launch)
     return sim_stopping() || atomic_load_explicit(&launch->ctx->sticky, memory_order_relaxed);
 }
 
-static int launch_run(void *arg)
+static int launch_run_grid(struct launch *launch, struct touched *touched)
 {
-    struct launch *launch = arg;
     const uint32_t *grid = launch->ptx.grid;
     uint32_t block[3];
 
     for (block[2] = 0; block[2] < grid[2]; block[2]++) {
         for (block[1] = 0; block[1] < grid[1]; block[1]++) {
             for (block[0] = 0; block[0] < grid[0]; block[0]++) {
-                int fault = launch_run_block(launch, block);
+                int fault = launch_run_block(launch, block, touched);
 
                 if (fault)
                     return fault;
@@ -82,6 +85,24 @@ static int launch_run(void *arg)
         }
     }
     return 0;
+}
+
+static int launch_run(void *arg)
+{
+    struct launch *launch = arg;
+    struct touched touched = {.count = 0};
+    struct pace_kernel kernel;
+    int fault;
+
+    pace_kernel_begin(launch->ctx->device);
+    fault = launch_run_grid(launch, &touched);
+    touched_end(&touched);
+    kernel.touched_bytes = touched.local_bytes;
+    kernel.remote_read_bytes = touched.remote_read_bytes;
+    kernel.remote_write_bytes = touched.remote_write_bytes;
+    kernel.moved = pace_tally_take();
+    pace_kernel_end(launch->ctx->device, &kernel);
+    return fault;
 }
 
 /* Checking

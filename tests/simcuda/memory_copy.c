@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "pace.h"
 #include "um.h"
 
 /* Where a stretch of bytes is right now. */
@@ -94,12 +95,18 @@ static int places_find(int device, uint64_t dst, uint64_t src, size_t bytes, str
 
 static void count_copy(const struct place *to, const struct place *from, size_t bytes)
 {
-    if (to->device != UM_CPU && from->device != UM_CPU)
+    if (to->device != UM_CPU && from->device != UM_CPU) {
         COUNT(memory_device_at(to->device), copy_d2d_bytes, bytes);
-    else if (to->device != UM_CPU)
+        t_pace_tally.d2d_bytes += bytes;
+    } else if (to->device != UM_CPU) {
         COUNT(memory_device_at(to->device), copy_h2d_bytes, bytes);
-    else if (from->device != UM_CPU)
+        t_pace_tally.h2d_bytes += bytes;
+    } else if (from->device != UM_CPU) {
         COUNT(memory_device_at(from->device), copy_d2h_bytes, bytes);
+        t_pace_tally.d2h_bytes += bytes;
+    } else {
+        t_pace_tally.h2h_bytes += bytes;
+    }
 }
 
 int memory_copy(int device, uint64_t dst, uint64_t src, size_t bytes)

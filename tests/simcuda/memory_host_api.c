@@ -1,9 +1,16 @@
 /* Entry points: pinned host memory. A device reaches it at the host's own address. */
 #include "memory.h"
+#include "pace.h"
 #include "sim.h"
 
 #define HOST_ALLOC_FLAGS                                                                           \
     (CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP | CU_MEMHOSTALLOC_WRITECOMBINED)
+
+/* Pinning takes its caller's time, page by page. */
+static void pace_pinning(size_t bytes)
+{
+    pace_host_spend(pace_bytes_ns(bytes, pace_costs()->pin_bytes_per_s));
+}
 
 static CUresult host_alloc(void **out, size_t bytes, unsigned flags)
 {
@@ -17,9 +24,11 @@ static CUresult host_alloc(void **out, size_t bytes, unsigned flags)
     if (!out || flags & ~(unsigned)HOST_ALLOC_FLAGS)
         return CUDA_ERROR_INVALID_VALUE;
     res = memory_alloc(MEMORY_HOST, device, ctx, bytes, flags, &addr);
-    if (res == CUDA_SUCCESS)
-        *out = (void *)(uintptr_t)addr;
-    return res;
+    if (res != CUDA_SUCCESS)
+        return res;
+    pace_pinning(bytes);
+    *out = (void *)(uintptr_t)addr;
+    return CUDA_SUCCESS;
 }
 
 SIM_ENTRY(cuMemAllocHost_v2, void **out, size_t bytes)
@@ -55,7 +64,10 @@ SIM_ENTRY(cuMemHostRegister_v2, void *host, size_t bytes, unsigned int flags)
 
     if (res != CUDA_SUCCESS)
         return res;
-    return memory_host_register(host, bytes, flags, ctx);
+    res = memory_host_register(host, bytes, flags, ctx);
+    if (res == CUDA_SUCCESS)
+        pace_pinning(bytes);
+    return res;
 }
 
 SIM_ENTRY(cuMemHostUnregister, void *host)

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "touched.h"
 #include "um.h"
 
 static void *access_fault(struct mmu_run *run, uint64_t addr)
@@ -14,8 +15,11 @@ static void *access_fault(struct mmu_run *run, uint64_t addr)
     return NULL;
 }
 
-static void count_remote(struct memory_device *device, unsigned bytes, enum mmu_access access)
+static void count_remote(struct mmu_run *run, uint64_t addr, unsigned bytes, enum mmu_access access)
 {
+    struct memory_device *device = run->device;
+
+    touched_remote(run, addr, access);
     if (access == MMU_WRITE)
         COUNT(device, remote_write_bytes, bytes);
     else
@@ -40,17 +44,20 @@ static void *look(struct mmu_run *run, uint64_t addr, unsigned bytes, enum mmu_a
         if (region->device != device->ordinal)
             return access_fault(run, addr);
         at = plain_frame(region, addr);
+        if (at)
+            touched_local(run, addr);
         return at ? at + addr % MMU_PAGE_BYTES : NULL;
     case MEMORY_MANAGED:
         block = um_block_at(region, addr);
         switch (um_route(block, device->ordinal, access, &at)) {
         case UM_LOCAL:
+            touched_local(run, addr);
             return at + addr % MMU_PAGE_BYTES;
         case UM_REMOTE:
             /* The last block of an allocation has host pages only as far as the allocation goes. */
             if (addr - block->addr + bytes > block->bytes)
                 return access_fault(run, addr);
-            count_remote(device, bytes, access);
+            count_remote(run, addr, bytes, access);
             return at + addr % MMU_PAGE_BYTES;
         case UM_MISS:
             break;
@@ -61,7 +68,7 @@ static void *look(struct mmu_run *run, uint64_t addr, unsigned bytes, enum mmu_a
         if (access == MMU_WRITE && region->kind == MEMORY_REGISTERED &&
             region->first->info.flags & CU_MEMHOSTREGISTER_READ_ONLY)
             return access_fault(run, addr);
-        count_remote(device, bytes, access);
+        count_remote(run, addr, bytes, access);
         return (void *)(uintptr_t)addr;
     case MEMORY_NONE:
         break;

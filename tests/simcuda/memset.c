@@ -5,6 +5,7 @@
 #include "context.h"
 #include "copy.h"
 #include "memory.h"
+#include "pace.h"
 #include "stream.h"
 
 #define STRETCH_BYTES ((size_t)16 << 20) /* between two looks at whether to go on */
@@ -43,6 +44,8 @@ static int set_run(void *arg)
 
     for (row = 0; row < set->height && !fault; row++)
         fault = set_row(set, set->addr + row * set->pitch_bytes);
+    pace_work_spend(pace_costs()->copy_ns + pace_bytes_ns((uint64_t)set->width_bytes * set->height,
+                                                          pace_costs()->memory_bytes_per_s));
     if (fault)
         sim_log("set of %zu x %zu bytes at 0x%llx: error %d", set->width_bytes, set->height,
                 (unsigned long long)set->addr, fault);

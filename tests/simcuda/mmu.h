@@ -14,10 +14,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MMU_PAGE_SHIFT 21
-#define MMU_PAGE_BYTES ((uint64_t)1 << MMU_PAGE_SHIFT)
-#define MMU_LEVEL_BITS 13 /* 13 + 13 + 21 = 47 bits of user address */
-#define MMU_LEVEL_SIZE ((size_t)1 << MMU_LEVEL_BITS)
+#define MMU_PAGE_SHIFT    21
+#define MMU_PAGE_BYTES    ((uint64_t)1 << MMU_PAGE_SHIFT)
+#define MMU_GRANULE_SHIFT 16 /* of mmu_entry.touched, 32 to a page */
+#define MMU_GRANULE_BYTES ((uint64_t)1 << MMU_GRANULE_SHIFT)
+#define MMU_LEVEL_BITS    13 /* 13 + 13 + 21 = 47 bits of user address */
+#define MMU_LEVEL_SIZE    ((size_t)1 << MMU_LEVEL_BITS)
 
 enum mmu_access {
     MMU_READ = 1,
@@ -28,12 +30,14 @@ struct mmu_entry {
     uint8_t *backing; /* where the page's bytes lie in this process; never the device address */
     uint32_t
         allowed; /* MMU_READ | MMU_WRITE that need no miss; 0 sends every access to the handler */
-    uint32_t reserved;
+    uint32_t touched; /* granules, a bit each, that the kernel being watched has touched */
 };
 
 struct mmu {
     struct mmu_entry *level1[MMU_LEVEL_SIZE]; /* indexed by address >> 34; NULL: nothing there */
 };
+
+struct touched;
 
 /* One stretch of device work: what the translated kernel is handed beside its parameters.
  *
@@ -44,12 +48,20 @@ struct mmu {
 struct mmu_run {
     struct mmu *mmu;
     void *(*miss)(struct mmu_run *run, uint64_t addr, unsigned bytes, enum mmu_access access);
-    void *device;         /* memory.c's own */
-    int fault;            /* CUresult of the first illegal access, 0 while there is none */
-    uint64_t fault_addr;  /* the address of that access */
-    uint64_t read_bytes;  /* global memory bytes read */
-    uint64_t write_bytes; /* global memory bytes written */
+    void *device; /* memory.c's own */
+    /* Called for a granule's first access, when the kernel is watched (touched.h); else NULL. */
+    void (*touch)(struct mmu_run *run, struct mmu_entry *entry, uint32_t granule);
+    struct touched *touched; /* whose marks they are */
+    int fault;               /* CUresult of the first illegal access, 0 while there is none */
+    uint64_t fault_addr;     /* the address of that access */
+    uint64_t read_bytes;     /* global memory bytes read */
+    uint64_t write_bytes;    /* global memory bytes written */
 };
+
+static inline uint32_t mmu_granule(uint64_t addr)
+{
+    return (uint32_t)1 << ((addr >> MMU_GRANULE_SHIFT) & 31);
+}
 
 /* Where the bytes [addr, addr + bytes) lie for this access; NULL after a fault.
  *
@@ -67,8 +79,11 @@ static inline void *mmu_at(struct mmu_run *run, uint64_t addr, unsigned bytes,
         if (table) {
             struct mmu_entry *entry = &table[(addr >> MMU_PAGE_SHIFT) & (MMU_LEVEL_SIZE - 1)];
 
-            if (entry->allowed & access)
+            if (entry->allowed & access) {
+                if (run->touch && !(entry->touched & mmu_granule(addr)))
+                    run->touch(run, entry, mmu_granule(addr));
                 return entry->backing + (addr & (MMU_PAGE_BYTES - 1));
+            }
         }
     }
     return run->miss(run, addr, bytes, access);

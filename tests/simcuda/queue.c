@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "context.h"
+#include "pace.h"
 #include "stream.h"
 
 #define LAZINESS_WAKING 12 /* of LAZINESS_OF, on top when a worker just woke up */
@@ -15,11 +16,13 @@
 struct point {
     CUstream stream;
     uint64_t point;
+    struct mark *mark; /* with a reference, when it is an event's; else NULL */
 };
 
 struct work {
     struct work *next;
-    uint64_t point; /* of its stream, reached when it is done */
+    uint64_t point;     /* of its stream, reached when it is done */
+    uint64_t queued_ns; /* in simulated time; 0 when that is off */
     struct work_spec spec;
     size_t after_count;
     struct point after[];
@@ -119,6 +122,7 @@ static size_t points_collect(CUcontext ctx, enum drain drain, CUstream except, s
         if (points) {
             points[count].stream = stream;
             points[count].point = stream->queued;
+            points[count].mark = NULL;
             stream->references++;
         }
         count++;
@@ -205,12 +209,37 @@ static void worker_delay(CUstream stream, int slept)
     struct timespec pause;
     uint64_t ns;
 
-    if (!longest || sim_random_next(&stream->random) % LAZINESS_OF >= chance)
+    if (!longest || pace_is_on() || sim_random_next(&stream->random) % LAZINESS_OF >= chance)
         return;
     ns = sim_random_next(&stream->random) % (longest * 1000 + 1);
     pause.tv_sec = (time_t)(ns / 1000000000);
     pause.tv_nsec = (long)(ns % 1000000000);
     nanosleep(&pause, NULL);
+}
+
+/* When the point was reached, in simulated time. Queue lock held. */
+static uint64_t point_ns(const struct point *point)
+{
+    const uint64_t now_ns = pace_now_ns();
+
+    if (point->mark)
+        return point->mark->time_ns;
+    return point->stream->end_ns < now_ns ? point->stream->end_ns : now_ns;
+}
+
+/* When the work may start: once it was queued, and all before it and all that it depends on has
+ * ended. Queue lock held, all points reached. */
+static uint64_t work_ready_ns(CUstream stream, const struct work *work)
+{
+    uint64_t ready_ns = stream->end_ns > work->queued_ns ? stream->end_ns : work->queued_ns;
+    size_t i;
+
+    for (i = 0; pace_is_on() && i < work->after_count; i++) {
+        const uint64_t reached_ns = point_ns(&work->after[i]);
+
+        ready_ns = reached_ns > ready_ns ? reached_ns : ready_ns;
+    }
+    return ready_ns;
 }
 
 /* Run one piece of work, without the lock. After a fault only what must come back runs. */
@@ -238,8 +267,11 @@ static void work_finish(CUstream stream, struct work *work)
     atomic_store_explicit(&stream->done, work->point, memory_order_release);
     if (stream->waiting)
         pthread_cond_broadcast(&stream->progress);
-    for (i = 0; i < work->after_count; i++)
+    for (i = 0; i < work->after_count; i++) {
+        if (work->after[i].mark)
+            mark_unref_locked(work->after[i].mark);
         stream_unref_locked(work->after[i].stream);
+    }
     free(work);
 }
 
@@ -256,9 +288,11 @@ static int worker_step(CUstream stream, struct work *work, int slept)
     if (g_stopping)
         return 0;
     g_running++;
+    pace_work_begin(work_ready_ns(stream, work));
     queue_unlock();
     work_run(stream, work);
     queue_lock();
+    stream->end_ns = pace_work_ns();
     if (--g_running == 0 && g_stopping)
         pthread_cond_broadcast(&g_worker_left);
     work_finish(stream, work);
@@ -337,7 +371,7 @@ static CUresult worker_start(CUstream stream)
 /* The points that work queued on stream now must wait for: the NULL stream for all blocking
  * streams, a blocking stream for the NULL stream, and what the program asked for. Queue lock held;
  * points may be NULL, to count. */
-static size_t after_collect(CUstream stream, const struct mark *mark, struct point *points)
+static size_t after_collect(CUstream stream, struct mark *mark, struct point *points)
 {
     CUstream legacy = stream->ctx->legacy;
     size_t count = 0;
@@ -348,6 +382,7 @@ static size_t after_collect(CUstream stream, const struct mark *mark, struct poi
         if (points) {
             points[0].stream = legacy;
             points[0].point = legacy->queued;
+            points[0].mark = NULL;
             legacy->references++;
         }
         count = 1;
@@ -356,6 +391,8 @@ static size_t after_collect(CUstream stream, const struct mark *mark, struct poi
         if (points) {
             points[count].stream = mark->stream;
             points[count].point = mark->point;
+            points[count].mark = mark;
+            mark->references++;
             mark->stream->references++;
         }
         count++;
@@ -387,6 +424,7 @@ CUresult stream_queue_locked(CUstream stream, const struct work_spec *spec, uint
     work->spec.after = NULL;
     work->after_count = after_collect(stream, spec->after, work->after);
     work->point = ++stream->queued;
+    work->queued_ns = pace_now_ns();
     *stream->last = work;
     stream->last = &work->next;
     if (stream->worker_sleeps)

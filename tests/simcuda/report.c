@@ -3,6 +3,7 @@
 
 #include "init.h"
 #include "memory.h"
+#include "pace.h"
 #include "stream.h"
 #include "tests/simcuda/exports.h"
 
@@ -74,7 +75,12 @@ void report_write(void)
         report_device(file, i);
     fprintf(file, "],\"unmodelled\":{");
     report_unmodelled(file);
-    fprintf(file, "}}\n");
+    fprintf(file, "}");
+    if (pace_is_on()) {
+        fprintf(file, ",\"pace\":");
+        pace_report(file, sim_device_count());
+    }
+    fprintf(file, "}\n");
     if (fclose(file) != 0)
         fprintf(stderr, "simcuda: cannot write SIMCUDA_REPORT=%s: %m\n", path);
 }

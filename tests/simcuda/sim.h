@@ -32,6 +32,19 @@
     X(CONCURRENT_MANAGED, FLAG, "1", "0: attribute 89 is 0, as on WSL2")                           \
     X(PARAM_INFO, FLAG, "1", "0: cuFuncGetParamInfo is not there, as before driver 12.4")          \
     X(DRIVER_VERSION, COUNT, "13000", "what cuDriverGetVersion answers")                           \
+    X(PACE, COUNT, "0", "real time per simulated time; 0: work takes what it takes")               \
+    X(LINK_H2D, SIZE, "24GiB", "paced: bytes per second to the device, pinned, and in place")      \
+    X(LINK_D2H, SIZE, "24GiB", "paced: bytes per second from the device")                          \
+    X(LINK_PAGEABLE, SIZE, "10GiB", "paced: bytes per second of copies with pageable memory")      \
+    X(MEMORY_RATE, SIZE, "900GiB", "paced: bytes per second of the device's memory")               \
+    X(PIN_RATE, SIZE, "1737MiB", "paced: bytes per second of pinning host memory")                 \
+    X(COPY_NS, COUNT, "1500", "paced: latency of a copy or prefetch on its engine")                \
+    X(LAUNCH_NS, COUNT, "3000", "paced: what a kernel takes beside its memory accesses")           \
+    X(GPU_FAULT_NS, COUNT, "50000", "paced: a kernel's fault on a managed block, beside the copy") \
+    X(CPU_FAULT_NS, COUNT, "20000", "paced: the host's fault on a managed block, likewise")        \
+    X(PREFETCH_BLOCK_NS, COUNT, "10000", "paced: the caller's work for each 2 MiB of a prefetch")  \
+    X(COLLAPSE_BLOCK_NS, COUNT, "10000", "paced: the caller's for each duplicate that it drops")   \
+    X(ADVISE_NS, COUNT, "2000", "paced: the caller's for each cuMemAdvise")                        \
     X(CACHE, TEXT, "", "folder of compiled kernels")                                               \
     X(CC, TEXT, "", "compiler of kernels; empty: cc")                                              \
     X(REPORT, TEXT, "", "write counters as JSON to this file at exit")                             \

@@ -41,6 +41,7 @@ struct CUstream_st {
     struct work **last;
     uint64_t queued;
     _Atomic uint64_t done;
+    uint64_t end_ns;         /* when the last work that is done ended; simulated time, else 0 */
     pthread_cond_t wake;     /* the worker: there is work, or the stream is closing */
     pthread_cond_t progress; /* whoever waits for a point */
     unsigned waiting;        /* how many sleep on progress */
@@ -55,7 +56,7 @@ struct CUstream_st {
 struct mark {
     CUstream stream; /* a reference */
     uint64_t point;
-    uint64_t time_ns;    /* when it was reached; valid once it is */
+    uint64_t time_ns;    /* when it was reached, in simulated time if paced; valid once it is */
     unsigned references; /* queue lock */
 };
 
@@ -70,7 +71,7 @@ struct work_spec {
     void *arg;
     void (*release)(void *arg); /* NULL: nothing to release */
     enum work_flags flags;
-    const struct mark *after; /* a point to wait for, or NULL */
+    struct mark *after; /* a point to wait for, or NULL */
 };
 
 void queue_lock(void);

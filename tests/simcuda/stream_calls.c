@@ -3,6 +3,7 @@
 
 #include "context.h"
 #include "memory.h"
+#include "pace.h"
 #include "stream.h"
 
 #define PRIORITY_LEAST    0
@@ -216,6 +217,7 @@ static int host_call_run(void *arg)
     else if (sticky == CUDA_SUCCESS)
         call->function(call->data);
     stream_host_function(HOST_FUNCTION_ENDS);
+    pace_work_catch_up();
     return 0;
 }
 

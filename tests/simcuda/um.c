@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "host_fault.h"
+#include "pace.h"
 
 static atomic_int g_busy;
 
@@ -142,11 +143,13 @@ static int copy_to_device(struct um_block *block, int d, uint64_t *from_host_byt
         host_protect(block, block->host_prot & PROT_READ);
         memcpy(block->frame[d], block->host, block->bytes);
         *from_host_bytes += block->bytes;
+        t_pace_tally.h2d_bytes += block->bytes;
         return 1;
     }
     for (source = 0; source == d || !block->frame[source]; source++)
         ;
     memcpy(block->frame[d], block->frame[source], block->bytes);
+    t_pace_tally.h2d_bytes += block->bytes;
     return 1;
 }
 
@@ -156,6 +159,7 @@ static void copy_to_host(struct um_block *block, uint64_t *bytes)
     memcpy(block->host, block->frame[first_device(block)], block->bytes);
     block->host_valid = 1;
     *bytes += block->bytes;
+    t_pace_tally.d2h_bytes += block->bytes;
 }
 
 /* Zeros, as promised for managed memory: on the device, else on the host, whose pages are zero as
@@ -222,6 +226,7 @@ void um_device_fault(struct um_block *block, int device, enum mmu_access access)
     if (um_route(block, device, access, &at) != UM_MISS)
         return;
     counters->gpu_faults++;
+    t_pace_tally.gpu_faults++;
     if (before == 0) {
         populate(block, block->preferred == UM_CPU ? UM_CPU : device);
         publish(block);
@@ -338,6 +343,13 @@ void um_block_prefetch(struct um_block *block, int to)
     publish(block);
 }
 
+int um_block_source(const struct um_block *block, int to)
+{
+    if (copies(block) == 0 || (to == UM_CPU ? block->host_valid : block->frame[to] != NULL))
+        return UM_NONE;
+    return to != UM_CPU && block->host_valid ? UM_CPU : first_device(block);
+}
+
 /* READ_MOSTLY ends: one copy stays, and nothing is transferred. */
 void um_block_collapse(struct um_block *block)
 {
@@ -350,6 +362,7 @@ void um_block_collapse(struct um_block *block)
         keep = UM_CPU;
     else if (block->preferred >= 0 && block->frame[block->preferred])
         keep = block->preferred;
+    t_pace_tally.collapses++;
     memory_device_at(first)->counters.dropped_bytes += keep_only(block, keep);
     publish(block);
 }

@@ -98,6 +98,9 @@ void um_settle(struct um_block *block, int device, enum mmu_access access);
 
 /* What prefetches and advice do to one block. to is an ordinal or UM_CPU. */
 void um_block_prefetch(struct um_block *block, int to);
+/* Where such a prefetch would copy the block from: an ordinal or UM_CPU, UM_NONE when nothing would
+ * be copied. Reading side. */
+int um_block_source(const struct um_block *block, int to);
 void um_block_collapse(struct um_block *block);
 
 /* Evict the block that came first to the device. returns 0 when there is none */

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "host_fault.h"
+#include "pace.h"
 #include "um.h"
 
 /* Pages [first, end) of a range, and a cursor over the blocks they touch. */
@@ -67,27 +68,82 @@ CUresult um_check(CUdeviceptr addr, size_t bytes, int device)
     return res;
 }
 
+/* What a prefetch will copy, and the device whose engine does: the target, or for the CPU the first
+ * that has something. */
+static uint64_t prefetch_bytes(struct walk walk, int device, int *engine_device)
+{
+    struct um_block *block;
+    uint64_t bytes = 0;
+
+    *engine_device = device;
+    memory_lock_read();
+    while ((block = walk_next(&walk)) != NULL) {
+        const int from = um_block_source(block, device);
+
+        if (from == UM_NONE)
+            continue;
+        bytes += block->bytes;
+        if (*engine_device == UM_CPU)
+            *engine_device = from;
+    }
+    memory_unlock();
+    return bytes;
+}
+
+/* Take the engine for all that a prefetch will copy. */
+static struct pace_slot prefetch_pace_begin(struct walk walk, int device)
+{
+    int engine_device;
+    const struct pace_costs *costs = pace_costs();
+    const uint64_t rate = device == UM_CPU ? costs->d2h_bytes_per_s : costs->h2d_bytes_per_s;
+    const uint64_t bytes = pace_is_on() ? prefetch_bytes(walk, device, &engine_device) : 0;
+
+    pace_tally_take();
+    if (!bytes)
+        return (struct pace_slot){.queue = NULL};
+    return pace_slot_begin(engine_device, device == UM_CPU ? PACE_D2H : PACE_H2D, bytes,
+                           costs->copy_ns + pace_bytes_ns(bytes, rate));
+}
+
+/* It has come that far. What it evicted on the way was copied back before, by the other engine. */
+static void prefetch_pace_block(struct pace_slot *slot, int device, uint64_t *done_bytes)
+{
+    const struct pace_tally moved = pace_tally_take();
+
+    if (!slot->queue)
+        return;
+    *done_bytes += device == UM_CPU ? moved.d2h_bytes : moved.h2d_bytes;
+    pace_slot_reach(slot, *done_bytes);
+    if (device != UM_CPU)
+        pace_work_transfer(device, PACE_D2H, moved.d2h_bytes,
+                           pace_bytes_ns(moved.d2h_bytes, pace_costs()->d2h_bytes_per_s));
+}
+
 /* Block by block, so that kernels and the host get their turn between two. */
 CUresult um_prefetch(CUdeviceptr addr, size_t bytes, int device)
 {
     struct walk walk = walk_begin(addr, bytes);
     CUresult res = um_check(addr, bytes, device);
+    struct um_block *block = NULL;
+    uint64_t done_bytes = 0;
+    struct pace_slot slot;
 
     if (res != CUDA_SUCCESS)
         return res;
     host_fault_install();
+    slot = prefetch_pace_begin(walk, device);
     while (walk.at < walk.end) {
-        struct um_block *block;
-
         memory_lock_write();
         block = walk_next(&walk);
         if (block)
             um_block_prefetch(block, device);
         memory_unlock();
         if (!block)
-            return CUDA_ERROR_INVALID_VALUE;
+            break;
+        prefetch_pace_block(&slot, device, &done_bytes);
     }
-    return CUDA_SUCCESS;
+    pace_slot_end(&slot);
+    return block ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
 static void advise_block(struct um_block *block, int is_covered, CUmem_advise advice, int device)
@@ -144,10 +200,13 @@ CUresult um_advise(CUdeviceptr addr, size_t bytes, CUmem_advise advice, int devi
     if (device != UM_CPU && advice != CU_MEM_ADVISE_UNSET_ACCESSED_BY && !um_is_concurrent())
         return CUDA_ERROR_INVALID_DEVICE;
     host_fault_install();
+    pace_tally_take();
     memory_lock_write();
     while ((block = walk_next(&walk)) != NULL)
         advise_block(block, walk_covers(&walk, block), advice, device);
     memory_unlock();
+    pace_host_spend(pace_costs()->advise_ns +
+                    pace_tally_take().collapses * pace_costs()->collapse_block_ns);
     return CUDA_SUCCESS;
 }
 

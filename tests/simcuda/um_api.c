@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "memory.h"
+#include "pace.h"
 #include "sim.h"
 #include "stream.h"
 #include "um.h"
@@ -41,6 +42,13 @@ static int prefetch_run(void *arg)
     return 0;
 }
 
+static uint64_t blocks_of(CUdeviceptr addr, size_t bytes)
+{
+    return (addr + bytes - 1) / MMU_PAGE_BYTES - addr / MMU_PAGE_BYTES + 1;
+}
+
+/* Allocations, page tables and the pushing of copies are the caller's work, block by block; the
+ * stream's is only to copy. */
 static CUresult prefetch_queue(CUdeviceptr addr, size_t bytes, int device, CUstream handle)
 {
     struct prefetch *prefetch;
@@ -60,6 +68,7 @@ static CUresult prefetch_queue(CUdeviceptr addr, size_t bytes, int device, CUstr
     if (!prefetch)
         return CUDA_ERROR_OUT_OF_MEMORY;
     *prefetch = (struct prefetch){addr, bytes, device};
+    pace_host_spend(blocks_of(addr, bytes) * pace_costs()->prefetch_block_ns);
     return sim_stream_enqueue(stream->ctx, stream, prefetch_run, prefetch, free);
 }
 
