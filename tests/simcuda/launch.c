@@ -90,7 +90,7 @@ static int launch_run_grid(struct launch *launch, struct touched *touched)
 static int launch_run(void *arg)
 {
     struct launch *launch = arg;
-    struct touched touched = {.count = 0};
+    struct touched touched = {.line_bytes = pace_costs()->line_bytes};
     struct pace_kernel kernel;
     int fault;
 

@@ -90,12 +90,16 @@ static void real_sleep_until_ns(uint64_t ns)
 void pace_init(void)
 {
     const struct pace_clock real = {real_now_ns, real_sleep_until_ns};
-    const struct pace_costs costs = {
+    struct pace_costs costs = {
 #define X(field, setting) .field = sim_setting(SIM_##setting),
         PACE_COSTS(X)
 #undef X
     };
 
+    if (!costs.line_bytes) {
+        fprintf(stderr, "simcuda: SIMCUDA_LINE must not be 0; taking 128\n");
+        costs.line_bytes = 128;
+    }
     pace_start(sim_setting(SIM_PACE), &costs, &real);
 }
 

@@ -38,6 +38,7 @@ enum pace_engine {
     X(pageable_bytes_per_s, LINK_PAGEABLE)                                                         \
     X(memory_bytes_per_s, MEMORY_RATE)                                                             \
     X(pin_bytes_per_s, PIN_RATE)                                                                   \
+    X(line_bytes, LINE)                                                                            \
     X(copy_ns, COPY_NS)                                                                            \
     X(launch_ns, LAUNCH_NS)                                                                        \
     X(gpu_fault_ns, GPU_FAULT_NS)                                                                  \
@@ -80,7 +81,7 @@ struct pace_tally {
 /* What a kernel did. */
 struct pace_kernel {
     uint64_t touched_bytes;      /* of device memory, each 64 KiB once */
-    uint64_t remote_read_bytes;  /* over the link, each 128 bytes once */
+    uint64_t remote_read_bytes;  /* over the link, each line_bytes once */
     uint64_t remote_write_bytes; /* likewise */
     struct pace_tally moved;     /* by its faults */
 };

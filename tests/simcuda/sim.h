@@ -38,6 +38,7 @@
     X(LINK_PAGEABLE, SIZE, "10GiB", "paced: bytes per second of copies with pageable memory")      \
     X(MEMORY_RATE, SIZE, "900GiB", "paced: bytes per second of the device's memory")               \
     X(PIN_RATE, SIZE, "1737MiB", "paced: bytes per second of pinning host memory")                 \
+    X(LINE, SIZE, "128", "paced: what a kernel's access fetches over the link, up to 64KiB")       \
     X(COPY_NS, COUNT, "1500", "paced: latency of a copy or prefetch on its engine")                \
     X(LAUNCH_NS, COUNT, "3000", "paced: what a kernel takes beside its memory accesses")           \
     X(GPU_FAULT_NS, COUNT, "50000", "paced: a kernel's fault on a managed block, beside the copy") \

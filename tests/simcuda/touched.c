@@ -4,11 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PAGE_SHIFT 12
 #define FIRST_SIZE 64
 
 struct touched_page {
-    uint64_t page; /* address >> PAGE_SHIFT; 0: a free slot */
+    uint64_t page; /* address / (32 lines); 0: a free slot */
     uint32_t read; /* a bit for each line */
     uint32_t written;
 };
@@ -95,8 +94,8 @@ static int pages_grow(struct touched *touched)
 void touched_remote(struct mmu_run *run, uint64_t addr, enum mmu_access access)
 {
     struct touched *touched = run->touched;
-    const uint32_t line = 1u << (addr / TOUCHED_LINE_BYTES % 32);
     struct touched_page *page;
+    uint64_t line, number;
 
     if (!touched)
         return;
@@ -104,17 +103,19 @@ void touched_remote(struct mmu_run *run, uint64_t addr, enum mmu_access access)
         touched->is_short = 1;
         return;
     }
-    page = page_slot(touched->pages, touched->page_capacity, addr >> PAGE_SHIFT);
+    number = addr / touched->line_bytes / 32;
+    line = (uint64_t)1 << (addr / touched->line_bytes % 32);
+    page = page_slot(touched->pages, touched->page_capacity, number);
     if (!page->page) {
-        page->page = addr >> PAGE_SHIFT;
+        page->page = number;
         touched->page_count++;
     }
     if (access == MMU_READ && !(page->read & line)) {
-        page->read |= line;
-        touched->remote_read_bytes += TOUCHED_LINE_BYTES;
+        page->read |= (uint32_t)line;
+        touched->remote_read_bytes += touched->line_bytes;
     } else if (access == MMU_WRITE && !(page->written & line)) {
-        page->written |= line;
-        touched->remote_write_bytes += TOUCHED_LINE_BYTES;
+        page->written |= (uint32_t)line;
+        touched->remote_write_bytes += touched->line_bytes;
     }
 }
 

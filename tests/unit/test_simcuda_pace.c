@@ -386,7 +386,7 @@ static void test_bytes_touched_twice_count_once(void **state)
 
 static void test_lines_across_the_link_count_once(void **state)
 {
-    struct touched touched = {.count = 0};
+    struct touched touched = {.line_bytes = 128};
     struct mmu_run run = {.mmu = NULL};
     uint64_t i;
 
@@ -410,6 +410,20 @@ static void test_lines_across_the_link_count_once(void **state)
     assert_false(touched.is_short);
 }
 
+static void test_lines_may_be_larger(void **state)
+{
+    struct touched touched = {.line_bytes = 65536};
+    struct mmu_run run = {.mmu = NULL};
+
+    (void)state;
+    touched_watch(&touched, &run);
+    touched_remote(&run, 0x200000, MMU_READ);
+    touched_remote(&run, 0x20fffc, MMU_READ);
+    touched_remote(&run, 0x210000, MMU_READ);
+    assert_int_equal(touched.remote_read_bytes, 2 * 65536);
+    touched_end(&touched);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -430,6 +444,7 @@ int main(void)
         cmocka_unit_test_setup(test_the_report_has_a_window, setup),
         cmocka_unit_test(test_bytes_touched_twice_count_once),
         cmocka_unit_test(test_lines_across_the_link_count_once),
+        cmocka_unit_test(test_lines_may_be_larger),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
