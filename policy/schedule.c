@@ -434,6 +434,55 @@ void schedule_plan_destroy(struct schedule_plan *plan)
     memset(plan, 0, sizeof(*plan));
 }
 
+/* An extent and what it is worth to keep it. */
+struct heat {
+    uint64_t worth;
+    uint32_t extent;
+};
+
+static int hotter_first(const void *a, const void *b)
+{
+    const struct heat *x = a, *y = b;
+
+    if (x->worth != y->worth)
+        return x->worth > y->worth ? -1 : 1;
+    return x->extent < y->extent ? -1 : 1;
+}
+
+/* In quarters of a visit, so that staying can be worth a quarter more. */
+static uint64_t worth(const struct schedule_habit *h)
+{
+    if (!h->visits)
+        return h->busy ? UINT64_MAX : 0;
+    return (uint64_t)h->visits * (h->written ? 2 : 1) * (h->fixed ? 5 : 4);
+}
+
+int schedule_choose_hottest(const struct schedule_habit *habits, size_t count, uint64_t room_bytes,
+                            uint8_t *fixed)
+{
+    struct heat *order = malloc((count + 1) * sizeof(*order));
+    uint64_t taken = 0;
+
+    if (!order)
+        return -ENOMEM;
+    for (size_t i = 0; i < count; i++) {
+        order[i].worth = worth(&habits[i]);
+        order[i].extent = (uint32_t)i;
+    }
+    qsort(order, count, sizeof(*order), hotter_first);
+    memset(fixed, 0, count);
+    for (size_t i = 0; i < count && order[i].worth; i++) {
+        uint64_t bytes = habits[order[i].extent].bytes;
+
+        if (bytes > room_bytes - taken)
+            continue;
+        fixed[order[i].extent] = 1;
+        taken += bytes;
+    }
+    free(order);
+    return 0;
+}
+
 uint64_t schedule_next_use(uint64_t now, uint64_t last, uint64_t interval)
 {
     const uint64_t never = UINT64_MAX / 2;

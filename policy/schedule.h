@@ -79,6 +79,27 @@ int schedule_plan_create(const struct schedule_trace *step, const struct schedul
                          struct schedule_plan *out);
 void schedule_plan_destroy(struct schedule_plan *plan);
 
+/* What is known of an extent where no step repeats (a mixture of experts), indexed by identity. */
+struct schedule_habit {
+    uint64_t bytes;
+    uint32_t visits; /* uses that lay further than a window from the use before */
+    uint8_t busy;    /* it has other uses: where there are no visits, it never leaves the window */
+    uint8_t written; /* kernels write it */
+    uint8_t fixed;   /* it stays at present */
+};
+
+/* Without a step: choose what stays by how often it was visited.
+ *
+ * What stays at present goes on staying unless another has been visited a quarter more often, for
+ * every change is a load.
+ *
+ * room_bytes  for what stays
+ * fixed       count of them, set to 0 or 1
+ * returns     0 or -ENOMEM, and fixed is as it was
+ */
+int schedule_choose_hottest(const struct schedule_habit *habits, size_t count, uint64_t room_bytes,
+                            uint8_t *fixed);
+
 /* Without a step: when will an extent be used next, as far as its past tells?
  *
  * now       the clock: launches seen so far

@@ -129,6 +129,9 @@ static void init_extent(struct extent *e, struct range *range, size_t index)
     e->fixed = 0;
     e->clean = 0;
     e->successor = EXTENT_NONE;
+    e->doubt = e->busy = 0;
+    e->visits = 0;
+    e->touched_at = 0;
     e->coming = 0;
     e->last_use = e->interval = 0;
     e->ready = NULL;

@@ -13,6 +13,9 @@
 #define HISTORY_EXTENTS_MAX  ((size_t)1 << 20)
 #define FIRST_TRY            16
 #define MISSES_MIN           8 /* more than these and a quarter of a step's loads end the plan */
+#define DOUBTS_MAX           3
+#define WINDOW_SHARE         64 /* of the room, for what does not stay, without a step */
+#define VISITS_MIN           4  /* of an extent, on average, before the hottest can be told */
 
 static uint64_t mix(uint64_t hash, uint64_t value)
 {
@@ -105,13 +108,17 @@ static size_t next_load(const struct residency *res, const struct extent *e)
     return best;
 }
 
-static void set_cursor(struct residency *res, uint64_t use)
+/* The program has come to a use. returns 1 when it left others out that were loaded for it */
+static int set_cursor(struct residency *res, uint64_t use)
 {
     size_t n = res->plan.load_count;
+    int left_out = 0;
 
     for (; res->cursor_use < use; res->cursor_use++) {
         struct extent *passed = res->table[res->plan.load[res->cursor_use % n].extent];
 
+        if (res->cursor_use + 1 < use)
+            left_out |= passed->ahead != 0;
         if (res->cursor_use < res->cursor_load && passed->ahead)
             passed->ahead--;
         if ((res->cursor_use + 1) % n == 0) {
@@ -121,6 +128,7 @@ static void set_cursor(struct residency *res, uint64_t use)
     }
     if (res->cursor_load < res->cursor_use)
         res->cursor_load = res->cursor_use;
+    return left_out;
 }
 
 /* The program touched an extent that streams: it has come to that extent's next load in the plan.
@@ -135,12 +143,11 @@ static void follow(struct residency *res, struct extent *e)
         return;
     distance = n ? next_load(res, e) : 0;
     if (distance < n && (distance <= n / 2 || !res->placed)) {
-        int skipped = res->placed && res->cursor_use + distance > res->cursor_load;
+        int left_out = set_cursor(res, res->cursor_use + distance + 1);
 
-        res->placed = 1;
-        set_cursor(res, res->cursor_use + distance + 1);
-        if (skipped)
+        if (left_out && res->placed)
             learn_miss(res);
+        res->placed = 1;
     } else if (!e->ahead) {
         learn_miss(res);
     }
@@ -154,8 +161,47 @@ void learn_miss(struct residency *res)
     learn_forget(res);
 }
 
+/* What streams without a step has this much room. */
+static uint64_t loose_window(const struct residency *res)
+{
+    uint64_t share = room_limit(res) / WINDOW_SHARE;
+
+    return share > 2 * res->largest_launch_bytes ? share : 2 * res->largest_launch_bytes;
+}
+
+/* The extent is touched after the last one: that one's successor, which is believed the more the
+ * more often it was the same. */
+static void note_successor(struct residency *res, const struct extent *e)
+{
+    struct extent *last;
+
+    if (res->last_touched == EXTENT_NONE || res->last_touched == e->id)
+        return;
+    last = res->table[res->last_touched];
+    if (last->successor == e->id) {
+        last->doubt -= last->doubt > 0;
+        return;
+    }
+    if (last->successor != EXTENT_NONE && last->doubt < DOUBTS_MAX)
+        last->doubt++;
+    last->successor = e->id;
+}
+
+static void note_visit(struct residency *res, struct extent *e)
+{
+    if (!e->touched_at || res->touched_bytes - e->touched_at > loose_window(res)) {
+        e->visits++;
+        res->visits++;
+    } else {
+        e->busy = 1;
+    }
+    e->touched_at = res->touched_bytes;
+}
+
 void learn_touch(struct residency *res, struct extent *const *set, size_t count)
 {
+    uint64_t before = res->touched_bytes;
+
     res->clock++;
     for (size_t i = 0; i < count; i++) {
         struct extent *e = set[i];
@@ -163,10 +209,13 @@ void learn_touch(struct residency *res, struct extent *const *set, size_t count)
         if (e->last_use && res->clock > e->last_use)
             e->interval = res->clock - e->last_use;
         e->last_use = res->clock;
-        if (res->last_touched != EXTENT_NONE && res->last_touched != e->id)
-            res->table[res->last_touched]->successor = e->id;
+        note_successor(res, e);
         res->last_touched = e->id;
+        res->touched_bytes += e->bytes;
+        note_visit(res, e);
     }
+    if (res->touched_bytes - before > res->largest_launch_bytes)
+        res->largest_launch_bytes = res->touched_bytes - before;
     if (!res->learned) {
         record(&res->history, set, count);
         return;
@@ -208,6 +257,19 @@ out:
     return err ? -1 : 0;
 }
 
+/* Let the extents stay that fixed says, and no others. */
+static void adopt_fixed(struct residency *res, const uint8_t *fixed)
+{
+    for (uint32_t i = 0; i < res->table_count; i++) {
+        struct extent *e = res->table[i];
+
+        e->ahead = 0;
+        extent_set_fixed(res, e, fixed[i]);
+        atomic_store_explicit(&e->settled, e->fixed && e->state == EXTENT_RESIDENT && !e->ready,
+                              memory_order_release);
+    }
+}
+
 /* Follow the plan that has just been made, from its start. */
 static void adopt_plan(struct residency *res)
 {
@@ -216,19 +278,69 @@ static void adopt_plan(struct residency *res)
     res->cursor_use = res->cursor_load = 0;
     res->placed = 0;
     res->misses = 0;
-    for (uint32_t i = 0; i < res->table_count; i++) {
-        struct extent *e = res->table[i];
-
-        e->ahead = 0;
-        extent_set_fixed(res, e, res->plan.fixed[i]);
-        atomic_store_explicit(&e->settled, e->fixed && e->state == EXTENT_RESIDENT && !e->ready,
-                              memory_order_release);
-    }
+    res->hot_limit = 0;
+    adopt_fixed(res, res->plan.fixed);
     stats_set(step_learned, 1);
     stats_set(launches_per_step, res->plan.launches);
     log_debug("residency", "a step of %zu launches: %llu bytes stay, %llu stream in %zu loads",
               res->plan.launches, (unsigned long long)res->plan.fixed_bytes,
               (unsigned long long)res->plan.load_bytes, res->plan.load_count);
+}
+
+/* The past counts half from now on. */
+static void fade_visits(struct residency *res)
+{
+    res->visits = 0;
+    for (uint32_t i = 0; i < res->table_count; i++) {
+        res->table[i]->visits /= 2;
+        res->visits += res->table[i]->visits;
+    }
+}
+
+/* What schedule_choose_hottest() must know. returns how many extents were visited */
+static size_t describe_habits(const struct residency *res, struct schedule_habit *habits)
+{
+    size_t visited = 0;
+
+    for (uint32_t i = 0; i < res->table_count; i++) {
+        const struct extent *e = res->table[i];
+
+        if (!e->range)
+            continue;
+        visited += e->visits > 0;
+        habits[i] = (struct schedule_habit){
+            .bytes = e->bytes,
+            .visits = e->visits,
+            .busy = e->busy,
+            .written = e->mode == BACKEND_MOVED && !e->clean,
+            .fixed = e->fixed,
+        };
+    }
+    return visited;
+}
+
+/* No step shows (a mixture of experts): what is visited most often stays. */
+static void keep_hottest(struct residency *res)
+{
+    struct schedule_habit *habits = calloc(res->table_count + 1, sizeof(*habits));
+    uint8_t *fixed = calloc(res->table_count + 1, 1);
+    uint64_t limit = room_limit(res), window = loose_window(res);
+    size_t visited;
+
+    if (!habits || !fixed || window >= limit)
+        goto out;
+    visited = describe_habits(res, habits);
+    if (!visited || res->visits < VISITS_MIN * visited ||
+        schedule_choose_hottest(habits, res->table_count, limit - window, fixed))
+        goto out;
+    adopt_fixed(res, fixed);
+    res->hot_limit = limit;
+    fade_visits(res);
+    log_debug("residency", "no step shows: what is touched most often stays, of %zu extents",
+              visited);
+out:
+    free(habits);
+    free(fixed);
 }
 
 void learn_plan(struct residency *res)
@@ -237,8 +349,10 @@ void learn_plan(struct residency *res)
     size_t length = schedule_find_step(h->signature, h->launches);
 
     h->next_try = h->launches + (h->launches / 8 > FIRST_TRY ? h->launches / 8 : FIRST_TRY);
-    if (!length)
+    if (!length) {
+        keep_hottest(res);
         return;
+    }
     res->step_first = h->launches - length;
     if (make_plan(res))
         return;
@@ -248,11 +362,26 @@ void learn_plan(struct residency *res)
         schedule_plan_destroy(&res->plan);
 }
 
+/* Nothing is kept on purpose any more. */
+static void let_all_go(struct residency *res)
+{
+    res->hot_limit = 0;
+    for (uint32_t i = 0; i < res->table_count; i++) {
+        struct extent *e = res->table[i];
+
+        extent_set_fixed(res, e, 0);
+        e->ahead = 0;
+        atomic_store_explicit(&e->settled, 0, memory_order_release);
+    }
+}
+
 void learn_room_changed(struct residency *res)
 {
     struct schedule_plan old = res->plan;
     uint64_t limit = room_limit(res);
 
+    if (res->hot_limit > limit + PAGE_BYTES)
+        let_all_go(res);
     if (!res->learned || res->planned_limit < limit + PAGE_BYTES)
         return;
     if (make_plan(res)) {
@@ -266,17 +395,11 @@ void learn_room_changed(struct residency *res)
 
 void learn_forget(struct residency *res)
 {
-    if (!res->learned)
-        return;
-    res->learned = 0;
-    schedule_plan_destroy(&res->plan);
-    res->history.launches = 0;
-    res->history.next_try = FIRST_TRY;
-    for (uint32_t i = 0; i < res->table_count; i++) {
-        struct extent *e = res->table[i];
-
-        extent_set_fixed(res, e, 0);
-        e->ahead = 0;
-        atomic_store_explicit(&e->settled, 0, memory_order_release);
+    if (res->learned) {
+        res->learned = 0;
+        schedule_plan_destroy(&res->plan);
+        res->history.launches = 0;
+        res->history.next_try = FIRST_TRY;
     }
+    let_all_go(res);
 }

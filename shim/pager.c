@@ -398,6 +398,8 @@ static enum room run_ahead_by_successors(struct residency *res)
     for (unsigned hop = 1; hop <= HOPS_MAX && id != EXTENT_NONE; hop++) {
         struct extent *e, *victim;
 
+        if (res->table[id]->doubt >= LEARN_DOUBT)
+            break;
         id = res->table[id]->successor;
         if (id == EXTENT_NONE || id == res->last_touched)
             break;

@@ -18,6 +18,7 @@
 #include "transfer.h"
 
 #define EXTENT_NONE  UINT32_MAX
+#define LEARN_DOUBT  2 /* an extent's successor is not to be relied on from here on */
 #define FAILURES_MAX 8 /* loads or drops that the driver refused in a row before paging ends */
 
 /* A launch that waits for its extents. It lies on the launching thread's stack, so that the pager
@@ -94,6 +95,11 @@ struct residency {
 
     struct history history;
     uint64_t link_bytes, link_ns; /* of loads that were timed; 0 while none was */
+
+    uint64_t touched_bytes;        /* by launches so far, each extent once for each of them */
+    uint64_t largest_launch_bytes; /* touched by one launch */
+    uint64_t visits;               /* of all extents, as far as they still count */
+    uint64_t hot_limit;            /* the room for which the hottest were chosen; 0: they are not */
 
     int learned;
     size_t step_first; /* the step is history's launches from here on */

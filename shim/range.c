@@ -8,7 +8,11 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#define SHARED_RANGE_MIN ((size_t)32 << 20)
+/* A shared range is left when an allocation does not fit behind the others: the more is packed
+ * already, the larger is the next one, so that such tails stay a small share. */
+#define SHARED_RANGE_MIN   ((size_t)32 << 20)
+#define SHARED_RANGE_MAX   ((size_t)256 << 20)
+#define SHARED_RANGE_SHARE 2
 
 /* A free that waits for the work that was queued before it. */
 struct deferred {
@@ -134,6 +138,25 @@ static int pack(struct allocation *a, struct residency *res)
     return 0;
 }
 
+/* The size of the next shared range of a context. */
+static size_t shared_range_bytes(const struct residency *res, CUcontext ctx)
+{
+    size_t least = 4 * residency_extent_bytes(res), packed = 0;
+
+    range_read_lock();
+    for (const struct range *r = g_ranges; r; r = r->next)
+        if (r->shared && r->ctx == ctx)
+            packed += r->bytes;
+    range_unlock();
+    if (least < SHARED_RANGE_MIN)
+        least = SHARED_RANGE_MIN;
+    if (packed / SHARED_RANGE_SHARE <= least)
+        return least;
+    return packed / SHARED_RANGE_SHARE < SHARED_RANGE_MAX
+               ? packed / SHARED_RANGE_SHARE / least * least
+               : SHARED_RANGE_MAX;
+}
+
 static void link_range(struct range *r)
 {
     range_write_lock();
@@ -146,7 +169,6 @@ static CUresult alloc_paged(struct residency *res, CUdevice device, CUcontext ct
                             CUdeviceptr *out)
 {
     struct allocation *a = allocation_new(0, bytes, ALLOCATION_PAGED, device, ctx);
-    size_t shared_bytes = 4 * residency_extent_bytes(res);
     uint64_t free_bytes, total_bytes;
     struct range *r;
     CUresult result;
@@ -162,8 +184,6 @@ static CUresult alloc_paged(struct residency *res, CUdevice device, CUcontext ct
     result = CUDA_ERROR_OUT_OF_MEMORY;
     if (bytes > free_bytes)
         goto err_free;
-    if (shared_bytes < SHARED_RANGE_MIN)
-        shared_bytes = SHARED_RANGE_MIN;
     while (bytes < RANGE_PACK_MAX) {
         int packed = pack(a, res);
 
@@ -175,7 +195,7 @@ static CUresult alloc_paged(struct residency *res, CUdevice device, CUcontext ct
             result = CUDA_ERROR_OUT_OF_MEMORY;
             goto err_free;
         }
-        result = range_create(res, device, ctx, shared_bytes, 1, &r);
+        result = range_create(res, device, ctx, shared_range_bytes(res, ctx), 1, &r);
         if (result != CUDA_SUCCESS)
             goto err_free;
         link_range(r);

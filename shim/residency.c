@@ -171,7 +171,7 @@ uint64_t residency_limit(struct residency *res)
     return bytes;
 }
 
-size_t residency_extent_bytes(struct residency *res)
+size_t residency_extent_bytes(const struct residency *res)
 {
     return res->extent_bytes;
 }

@@ -72,6 +72,10 @@ struct extent {
     uint8_t clean;              /* all its bytes were uploaded, when the pager last asked */
     uint64_t coming;            /* equals the device's: a chain of successors has come to it */
     uint32_t successor;         /* the extent touched after it, the last time */
+    uint8_t doubt;              /* how often of late something else came than its successor */
+    uint8_t busy;               /* it has uses that are no visits */
+    uint32_t visits;            /* uses that lay further than a window from the one before */
+    uint64_t touched_at;        /* of the device's touched_bytes, when it was last touched */
     uint64_t last_use;          /* launches seen when it was last touched */
     uint64_t interval;          /* between its last two touches */
     CUevent ready;              /* recorded behind its load; NULL once that is known to be done.
@@ -103,7 +107,7 @@ uint64_t residency_budget(CUdevice device);
 uint64_t residency_limit(struct residency *res);
 
 /* The extent size that suits the device's budget: a power of two, PAGE_BYTES to 32 MiB. */
-size_t residency_extent_bytes(struct residency *res);
+size_t residency_extent_bytes(const struct residency *res);
 
 /* A new range: make its extents. Turns paging on when it no longer fits.
  *
