@@ -21,13 +21,13 @@
 
 /* Finding it ----------------------------------------------------------------------------------- */
 
-/* returns 0, -EACCES, or -ENOENT for what execvp() would pass over */
+/* returns 0, -EACCES, -ENOENT for what is not there, or what else stat() said of the path */
 static int try_path(const char *path)
 {
     struct stat status;
 
     if (stat(path, &status) != 0)
-        return errno == EACCES ? -EACCES : -ENOENT;
+        return errno == ENOTDIR ? -ENOENT : -errno;
     if (!S_ISREG(status.st_mode) || access(path, X_OK) != 0)
         return -EACCES;
     return 0;
@@ -199,15 +199,21 @@ int program_check(const char *path, char *reason, size_t bytes)
 
 int program_wants_shell(const char *path)
 {
-    char start[SELFMAG] = "";
+    char start[SCRIPT_LINE_BYTES];
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t got;
+    size_t bytes;
+    char *end;
 
     if (fd < 0)
         return 0;
     got = pread(fd, start, sizeof(start), 0);
     close(fd);
-    if (got >= 2 && memcmp(start, "#!", 2) == 0)
+    bytes = got > 0 ? (size_t)got : 0;
+    if (bytes >= 2 && memcmp(start, "#!", 2) == 0)
         return 0;
-    return !(got == SELFMAG && memcmp(start, ELFMAG, SELFMAG) == 0);
+    if (bytes >= SELFMAG && memcmp(start, ELFMAG, SELFMAG) == 0)
+        return 0;
+    end = memchr(start, '\n', bytes);
+    return !memchr(start, '\0', end ? (size_t)(end - start) : bytes);
 }

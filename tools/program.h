@@ -11,7 +11,8 @@
 /* Find a program as execvp() does: a name without a slash is looked for in PATH.
  *
  * path     of bytes; set on success only
- * returns  0; -ENOENT; -EACCES where a file of that name may not be executed; -ENAMETOOLONG
+ * returns  0; -ENOENT; -EACCES where a file of that name may not be executed; of a path what else
+ *          the file system said
  * source   POSIX, exec; execvp(3)
  */
 int program_find(const char *name, char *path, size_t bytes);
@@ -23,7 +24,8 @@ int program_find(const char *name, char *path, size_t bytes);
  */
 int program_check(const char *path, char *reason, size_t bytes);
 
-/* Is it for execve(), or a script without an interpreter line, which execvp() hands to /bin/sh?
+/* Is it for execve(), or a script without an interpreter line, which execvp() hands to /bin/sh? A
+ * NUL in its first line says that it is no text, as shells see it.
  *
  * returns  1 for such a script
  */
