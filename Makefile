@@ -81,6 +81,7 @@ help:
 #: make bench        what a launch costs; results into bench/results/
 #: make deps         install what is missing to build (apt-get); DEPS=skip makes it a no-op
 #: make install      DESTDIR= PREFIX=/usr/local
+#: make uninstall    the same DESTDIR= PREFIX=
 #: make clean        remove build/
 #: make format       run clang-format over the sources
 #: V=1               show every command
