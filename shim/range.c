@@ -126,6 +126,7 @@ static int pack(struct allocation *a, struct residency *res)
             return -1;
         }
         r->live++;
+        r->emptied = 0;
         used = align_up(offset + a->bytes);
         if (used > r->cursor) /* a hole at the end may reach past it */
             r->cursor = used;
@@ -155,6 +156,58 @@ static size_t shared_range_bytes(const struct residency *res, CUcontext ctx)
     return packed / SHARED_RANGE_SHARE < SHARED_RANGE_MAX
                ? packed / SHARED_RANGE_SHARE / least * least
                : SHARED_RANGE_MAX;
+}
+
+/* Ranges that frees in stream order have emptied go: the driver's free waits for all work of a
+ * context, so they are kept until the program waits itself, or until no other room fits.
+ *
+ * ctx   whose ranges; NULL: every context's
+ */
+static void release_emptied(CUcontext ctx)
+{
+    struct range *emptied = NULL;
+
+    range_write_lock();
+    for (struct range **link = &g_ranges; *link;) {
+        struct range *r = *link;
+
+        if (!r->emptied || (ctx && r->ctx != ctx)) {
+            link = &r->next;
+            continue;
+        }
+        *link = r->next;
+        r->next = emptied;
+        emptied = r;
+    }
+    range_unlock();
+    while (emptied) {
+        struct range *next = emptied->next;
+
+        range_destroy(emptied);
+        emptied = next;
+    }
+}
+
+/* Give an allocation an emptied range of just its size. returns as pack() */
+static int reuse_emptied(struct allocation *a)
+{
+    size_t bytes = (a->bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+    int found = 0;
+
+    range_write_lock();
+    for (struct range *r = g_ranges; r && !found; r = r->next) {
+        if (r->shared || !r->emptied || r->bytes != bytes || r->ctx != a->ctx)
+            continue;
+        a->base = r->base;
+        a->range = r;
+        found = range_index_insert(a) ? -1 : 1;
+        if (found > 0) {
+            r->live = 1;
+            r->emptied = 0;
+        }
+    }
+    range_unlock();
+    return found;
 }
 
 static void link_range(struct range *r)
@@ -195,11 +248,21 @@ static CUresult alloc_paged(struct residency *res, CUdevice device, CUcontext ct
             result = CUDA_ERROR_OUT_OF_MEMORY;
             goto err_free;
         }
+        release_emptied(NULL);
         result = range_create(res, device, ctx, shared_range_bytes(res, ctx), 1, &r);
         if (result != CUDA_SUCCESS)
             goto err_free;
         link_range(r);
     }
+    failed = reuse_emptied(a);
+    if (failed > 0) {
+        *out = a->base;
+        return CUDA_SUCCESS;
+    }
+    result = CUDA_ERROR_OUT_OF_MEMORY;
+    if (failed < 0)
+        goto err_free;
+    release_emptied(NULL);
     result = range_create(res, device, ctx, bytes, 0, &r);
     if (result != CUDA_SUCCESS)
         goto err_free;
@@ -295,17 +358,22 @@ CUresult range_alloc(size_t bytes, range_plain_fn *plain, void *plain_arg, CUdev
 }
 
 /* Take the allocation that starts at base out of the index; NULL when there is none. A range that
- * nobody uses any more is unlinked as well and handed out for destruction. */
+ * nobody uses any more is unlinked as well and handed out for destruction; without empty it stays,
+ * for release_emptied(). */
 static struct allocation *take_out(CUdeviceptr base, struct range **empty)
 {
     struct allocation *a;
 
-    *empty = NULL;
+    if (empty)
+        *empty = NULL;
     range_write_lock();
     a = range_index_take(base);
     if (a && a->range) {
         a->range->freed++;
-        if (--a->range->live == 0) {
+        if (--a->range->live == 0 && !empty) {
+            a->range->emptied = 1;
+            a->range->cursor = a->range->freed = 0;
+        } else if (a->range->live == 0) {
             struct range **link = &g_ranges;
 
             while (*link != a->range)
@@ -371,6 +439,8 @@ CUresult range_free(CUdeviceptr base, int *paged)
         residency_charge(residency_get(a->device), -(int64_t)a->bytes);
     if (empty)
         result = range_destroy(empty);
+    if (*paged)
+        release_emptied(a->ctx);
     free(a);
     return result;
 }
@@ -427,12 +497,7 @@ CUresult range_free_async(CUdeviceptr base, CUstream stream, int *paged)
 
 static void finish_deferred(struct deferred *d)
 {
-    struct range *empty;
-    struct allocation *a = take_out(d->base, &empty);
-
-    if (empty)
-        range_destroy(empty);
-    free(a);
+    free(take_out(d->base, NULL));
     driver_get()->cuEventDestroy_v2(d->event);
     free(d);
 }

@@ -62,6 +62,7 @@ struct range {
     size_t cursor;          /* where packing goes on. g_range_lock */
     size_t freed;           /* allocations that left holes behind the cursor. g_range_lock */
     size_t live;            /* allocations in it. g_range_lock */
+    int emptied;            /* the last was freed in stream order: it goes, or is used again */
     struct range *next;     /* of all ranges. g_range_lock */
 };
 

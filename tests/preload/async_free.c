@@ -1,0 +1,59 @@
+/* async_free.c - a free in stream order never waits on the host, whatever other streams are held up
+ * by: here by a host function that waits for this very thread.
+ *
+ * run: max-memory=0=8MiB
+ * timeout: 20
+ * run: max-memory=0=256MiB
+ * timeout: 20
+ */
+#include "common.h"
+
+#include <semaphore.h>
+
+#define WORDS  ((uint64_t)1 << 18) /* 1 MiB */
+#define ROUNDS 6
+
+static sem_t g_go_on;
+
+static void wait_for_program(void *arg)
+{
+    (void)arg;
+    sem_wait(&g_go_on);
+}
+
+/* Allocated, written, checked and freed, all in the order of the stream. */
+static void use_once(const struct kernels *k, size_t bytes, uint32_t seed, CUstream stream)
+{
+    uint64_t words = WORDS / 4;
+    uint32_t *host = need(words * 4);
+    CUdeviceptr p;
+
+    CUDA_CHECK(cuMemAllocAsync(&p, bytes, stream));
+    launch_words(k->fill, stream, words, (void *[]){&p, &words, &seed});
+    CUDA_CHECK(cuMemcpyDtoHAsync(host, p, words * 4, stream));
+    CUDA_CHECK(cuMemFreeAsync(p, stream));
+    CUDA_CHECK(cuStreamSynchronize(stream));
+    EXPECT(tk_hash_of(host, words) == tk_hash_of_pattern(words, seed), "seed %u", seed);
+    free(host);
+}
+
+int main(void)
+{
+    const size_t sizes[] = {3u << 20, 20u << 20}; /* packed, and with a range of its own */
+    CUstream held, stream;
+    struct kernels k;
+
+    start(0, &k);
+    EXPECT(!sem_init(&g_go_on, 0, 0), "no semaphore");
+    CUDA_CHECK(cuStreamCreate(&held, CU_STREAM_NON_BLOCKING));
+    CUDA_CHECK(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
+    for (int i = 0; i < 2; i++) {
+        use_once(&k, sizes[i], 1, stream);
+        CUDA_CHECK(cuLaunchHostFunc(held, wait_for_program, NULL));
+        for (uint32_t seed = 2; seed < ROUNDS; seed++)
+            use_once(&k, sizes[i], seed, stream);
+        EXPECT(!sem_post(&g_go_on), "no post");
+        CUDA_CHECK(cuStreamSynchronize(held));
+    }
+    return 0;
+}
