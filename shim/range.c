@@ -18,7 +18,7 @@
 struct deferred {
     CUdeviceptr base;
     CUevent event;
-    CUcontext ctx;
+    CUcontext ctx, event_ctx; /* of the memory, and of the stream that it was freed on */
     struct deferred *next;
 };
 
@@ -474,6 +474,7 @@ CUresult range_free_async(CUdeviceptr base, CUstream stream, int *paged)
         return CUDA_ERROR_OUT_OF_MEMORY;
     d->base = base;
     d->ctx = view.ctx;
+    drv->cuCtxGetCurrent(&d->event_ctx);
     result = drv->cuEventCreate(&d->event, CU_EVENT_DISABLE_TIMING);
     if (result == CUDA_SUCCESS)
         result = drv->cuEventRecord(d->event, stream);
@@ -498,7 +499,8 @@ CUresult range_free_async(CUdeviceptr base, CUstream stream, int *paged)
 static void finish_deferred(struct deferred *d)
 {
     free(take_out(d->base, NULL));
-    driver_get()->cuEventDestroy_v2(d->event);
+    if (d->event)
+        driver_get()->cuEventDestroy_v2(d->event);
     free(d);
 }
 
@@ -528,19 +530,24 @@ static void retire_deferred(void)
     }
 }
 
-/* The context takes the events with it. */
+/* The context takes its memory and its events with it. What another context's memory waited for on
+ * a stream of it is over. */
 static void drop_deferred(CUcontext ctx)
 {
     pthread_mutex_lock(&g_deferred_lock);
     for (struct deferred **link = &g_deferred; *link;) {
         struct deferred *d = *link;
 
-        if (d->ctx != ctx) {
+        if (d->ctx != ctx && d->event_ctx != ctx) {
             link = &d->next;
             continue;
         }
         *link = d->next;
-        free(d);
+        if (d->event_ctx == ctx)
+            d->event = NULL;
+        if (d->ctx == ctx)
+            d->base = 0; /* its address may be another allocation's by now */
+        finish_deferred(d);
     }
     pthread_mutex_unlock(&g_deferred_lock);
 }

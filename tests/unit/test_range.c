@@ -400,7 +400,9 @@ static void test_room_that_is_on_its_way(void **state)
 static void test_free_from_elsewhere(void **state)
 {
     CUcontext owner = fake_context(DEVICE_ASYNC), other;
-    CUdeviceptr p = take(1 * MIB), q = take(1 * MIB);
+    CUdeviceptr p = take(1 * MIB), q = take(1 * MIB), r = take(1 * MIB);
+    struct range_view view;
+    int paged;
 
     (void)state;
     give(p);
@@ -409,6 +411,16 @@ static void test_free_from_elsewhere(void **state)
     give(q);
     assert_ptr_equal(g_fake.synced, owner);
     assert_ptr_equal(t_fake_ctx, other);
+    /* The other context goes, and its events with it: the memory is free, the event nobody's. */
+    assert_int_equal(range_free_async(r, fake_program_stream(1), &paged), CUDA_SUCCESS);
+    range_context_destroyed(other);
+    for (size_t i = 0; i < g_fake.event_count; i++)
+        if (g_fake.events[i]->ctx == other)
+            g_fake.events[i]->alive = 0;
+    assert_int_equal(range_find(r, &view), 0);
+    t_fake_ctx = owner;
+    give(take(1 * MIB));
+    assert_int_equal(FAKE_READ(g_fake.misuse), 0);
 }
 
 static void test_context_destroyed(void **state)
