@@ -276,16 +276,17 @@ struct use *residency_acquire(struct residency *res, struct extent *const *set, 
     struct stats_shard *shard = stats_shard();
     struct stall stall = {0};
     struct use *use = NULL;
-    CUcontext ctx = NULL;
+    CUcontext ctx = NULL, current = NULL;
     uint64_t start;
 
     if ((!count && !trial) || !atomic_load_explicit(&res->active, memory_order_relaxed))
         return NULL;
     start = now_ns();
+    res->drv->cuCtxGetCurrent(&current);
     if (!res->drv->cuStreamGetCtx || res->drv->cuStreamGetCtx(stream, &ctx) != CUDA_SUCCESS)
-        res->drv->cuCtxGetCurrent(&ctx);
+        ctx = current;
     pthread_mutex_lock(&res->lock);
-    if (trial && !trial_is_due(res, trial))
+    if (trial && (ctx != current || !trial_is_due(res, trial)))
         trial = NULL;
     if (res->broken || !all_alive(set, count) || (!count && !trial))
         goto out;
@@ -299,8 +300,10 @@ struct use *residency_acquire(struct residency *res, struct extent *const *set, 
     use->lane = transfer_lane(&res->lanes, ctx);
     if (trial)
         trial_begin(res, use, trial, stream);
+    /* An event is made in the current context, and the stream may be another's. */
     if (use->lane && !use->event)
-        use->event = transfer_take_event(res->drv, use->lane);
+        use->event = ctx == current ? transfer_take_event(res->drv, use->lane)
+                                    : transfer_spare_event(use->lane);
 out:
     pthread_mutex_unlock(&res->lock);
     if (stall.end)

@@ -591,6 +591,24 @@ static void test_unrecorded_use(void **state)
     bench_end(&b);
 }
 
+/* Launches on a stream of another context than the current one leave no event of the wrong context
+ * behind, which would end every later launch's pins at once. */
+static void test_stream_of_another_context(void **state)
+{
+    struct bench b = bench_make(DEVICE_CONFUSED, 20, HELD);
+
+    (void)state;
+    launch(&b, 0);
+    launch(&b, 1);
+    fake_context(DEVICE_CONFUSED);
+    for (int i = 0; i < 20; i++)
+        launch(&b, 0);
+    t_fake_ctx = b.ctx;
+    launch(&b, 1);
+    assert_int_equal(LOCKED(b.res, b.range->extents[1].pins), 2);
+    bench_end(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -610,6 +628,7 @@ int main(void)
         cmocka_unit_test(test_pause),
         cmocka_unit_test(test_context_destroyed),
         cmocka_unit_test(test_detach_while_busy),
+        cmocka_unit_test(test_stream_of_another_context),
         cmocka_unit_test(test_random_launches),
     };
 
