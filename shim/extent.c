@@ -217,6 +217,16 @@ CUresult residency_attach(struct residency *res, struct range *range)
     return result;
 }
 
+int residency_fits(struct residency *res, uint64_t bytes)
+{
+    int fits;
+
+    pthread_mutex_lock(&res->lock);
+    fits = is_active(res) || res->total_bytes + bytes <= room_limit(res);
+    pthread_mutex_unlock(&res->lock);
+    return fits;
+}
+
 void residency_extend(struct residency *res, struct range *range, size_t used_bytes)
 {
     pthread_mutex_lock(&res->lock);

@@ -158,12 +158,18 @@ static size_t shared_range_bytes(const struct residency *res, CUcontext ctx)
                : SHARED_RANGE_MAX;
 }
 
+enum emptied {
+    EMPTIED_OWN, /* of one allocation each: they take room, and only their like can use it */
+    EMPTIED_ALL,
+};
+
 /* Ranges that frees in stream order have emptied go: the driver's free waits for all work of a
  * context, so they are kept until the program waits itself, or until no other room fits.
  *
- * ctx   whose ranges; NULL: every context's
+ * ctx    whose ranges; NULL: every context's
+ * which  of them
  */
-static void release_emptied(CUcontext ctx)
+static void release_emptied(CUcontext ctx, enum emptied which)
 {
     struct range *emptied = NULL;
 
@@ -171,7 +177,7 @@ static void release_emptied(CUcontext ctx)
     for (struct range **link = &g_ranges; *link;) {
         struct range *r = *link;
 
-        if (!r->emptied || (ctx && r->ctx != ctx)) {
+        if (!r->emptied || (ctx && r->ctx != ctx) || (which == EMPTIED_OWN && r->shared)) {
             link = &r->next;
             continue;
         }
@@ -238,7 +244,11 @@ static CUresult alloc_paged(struct residency *res, CUdevice device, CUcontext ct
     if (bytes > free_bytes)
         goto err_free;
     while (bytes < RANGE_PACK_MAX) {
-        int packed = pack(a, res);
+        int packed;
+
+        if (!residency_fits(res, bytes + 2 * residency_extent_bytes(res)))
+            release_emptied(NULL, EMPTIED_OWN);
+        packed = pack(a, res);
 
         if (packed > 0) {
             *out = a->base;
@@ -248,7 +258,7 @@ static CUresult alloc_paged(struct residency *res, CUdevice device, CUcontext ct
             result = CUDA_ERROR_OUT_OF_MEMORY;
             goto err_free;
         }
-        release_emptied(NULL);
+        release_emptied(NULL, EMPTIED_ALL);
         result = range_create(res, device, ctx, shared_range_bytes(res, ctx), 1, &r);
         if (result != CUDA_SUCCESS)
             goto err_free;
@@ -262,7 +272,7 @@ static CUresult alloc_paged(struct residency *res, CUdevice device, CUcontext ct
     result = CUDA_ERROR_OUT_OF_MEMORY;
     if (failed < 0)
         goto err_free;
-    release_emptied(NULL);
+    release_emptied(NULL, EMPTIED_ALL);
     result = range_create(res, device, ctx, bytes, 0, &r);
     if (result != CUDA_SUCCESS)
         goto err_free;
@@ -315,6 +325,8 @@ static CUresult alloc_plain(struct residency *res, CUdevice device, CUcontext ct
 
     if (!ctx)
         return plain(plain_arg, out);
+    if (res && !residency_fits(res, bytes + PAGE_BYTES))
+        release_emptied(NULL, EMPTIED_OWN);
     if (res)
         residency_charge(res, (int64_t)bytes);
     result = plain(plain_arg, out);
@@ -440,7 +452,7 @@ CUresult range_free(CUdeviceptr base, int *paged)
     if (empty)
         result = range_destroy(empty);
     if (*paged)
-        release_emptied(a->ctx);
+        release_emptied(a->ctx, EMPTIED_ALL);
     free(a);
     return result;
 }

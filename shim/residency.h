@@ -116,6 +116,9 @@ size_t residency_extent_bytes(const struct residency *res);
  */
 CUresult residency_attach(struct residency *res, struct range *range);
 
+/* May so many bytes more be in use without paging being turned on by it? */
+int residency_fits(struct residency *res, uint64_t bytes);
+
 /* The first used_bytes of a shared range are in use from now on. */
 void residency_extend(struct residency *res, struct range *range, size_t used_bytes);
 

@@ -3,8 +3,9 @@
  *
  * run: max-memory=0=8MiB
  * timeout: 20
- * run: max-memory=0=256MiB
+ * run: max-memory=0=36MiB
  * timeout: 20
+ * stats: .launches.waited == 0
  */
 #include "common.h"
 
@@ -12,6 +13,7 @@
 
 #define WORDS  ((uint64_t)1 << 18) /* 1 MiB */
 #define ROUNDS 6
+#define SMALL  20
 
 static sem_t g_go_on;
 
@@ -37,6 +39,23 @@ static void use_once(const struct kernels *k, size_t bytes, uint32_t seed, CUstr
     free(host);
 }
 
+/* What was freed takes no room: 20 MiB, then small blocks as large together, fit one after the
+ * other. */
+static void check_small_beside_large(const struct kernels *k, CUstream stream)
+{
+    CUdeviceptr p[SMALL], kept;
+
+    CUDA_CHECK(cuMemAlloc(&kept, WORDS * 4)); /* so that there is a range to pack into */
+    use_once(k, 20u << 20, ROUNDS, stream);
+    for (int i = 0; i < SMALL; i++) {
+        CUDA_CHECK(cuMemAllocAsync(&p[i], WORDS * 4, stream));
+        launch_words(k->fill, stream, WORDS, (void *[]){&p[i], &(uint64_t){WORDS}, &(uint32_t){1}});
+    }
+    for (int i = 0; i < SMALL; i++)
+        CUDA_CHECK(cuMemFreeAsync(p[i], stream));
+    CUDA_CHECK(cuStreamSynchronize(stream));
+}
+
 int main(void)
 {
     const size_t sizes[] = {3u << 20, 20u << 20}; /* packed, and with a range of its own */
@@ -55,5 +74,6 @@ int main(void)
         EXPECT(!sem_post(&g_go_on), "no post");
         CUDA_CHECK(cuStreamSynchronize(held));
     }
+    check_small_beside_large(&k, stream);
     return 0;
 }
