@@ -41,12 +41,4 @@ struct use *launch_hold_spans(const struct transfer_access *spans, size_t count,
 /* The launch was queued, or result says why not. */
 void launch_end(struct use *use, CUstream stream, CUresult result);
 
-/* A code image was loaded or a function looked up in it: parameter layouts of drivers that do not
- * tell come from the image. image may be NULL. */
-void launch_image_loaded(const void *image);
-
-/* Functions of a module or library that goes must not be taken for later ones at the same address.
- */
-void launch_forget_functions(void);
-
 #endif
