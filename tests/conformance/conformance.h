@@ -62,7 +62,9 @@ struct check_group {
     X(event)                                                                                       \
     X(illegal)                                                                                     \
     X(unified)                                                                                     \
-    X(migrate)
+    X(migrate)                                                                                     \
+    X(vmm)                                                                                         \
+    X(vmm_illegal)
 
 #define X(title) extern const struct check_group group_##title;
 GROUPS(X)

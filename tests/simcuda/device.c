@@ -54,6 +54,9 @@
     X(CU_DEVICE_ATTRIBUTE_MAX_BLOCKS_PER_MULTIPROCESSOR, DEVICE_SM_BLOCKS)                         \
     X(CU_DEVICE_ATTRIBUTE_READ_ONLY_HOST_REGISTER_SUPPORTED, 1)                                    \
     X(CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED, 1)                                               \
+    X(CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED, 1)                                  \
+    X(CU_DEVICE_ATTRIBUTE_HOST_NUMA_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED, 1)                        \
+    X(CU_DEVICE_ATTRIBUTE_HOST_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED, 1)                             \
     X(CU_DEVICE_ATTRIBUTE_HOST_NUMA_ID, -1)
 
 #define ATTRIBUTE_LAST 200 /* more than any driver knows so far */

@@ -22,6 +22,7 @@ enum handle_kind {
     HANDLE_FUNCTION,
     HANDLE_LIBRARY,
     HANDLE_KERNEL,
+    HANDLE_PHYSICAL,
     HANDLE_KINDS,
 };
 

@@ -72,6 +72,23 @@ static void plain_count(struct memory_device *device)
         counters->peak_device_bytes = total;
 }
 
+CUresult plain_take(struct memory_device *device, uint64_t pages)
+{
+    CUresult res = room_make(device, pages);
+
+    if (res == CUDA_SUCCESS)
+        device->plain_pages += pages;
+    plain_count(device);
+    return res;
+}
+
+void plain_give(struct memory_device *device, uint64_t pages)
+{
+    device->plain_pages -= pages;
+    device->room_epoch++;
+    plain_count(device);
+}
+
 void memory_capacity(int device, size_t *free_bytes, size_t *total_bytes)
 {
     const struct memory_device *d = memory_device_at(device);
@@ -131,8 +148,7 @@ static struct allocation *allocation_new(struct region *region, uint64_t base, u
     return allocation;
 }
 
-/* Index a region at base with one allocation in it. On failure nothing has happened. */
-static struct region *region_new(const struct region *model, uint64_t asked_bytes, unsigned flags)
+struct region *region_new(const struct region *model, uint64_t asked_bytes, unsigned flags)
 {
     struct region *region = malloc(sizeof(*region));
 
@@ -157,26 +173,25 @@ static CUresult plain_create(const struct region *model, uint64_t asked_bytes, u
     uint64_t pages = round_up(asked_bytes, MMU_PAGE_BYTES) / MMU_PAGE_BYTES;
     CUresult res;
 
-    res = room_make(device, pages);
+    res = plain_take(device, pages);
     if (res != CUDA_SUCCESS)
         return res;
     region.bytes = pages * MMU_PAGE_BYTES;
     region.base = arena_take(ARENA_DEVICE, pages);
     if (!region.base)
-        return CUDA_ERROR_OUT_OF_MEMORY;
+        goto err_pages;
     region.frames = calloc(pages, sizeof(*region.frames));
     if (!region.frames || mmu_prepare(&device->mmu, region.base, pages) != CUDA_SUCCESS)
         goto err_give;
     *out = region_new(&region, asked_bytes, flags);
-    if (!*out)
-        goto err_give;
-    device->plain_pages += pages;
-    plain_count(device);
-    return CUDA_SUCCESS;
+    if (*out)
+        return CUDA_SUCCESS;
 
 err_give:
     free(region.frames);
     arena_give(ARENA_DEVICE, region.base, pages);
+err_pages:
+    plain_give(device, pages);
     return CUDA_ERROR_OUT_OF_MEMORY;
 }
 
@@ -192,9 +207,7 @@ static void plain_destroy(struct region *region)
             frame_give(region->frames[i]);
     }
     arena_give(ARENA_DEVICE, region->base, pages);
-    device->plain_pages -= pages;
-    device->room_epoch++;
-    plain_count(device);
+    plain_give(device, pages);
 }
 
 static CUresult managed_create(const struct region *model, uint64_t asked_bytes, unsigned flags,
@@ -259,6 +272,7 @@ static void region_destroy(struct region *region)
         munmap((void *)(uintptr_t)region->base, region->bytes);
         break;
     case MEMORY_REGISTERED:
+    case MEMORY_MAPPED: /* outlives every context; vmm.c takes it away */
     case MEMORY_NONE:
         break;
     }
@@ -359,8 +373,8 @@ CUresult memory_alloc(enum memory_kind kind, int device, CUcontext ctx, size_t b
     struct region model = {.kind = kind, .device = device, .ctx = ctx};
     CUresult res;
 
-    if (bytes == 0 || kind == MEMORY_NONE || kind == MEMORY_REGISTERED || device < 0 ||
-        device >= g_device_count)
+    if (bytes == 0 || kind == MEMORY_NONE || kind == MEMORY_REGISTERED || kind == MEMORY_MAPPED ||
+        device < 0 || device >= g_device_count)
         return CUDA_ERROR_INVALID_VALUE;
     if (kind == MEMORY_MANAGED && !sim_setting(SIM_MANAGED))
         return CUDA_ERROR_NOT_SUPPORTED;
@@ -492,8 +506,16 @@ int memory_contains(CUdeviceptr addr, size_t bytes, enum memory_kind *kind)
     struct memory_info info;
 
     *kind = MEMORY_NONE;
-    if (!memory_find(addr, &info) || bytes > info.bytes - (addr - info.base))
+    if (!memory_find(addr, &info))
         return 0;
+    while (bytes > info.bytes - (addr - info.base)) {
+        if (info.kind != MEMORY_MAPPED)
+            return 0;
+        bytes -= info.bytes - (addr - info.base);
+        addr = info.base + info.bytes;
+        if (!memory_find(addr, &info) || info.kind != MEMORY_MAPPED)
+            return 0;
+    }
     *kind = info.kind;
     return 1;
 }

@@ -28,6 +28,7 @@ enum memory_kind {
     MEMORY_HOST,       /* cuMemHostAlloc, cuMemAllocHost: pinned, mapped at its own address */
     MEMORY_REGISTERED, /* cuMemHostRegister */
     MEMORY_MODULE,     /* a module's .global and .const variables */
+    MEMORY_MAPPED,     /* a mapping of cuMemMap; device -1: over memory of the host */
 };
 
 struct memory_info {
@@ -85,8 +86,8 @@ void memory_run_end(struct mmu_run *run);
 int memory_copy(int device, uint64_t dst, uint64_t src, size_t bytes);
 int memory_set(int device, uint64_t dst, size_t bytes, const void *value, unsigned value_bytes);
 
-/* Is [addr, addr + bytes) inside one allocation of that kind? Used to check arguments at call time.
- */
+/* Is [addr, addr + bytes) inside one allocation of that kind, or inside mappings that lie one
+ * behind the other? Used to check arguments at call time. */
 int memory_contains(CUdeviceptr addr, size_t bytes, enum memory_kind *kind);
 
 /* CU_POINTER_ATTRIBUTE_SYNC_MEMOPS of the allocation that addr lies in: set it to 0 or 1, or with
@@ -111,7 +112,7 @@ CUresult um_range_attribute(void *data, size_t data_bytes, CUmem_range_attribute
 /* Counters since the start, for SIMCUDA_REPORT and for tests. One table (MEMORY_COUNTERS) names
  * them. All bytes unless the comment says otherwise. */
 #define MEMORY_COUNTERS(X)                                                                         \
-    X(device_used_bytes)      /* plain allocations in granules, now */                             \
+    X(device_used_bytes)      /* plain allocations and cuMemCreate, in granules, now */            \
     X(managed_resident_bytes) /* managed blocks with a copy on the device, now */                  \
     X(peak_managed_resident_bytes)                                                                 \
     X(peak_device_bytes) /* peak of the two together */                                            \

@@ -5,6 +5,7 @@
 
 #include "pace.h"
 #include "um.h"
+#include "vmm.h"
 
 /* Where a stretch of bytes is right now. */
 struct place {
@@ -43,6 +44,10 @@ static enum look place_look(int device, uint64_t addr, size_t bytes, enum mmu_ac
         return LOOK_ILLEGAL;
     rest = allocation->info.bytes - (addr - allocation->info.base);
     out->bytes = least(bytes, least(rest, MMU_PAGE_BYTES - addr % MMU_PAGE_BYTES));
+    if (allocation->info.kind == MEMORY_MAPPED) {
+        out->at = vmm_at(allocation->region, addr, device, access, &out->device);
+        return out->at ? LOOK_FOUND : LOOK_ILLEGAL;
+    }
     if (allocation->info.kind == MEMORY_MANAGED) {
         block = um_block_at(allocation->region, addr);
         out->at = um_place(block, device, access, &out->device);

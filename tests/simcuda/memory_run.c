@@ -5,6 +5,7 @@
 
 #include "touched.h"
 #include "um.h"
+#include "vmm.h"
 
 static void *access_fault(struct mmu_run *run, uint64_t addr)
 {
@@ -34,6 +35,7 @@ static void *look(struct mmu_run *run, uint64_t addr, unsigned bytes, enum mmu_a
     struct region *region = region_reach(addr);
     struct um_block *block;
     uint8_t *at;
+    int owner;
 
     if (!region)
         return access_fault(run, addr);
@@ -63,6 +65,15 @@ static void *look(struct mmu_run *run, uint64_t addr, unsigned bytes, enum mmu_a
             break;
         }
         return NULL;
+    case MEMORY_MAPPED:
+        at = vmm_at(region, addr, device->ordinal, access, &owner);
+        if (!at)
+            return access_fault(run, addr);
+        if (owner == device->ordinal)
+            touched_local(run, addr);
+        else
+            count_remote(run, addr, bytes, access);
+        return at;
     case MEMORY_HOST:
     case MEMORY_REGISTERED:
         if (access == MMU_WRITE && region->kind == MEMORY_REGISTERED &&

@@ -49,7 +49,8 @@ static size_t attribute_bytes(CUpointer_attribute attribute)
 
 static int is_host(const struct memory_info *info)
 {
-    return info->kind == MEMORY_HOST || info->kind == MEMORY_REGISTERED;
+    return info->kind == MEMORY_HOST || info->kind == MEMORY_REGISTERED ||
+           (info->kind == MEMORY_MAPPED && info->device < 0);
 }
 
 static uint64_t access_flags(const struct memory_info *info)
@@ -63,14 +64,16 @@ static uint64_t access_flags(const struct memory_info *info)
 static CUresult attribute_of(const struct memory_info *info, CUdeviceptr addr,
                              CUpointer_attribute attribute, uint64_t *value)
 {
-    const int is_plain = info->kind == MEMORY_DEVICE || info->kind == MEMORY_MODULE;
+    /* The host has no access to a mapping. */
+    const int is_plain =
+        info->kind == MEMORY_DEVICE || info->kind == MEMORY_MODULE || info->kind == MEMORY_MAPPED;
     CUmemoryPool pool = memory_pool_of(info->base);
 
     switch (attribute) {
     case CU_POINTER_ATTRIBUTE_CONTEXT:
-        /* What came from a pool belongs to the device. */
+        /* What came from a pool or from cuMemCreate() belongs to the device. */
         *value = pool ? 0 : (uint64_t)(uintptr_t)info->ctx;
-        return pool ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
+        return pool || !info->ctx ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
     case CU_POINTER_ATTRIBUTE_MEMORY_TYPE:
         *value = is_host(info) ? CU_MEMORYTYPE_HOST : CU_MEMORYTYPE_DEVICE;
         return CUDA_SUCCESS;
@@ -91,7 +94,8 @@ static CUresult attribute_of(const struct memory_info *info, CUdeviceptr addr,
         *value = info->kind == MEMORY_MANAGED;
         return CUDA_SUCCESS;
     case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL:
-        *value = (uint32_t)(is_host(info) ? sim_context_device(info->ctx) : info->device);
+        *value =
+            (uint32_t)(is_host(info) && info->ctx ? sim_context_device(info->ctx) : info->device);
         return CUDA_SUCCESS;
     case CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE:
     case CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE:

@@ -17,6 +17,7 @@
 
 #define HOST_PAGE_BYTES ((uint64_t)4096)
 
+struct physical;
 struct um;
 struct um_block;
 
@@ -33,10 +34,12 @@ struct region {
     enum memory_kind kind;
     int device; /* ordinal of the owner; -1 for host memory */
     CUcontext ctx;
-    int is_shared;            /* one page of small allocations */
-    struct allocation *first; /* one only, unless is_shared */
-    uint8_t **frames;         /* DEVICE and MODULE: bytes of each page, NULL until it is touched */
-    struct um *um;            /* MANAGED */
+    int is_shared;             /* one page of small allocations */
+    struct allocation *first;  /* one only, unless is_shared */
+    uint8_t **frames;          /* DEVICE and MODULE: bytes of each page, NULL until it is touched */
+    struct um *um;             /* MANAGED */
+    struct physical *physical; /* MAPPED: what is mapped */
+    uint8_t access[SIM_DEVICES_MAX]; /* MAPPED: MMU_READ | MMU_WRITE that a device may */
 };
 
 /* One device's books. */
@@ -82,6 +85,15 @@ struct region *region_reach(uint64_t addr);
 CUresult region_insert(struct region *region);
 void region_remove(struct region *region);
 struct region *region_at(size_t index);
+
+/* Index a region at model's base with one allocation in it. Writing side. returns NULL when out of
+ * memory, and nothing has happened */
+struct region *region_new(const struct region *model, uint64_t asked_bytes, unsigned flags);
+
+/* Pages that cannot be evicted: take them from a device's capacity, managed blocks make way, and
+ * give them back. Writing side. plain_take returns 0 or 2 */
+CUresult plain_take(struct memory_device *device, uint64_t pages);
+void plain_give(struct memory_device *device, uint64_t pages);
 
 /* The allocation that addr lies in, by its exact bounds; NULL when there is none. */
 struct allocation *allocation_find(uint64_t addr);
