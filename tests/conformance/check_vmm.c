@@ -183,7 +183,8 @@ static void capacity(void)
     OK(cuMemUnmap(p, bytes));
     OK(cuMemGetInfo(&after, &total));
     EXPECT(after >= during + bytes);
-    EXPECT_CU(CUDA_ERROR_OUT_OF_MEMORY, cuMemCreate(&a, (total / granule + 64) * granule, &prop, 0));
+    EXPECT_CU(CUDA_ERROR_OUT_OF_MEMORY,
+              cuMemCreate(&a, (total / granule + 64) * granule, &prop, 0));
     a = create(granule); /* and nothing is spoilt */
     OK(cuMemRelease(a));
 }

@@ -1,7 +1,7 @@
 /* vmm.c - memory that a program creates and maps by itself, beside weights that are paged.
  *
- * It is never moved, but it takes room: weights leave for it, within the budget and on a card that is
- * smaller than the budget, and come back when it has gone. Every byte of both is compared.
+ * It is never moved, but it takes room: weights leave for it, within the budget and on a card that
+ * is smaller than the budget, and come back when it has gone. Every byte of both is compared.
  *
  * stats: .errors.driver_failures == 0 and .errors.refused == 0
  * run: max-memory=0=16MiB

@@ -140,9 +140,8 @@ SIM_ENTRY(cuMemGetAllocationGranularity, size_t *granularity, const CUmemAllocat
 {
     CUresult res = sim_call();
 
-    if (res == CUDA_SUCCESS &&
-        (!granularity || (option != CU_MEM_ALLOC_GRANULARITY_MINIMUM &&
-                          option != CU_MEM_ALLOC_GRANULARITY_RECOMMENDED)))
+    if (res == CUDA_SUCCESS && (!granularity || (option != CU_MEM_ALLOC_GRANULARITY_MINIMUM &&
+                                                 option != CU_MEM_ALLOC_GRANULARITY_RECOMMENDED)))
         res = CUDA_ERROR_INVALID_VALUE;
     if (res == CUDA_SUCCESS)
         res = prop_check(prop);
