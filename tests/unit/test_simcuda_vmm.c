@@ -203,7 +203,7 @@ static void test_handles(void **state)
 
 static void test_reservations(void **state)
 {
-    CUdeviceptr p[8];
+    CUdeviceptr p[8], single[200];
 
     (void)state;
     for (unsigned i = 0; i < 8; i++) {
@@ -212,6 +212,16 @@ static void test_reservations(void **state)
         for (unsigned j = 0; j < i; j++)
             assert_true(p[j] + 3 * PAGE <= p[i] || p[i] + 3 * PAGE <= p[j]);
     }
+    /* What alignment cut off was given back, that and no more. */
+    for (unsigned i = 0; i < 200; i++) {
+        assert_int_equal(vmm_reserve(PAGE, 0, &single[i]), CUDA_SUCCESS);
+        for (unsigned j = 0; j < i; j++)
+            assert_int_not_equal(single[j], single[i]);
+        for (unsigned j = 0; j < 8; j++)
+            assert_true(single[i] - p[j] >= 3 * PAGE);
+    }
+    for (unsigned i = 0; i < 200; i++)
+        assert_int_equal(vmm_unreserve(single[i], PAGE), CUDA_SUCCESS);
     assert_int_equal(vmm_unreserve(p[0], 2 * PAGE), CUDA_ERROR_INVALID_VALUE);
     assert_int_equal(vmm_unreserve(p[0] + PAGE, 2 * PAGE), CUDA_ERROR_INVALID_VALUE);
     for (unsigned i = 0; i < 8; i++)
@@ -223,9 +233,9 @@ static void test_reservations(void **state)
 
 /* The table: what is mapped at each slot. */
 static struct {
-    int is_first;   /* of its mapping */
-    size_t pages;   /* of its mapping; 0: nothing is mapped */
-    uint32_t word;  /* at the start of the physical page */
+    int is_first;  /* of its mapping */
+    size_t pages;  /* of its mapping; 0: nothing is mapped */
+    uint32_t word; /* at the start of the physical page */
     unsigned access[2];
 } g_slot[SLOTS];
 
@@ -314,8 +324,8 @@ static void check_slots(void)
 
 static void test_random_against_a_table(void **state)
 {
-    const CUmemGenericAllocationHandle handles[] = {
-        on_device(0, 3), on_device(1, 3), create(CU_MEM_LOCATION_TYPE_HOST_NUMA, 0, 3)};
+    const CUmemGenericAllocationHandle handles[] = {on_device(0, 3), on_device(1, 3),
+                                                    create(CU_MEM_LOCATION_TYPE_HOST_NUMA, 0, 3)};
 
     (void)state;
     for (size_t h = 0; h < 3; h++) {
