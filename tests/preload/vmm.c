@@ -11,6 +11,7 @@
  * run: max-memory=0=64MiB env=SIMCUDA_VRAM=20MiB
  * run: max-memory=0=64MiB
  * stats: .transfers.h2d_bytes == 0
+ * run: backend=off
  */
 #include "common.h"
 

@@ -45,7 +45,11 @@ enum pace_engine {
     X(cpu_fault_ns, CPU_FAULT_NS)                                                                  \
     X(prefetch_block_ns, PREFETCH_BLOCK_NS)                                                        \
     X(collapse_block_ns, COLLAPSE_BLOCK_NS)                                                        \
-    X(advise_ns, ADVISE_NS)
+    X(advise_ns, ADVISE_NS)                                                                        \
+    X(create_page_ns, CREATE_PAGE_NS)                                                              \
+    X(map_page_ns, MAP_PAGE_NS)                                                                    \
+    X(access_page_ns, ACCESS_PAGE_NS)                                                              \
+    X(unmap_page_ns, UNMAP_PAGE_NS)
 
 struct pace_costs {
 #define X(field, setting) uint64_t field;

@@ -46,6 +46,10 @@
     X(PREFETCH_BLOCK_NS, COUNT, "10000", "paced: the caller's work for each 2 MiB of a prefetch")  \
     X(COLLAPSE_BLOCK_NS, COUNT, "10000", "paced: the caller's for each duplicate that it drops")   \
     X(ADVISE_NS, COUNT, "2000", "paced: the caller's for each cuMemAdvise")                        \
+    X(CREATE_PAGE_NS, COUNT, "193000", "paced: the caller's for each 2 MiB of cuMemCreate")        \
+    X(MAP_PAGE_NS, COUNT, "1500", "paced: the caller's for each 2 MiB of cuMemMap")                \
+    X(ACCESS_PAGE_NS, COUNT, "36000", "paced: the caller's for each 2 MiB of cuMemSetAccess")      \
+    X(UNMAP_PAGE_NS, COUNT, "26000", "paced: the caller's for each 2 MiB of cuMemUnmap")           \
     X(CACHE, TEXT, "", "folder of compiled kernels")                                               \
     X(CC, TEXT, "", "compiler of kernels; empty: cc")                                              \
     X(REPORT, TEXT, "", "write counters as JSON to this file at exit")                             \

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "handle.h"
+#include "pace.h"
 #include "pages.h"
 
 /* Guarded by memory's lock. */
@@ -27,6 +28,14 @@ static struct reservation *g_reservations;
 static int is_granular(uint64_t value)
 {
     return value % VMM_GRANULE_BYTES == 0;
+}
+
+/* The driver works at the caller's expense, page by page. */
+static CUresult spend(CUresult res, size_t bytes, uint64_t page_ns)
+{
+    if (res == CUDA_SUCCESS)
+        pace_host_spend(bytes / VMM_GRANULE_BYTES * page_ns);
+    return res;
 }
 
 /* Address space ------------------------------------------------------------------------------ */
@@ -174,7 +183,7 @@ CUresult vmm_create(size_t bytes, const CUmemAllocationProp *prop,
         memory->frames[i] = frame_take(FRAME_POISON);
     memory_unlock();
     *out = handle_of(memory);
-    return CUDA_SUCCESS;
+    return spend(CUDA_SUCCESS, bytes, pace_costs()->create_page_ns);
 }
 
 /* Memory's lock is held on the writing side. */
@@ -261,7 +270,7 @@ CUresult vmm_map(CUdeviceptr addr, size_t bytes, CUmemGenericAllocationHandle ha
     if (res == CUDA_SUCCESS)
         memory->mappings++;
     memory_unlock();
-    return res;
+    return spend(res, bytes, pace_costs()->map_page_ns);
 }
 
 /* Is [addr, addr + bytes) made of whole mappings, one behind the other? Memory's lock is held. */
@@ -319,7 +328,7 @@ CUresult vmm_unmap(CUdeviceptr addr, size_t bytes)
         res = CUDA_SUCCESS;
     }
     memory_unlock();
-    return res;
+    return spend(res, bytes, pace_costs()->unmap_page_ns);
 }
 
 CUresult vmm_set_access(CUdeviceptr addr, size_t bytes, int device, unsigned access)
@@ -339,7 +348,7 @@ CUresult vmm_set_access(CUdeviceptr addr, size_t bytes, int device, unsigned acc
         res = CUDA_SUCCESS;
     }
     memory_unlock();
-    return res;
+    return spend(res, bytes, pace_costs()->access_page_ns);
 }
 
 CUresult vmm_access(CUdeviceptr addr, int device, unsigned *access)

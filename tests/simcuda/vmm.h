@@ -7,6 +7,8 @@
  * A mapping gives no access until it is set. Nothing here waits for queued work: what the device
  * touches after its mapping has gone is an illegal address.
  *
+ * In paced mode what is done to each page takes its time of the caller.
+ *
  * Locks: each function takes memory's lock by itself, but where it says otherwise.
  *
  * source: CUDA Driver API reference 13.0, virtual memory management

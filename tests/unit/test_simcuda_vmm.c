@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "tests/simcuda/pace.h"
 #include "tests/simcuda/vmm.h"
 
 #define MIB   ((size_t)1 << 20)
@@ -349,6 +350,47 @@ static void test_random_against_a_table(void **state)
     assert_int_equal(counters(1).device_used_bytes, 0);
 }
 
+static uint64_t g_now_ns;
+
+static uint64_t now_ns(void)
+{
+    return g_now_ns;
+}
+
+static void sleep_until_ns(uint64_t ns)
+{
+    if (ns > g_now_ns)
+        g_now_ns = ns;
+}
+
+/* What a call takes of its caller in paced mode; nothing when it is refused. */
+static void test_paced_by_the_page(void **state)
+{
+    const struct pace_clock clock = {now_ns, sleep_until_ns};
+    const struct pace_costs costs = {.create_page_ns = 1000,
+                                     .map_page_ns = 10000,
+                                     .access_page_ns = 100000,
+                                     .unmap_page_ns = 1000000};
+    CUmemGenericAllocationHandle handle;
+
+    (void)state;
+    pace_start(1, &costs, &clock);
+    handle = on_device(0, 3);
+    assert_int_equal(g_now_ns, 3000);
+    assert_int_equal(vmm_map(slot_at(0), 2 * PAGE, handle), CUDA_SUCCESS);
+    assert_int_equal(g_now_ns, 23000);
+    assert_int_equal(vmm_map(slot_at(0), 2 * PAGE, handle), CUDA_ERROR_INVALID_VALUE);
+    assert_int_equal(vmm_set_access(slot_at(0), PAGE, 0, BOTH), CUDA_ERROR_INVALID_VALUE);
+    assert_int_equal(vmm_unmap(slot_at(0), PAGE), CUDA_ERROR_INVALID_VALUE);
+    assert_int_equal(g_now_ns, 23000);
+    assert_int_equal(vmm_set_access(slot_at(0), 2 * PAGE, 0, BOTH), CUDA_SUCCESS);
+    assert_int_equal(g_now_ns, 223000);
+    assert_int_equal(vmm_unmap(slot_at(0), 2 * PAGE), CUDA_SUCCESS);
+    assert_int_equal(g_now_ns, 2223000);
+    assert_int_equal(vmm_release(handle), CUDA_SUCCESS);
+    pace_start(0, &costs, &clock);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -373,6 +415,7 @@ int main(void)
         cmocka_unit_test(test_handles),
         cmocka_unit_test(test_reservations),
         cmocka_unit_test(test_random_against_a_table),
+        cmocka_unit_test(test_paced_by_the_page),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
