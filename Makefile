@@ -38,7 +38,7 @@ obj = $(patsubst %,$(OUT)/obj/%.o,$(basename $(1)))
 POLICY_SRC  := $(sort $(wildcard policy/*.c))
 SHIM_SRC    := $(sort $(wildcard shim/*.c shim/*.S))
 TOOLS_SRC   := $(sort $(wildcard tools/*.c))
-SIM_SRC     := $(sort $(wildcard tests/simcuda/*.c))
+SIM_SRC     := $(sort $(wildcard tests/simcuda/*.c tests/simcuda/*.S))
 CONF_SRC    := $(sort $(wildcard tests/conformance/*.c))
 MINILM_SRC  := $(sort $(wildcard tests/apps/minilm/*.c))
 UNIT_SRC    := $(sort $(wildcard tests/unit/test_*.c))
@@ -188,7 +188,7 @@ $(OUT)/unit/%: $(OUT)/obj/tests/unit/%.o $(OUT)/libshim.a $(OUT)/libpolicy.a $(O
 	    -lcmocka -lelf -lzstd -llz4 -lcjson -lm -ldl
 
 # These open the simulated driver as a program would.
-$(OUT)/unit/test_simcuda_memory_calls $(OUT)/unit/test_simcuda_pace_run: | $(SIMCUDA)
+$(addprefix $(OUT)/unit/test_simcuda_,gate memory_calls pace_run): | $(SIMCUDA)
 
 # Running -----------------------------------------------------------------------------------------
 

@@ -8,6 +8,8 @@
 #define STACK_DEPTH 64
 #define API_VERSION 13000u
 
+#define DEVICE_UNAVAILABLE 46 /* CUDA_ERROR_DEVICE_UNAVAILABLE */
+
 /* CU_CTX_SCHED_*, MAP_HOST, LMEM_RESIZE_TO_MAX, COREDUMP_ENABLE, USER_COREDUMP_ENABLE, SYNC_MEMOPS
  */
 #define KNOWN_FLAGS 0xFFu
@@ -16,6 +18,7 @@
 static pthread_mutex_t g_driver_lock = PTHREAD_MUTEX_INITIALIZER;
 static CUcontext _Atomic g_contexts; /* the newest */
 static _Atomic uint64_t g_context_ids;
+static _Atomic int g_lost[SIM_DEVICES_MAX];
 
 static __thread CUcontext t_stack[STACK_DEPTH];
 static __thread unsigned t_depth;
@@ -111,11 +114,24 @@ CUcontext context_new(void)
     return ctx;
 }
 
+void context_lose_device(int device, CUresult fault)
+{
+    CUcontext ctx;
+
+    atomic_store(&g_lost[device], 1);
+    for (ctx = context_first(); ctx; ctx = context_next(ctx)) {
+        if (atomic_load(&ctx->alive) && ctx->device == device)
+            sim_set_sticky(ctx, fault);
+    }
+}
+
 CUresult context_open(CUcontext ctx, int device, unsigned flags)
 {
     CUresult res;
     int i;
 
+    if (atomic_load(&g_lost[device]))
+        return (CUresult)DEVICE_UNAVAILABLE;
     res = memory_charge(device, (long long)sim_setting(SIM_CONTEXT_BYTES));
     if (res != CUDA_SUCCESS)
         return res;

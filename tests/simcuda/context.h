@@ -55,4 +55,8 @@ CUcontext context_next(CUcontext ctx);
 /* 0, else 201 for a handle that is no context and 709 for one that was destroyed. */
 CUresult context_check(CUcontext ctx);
 
+/* The device has fallen off the bus: every context on it gets that sticky error, and no new one can
+ * be made there (46). */
+void context_lose_device(int device, CUresult fault);
+
 #endif

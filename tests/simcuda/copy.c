@@ -124,6 +124,10 @@ static int copy_run(void *arg)
     size_t slice, row;
     int fault = 0;
 
+    if (copy->at.dst >= PLACE_DEVICE && is_host(copy->at.src))
+        pace_slow(PACE_H2D);
+    else if (copy->at.src >= PLACE_DEVICE && is_host(copy->at.dst))
+        pace_slow(PACE_D2H);
     if (pace_is_on())
         copy_pace_begin(copy);
     for (slice = 0; slice < box->depth && !fault; slice++) {

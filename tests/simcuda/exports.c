@@ -11,10 +11,11 @@ enum export_index {
 
 /* A stub has no prototype to keep to: what it is handed does not matter, it reads none of it. So
  * this file sees no other declaration of the driver's names. Where a name is modelled the linker
- * takes that definition instead. */
+ * takes that definition instead. The export itself is in gate_jump.S. */
 #define X(symbol)                                                                                  \
-    __attribute__((weak, visibility("default"))) int symbol(void);                                 \
-    int symbol(void)                                                                               \
+    extern int symbol(void);                                                                       \
+    __attribute__((weak)) int stub_##symbol(void) __asm__("sim_" #symbol);                         \
+    int stub_##symbol(void)                                                                        \
     {                                                                                              \
         return export_unmodelled(INDEX_##symbol);                                                  \
     }

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 
 #include "context.h"
+#include "gate.h"
 #include "memory.h"
 #include "pace.h"
 #include "stream.h"
@@ -129,4 +130,5 @@ __attribute__((destructor)) static void life_end(void)
         return;
     stream_stop_workers();
     report_write();
+    gate_report();
 }

@@ -1,10 +1,12 @@
 /* Launches: arguments are checked and parameters copied now, blocks run later. */
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "context.h"
 #include "device.h"
+#include "gate.h"
 #include "memory.h"
 #include "module.h"
 #include "pace.h"
@@ -38,6 +40,7 @@ struct launch {
     struct ptx_launch ptx;
     const struct ptx_kernel *kernel;
     CUcontext ctx;
+    uint64_t number; /* of all launches, from 1 */
     _Alignas(16) unsigned char params[];
 };
 
@@ -87,14 +90,37 @@ static int launch_run_grid(struct launch *launch, struct touched *touched)
     return 0;
 }
 
+/* Is this the launch at which the device is to be lost? Sets *code to the error that stays. */
+static int launch_is_fatal(const struct launch *launch, CUresult *code)
+{
+    const char *text = sim_setting_text(SIM_LOSE);
+    struct gate_request request;
+    char line[64];
+
+    if (!*text)
+        return 0;
+    snprintf(line, sizeof(line), "launch:%s%s", text, strchr(text, ':') ? "" : ":719");
+    if (gate_request_parse(line, strlen(line), &request) != 0 ||
+        !gate_request_hits(&request, launch->number))
+        return 0;
+    *code = (CUresult)request.code;
+    return 1;
+}
+
 static int launch_run(void *arg)
 {
     struct launch *launch = arg;
+    CUresult code;
     struct touched touched = {.line_bytes = pace_costs()->line_bytes};
     struct pace_kernel kernel;
     int fault;
 
+    if (launch_is_fatal(launch, &code)) {
+        context_lose_device(launch->ctx->device, code);
+        return (int)code;
+    }
     pace_kernel_begin(launch->ctx->device);
+    pace_slow(PACE_COMPUTE);
     fault = launch_run_grid(launch, &touched);
     touched_end(&touched);
     kernel.touched_bytes = touched.local_bytes;
@@ -254,7 +280,7 @@ static CUresult launch(const struct launch_request *request)
         return res;
     spec.arg = launch;
     memory_device_busy(1);
-    atomic_fetch_add(&g_launches, 1);
+    launch->number = atomic_fetch_add(&g_launches, 1) + 1;
     return stream_queue(stream, &spec, NULL);
 }
 

@@ -16,8 +16,10 @@
     (CU_MEMHOSTREGISTER_PORTABLE | CU_MEMHOSTREGISTER_DEVICEMAP | CU_MEMHOSTREGISTER_READ_ONLY)
 
 static struct memory_device g_devices[SIM_DEVICES_MAX];
-static int g_device_count; /* fixed after memory_init() */
-static uint64_t g_last_id; /* writing side */
+static int g_device_count;      /* fixed after memory_init() */
+static uint64_t g_last_id;      /* writing side, like those below */
+static uint64_t g_pinned_bytes; /* of HOST and REGISTERED regions */
+static uint64_t g_host_bytes;   /* of HOST and MANAGED regions */
 
 struct memory_device *memory_device_at(int ordinal)
 {
@@ -128,6 +130,36 @@ void memory_counters(int device, struct memory_counters *out)
     memory_unlock();
 }
 
+static int is_pinned(const struct region *region)
+{
+    return region->kind == MEMORY_HOST || region->kind == MEMORY_REGISTERED;
+}
+
+static int is_of_the_host(const struct region *region)
+{
+    return region->kind == MEMORY_HOST || region->kind == MEMORY_MANAGED;
+}
+
+/* Room on the host for the region, as far as the settings grant it. returns 0 or 2 */
+static CUresult host_take(const struct region *region)
+{
+    const uint64_t pinned = is_pinned(region) ? region->bytes : 0;
+    const uint64_t host = is_of_the_host(region) ? region->bytes : 0;
+
+    if (g_pinned_bytes + pinned > sim_setting(SIM_PINNED) ||
+        g_host_bytes + host > sim_setting(SIM_HOST_MEMORY))
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    g_pinned_bytes += pinned;
+    g_host_bytes += host;
+    return CUDA_SUCCESS;
+}
+
+static void host_give(const struct region *region)
+{
+    g_pinned_bytes -= is_pinned(region) ? region->bytes : 0;
+    g_host_bytes -= is_of_the_host(region) ? region->bytes : 0;
+}
+
 /* Regions ------------------------------------------------------------------------------------ */
 
 static struct allocation *allocation_new(struct region *region, uint64_t base, uint64_t bytes,
@@ -218,9 +250,11 @@ static CUresult managed_create(const struct region *model, uint64_t asked_bytes,
     int d;
 
     region.bytes = pages * MMU_PAGE_BYTES;
+    if (host_take(&region) != CUDA_SUCCESS)
+        return CUDA_ERROR_OUT_OF_MEMORY;
     region.base = arena_take(ARENA_MANAGED, pages);
     if (!region.base)
-        return CUDA_ERROR_OUT_OF_MEMORY;
+        goto err_room;
     for (d = 0; d < g_device_count; d++) {
         if (mmu_prepare(&g_devices[d].mmu, region.base, pages) != CUDA_SUCCESS)
             goto err_give;
@@ -234,6 +268,8 @@ static CUresult managed_create(const struct region *model, uint64_t asked_bytes,
 
 err_give:
     arena_give(ARENA_MANAGED, region.base, pages);
+err_room:
+    host_give(&region);
     return CUDA_ERROR_OUT_OF_MEMORY;
 }
 
@@ -245,20 +281,25 @@ static CUresult host_create(const struct region *model, uint64_t asked_bytes, un
     void *at;
 
     region.bytes = round_up(asked_bytes, HOST_PAGE_BYTES);
+    if (host_take(&region) != CUDA_SUCCESS)
+        return CUDA_ERROR_OUT_OF_MEMORY;
     at = mmap(NULL, region.bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (at == MAP_FAILED)
-        return CUDA_ERROR_OUT_OF_MEMORY;
+        goto err_room;
     poison(at, region.bytes, POISON_FRESH);
     region.base = (uint64_t)(uintptr_t)at;
     *out = region_new(&region, asked_bytes, flags);
     if (*out)
         return CUDA_SUCCESS;
     munmap(at, region.bytes);
+err_room:
+    host_give(&region);
     return CUDA_ERROR_OUT_OF_MEMORY;
 }
 
 static void region_destroy(struct region *region)
 {
+    host_give(region);
     switch (region->kind) {
     case MEMORY_DEVICE:
     case MEMORY_MODULE:
@@ -446,8 +487,12 @@ CUresult memory_host_register(void *host, size_t bytes, unsigned flags, CUcontex
     memory_lock_write();
     if (allocation_overlaps(base, base + bytes))
         res = CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED;
-    else if (!region_new(&model, bytes, flags))
+    else
+        res = host_take(&model);
+    if (res == CUDA_SUCCESS && !region_new(&model, bytes, flags)) {
+        host_give(&model);
         res = CUDA_ERROR_OUT_OF_MEMORY;
+    }
     memory_unlock();
     return res;
 }

@@ -295,6 +295,18 @@ struct pace_tally pace_tally_take(void)
     return tally;
 }
 
+void pace_slow(enum pace_engine engine)
+{
+    static const enum sim_setting settings[PACE_ENGINES] = {SIM_SLOW_H2D_US, SIM_SLOW_D2H_US,
+                                                            SIM_SLOW_KERNEL_US};
+    const uint64_t us = sim_setting(settings[engine]);
+
+    if (!us)
+        return;
+    real_sleep_until_ns(real_now_ns() + us * 1000);
+    pace_work_catch_up();
+}
+
 /* The host ------------------------------------------------------------------------------------- */
 
 /* Where the thread's time goes on. */

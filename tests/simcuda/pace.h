@@ -149,6 +149,9 @@ void pace_kernel_begin(int device);
 /* Its real work is done, and that is what it did: sleep until its end, give the turn back. */
 void pace_kernel_end(int device, const struct pace_kernel *kernel);
 
+/* Be as late as SIMCUDA_SLOW_* says that work of this engine is, paced or not. Real time. */
+void pace_slow(enum pace_engine engine);
+
 /* The calling thread, worker or host, tallies; read and clear. */
 extern _Thread_local struct pace_tally t_pace_tally __attribute__((tls_model("initial-exec")));
 struct pace_tally pace_tally_take(void);

@@ -52,6 +52,16 @@
     X(UNMAP_PAGE_NS, COUNT, "26000", "paced: the caller's for each 2 MiB of cuMemUnmap")           \
     X(CACHE, TEXT, "", "folder of compiled kernels")                                               \
     X(CC, TEXT, "", "compiler of kernels; empty: cc")                                              \
+    X(FAIL, TEXT, "",                                                                              \
+      "NAME:N[+][:CODE],...: the Nth call of NAME (or any) fails; + and later ones")               \
+    X(FAIL_CALLER, TEXT, "", "only calls from object files with this in their path fail")          \
+    X(CALLS, TEXT, "", "write how often each object file called each function here at exit")       \
+    X(LOSE, TEXT, "", "N[:CODE]: the device is lost at the Nth launch, with that sticky error")    \
+    X(PINNED, SIZE, "1TiB", "host memory that can be pinned; 0 refuses all")                       \
+    X(HOST_MEMORY, SIZE, "1TiB", "host memory for pinned and managed allocations together")        \
+    X(SLOW_H2D_US, COUNT, "0", "delay of each copy or prefetch to a device")                       \
+    X(SLOW_D2H_US, COUNT, "0", "delay of each copy or prefetch from a device")                     \
+    X(SLOW_KERNEL_US, COUNT, "0", "delay of each kernel")                                          \
     X(REPORT, TEXT, "", "write counters as JSON to this file at exit")                             \
     X(LOG, FLAG, "0", "1: a line on stderr for each fault of device work and unmodelled call")     \
     X(HELP, FLAG, "0", "print this table when the driver is initialised")
@@ -86,9 +96,10 @@ uint64_t sim_random_next(uint64_t *state);
 
 #define SIM_DEVICES_MAX 4
 
-/* Declares and defines an entry point of the driver: exported, unlike everything else. */
+/* Declares and defines an entry point of the driver. What is exported under the name is a jump to
+ * it (gate_jump.S). */
 #define SIM_ENTRY(name, ...)                                                                       \
-    __attribute__((visibility("default"))) CUresult name(__VA_ARGS__);                             \
+    CUresult name(__VA_ARGS__) __asm__("sim_" #name);                                              \
     CUresult name(__VA_ARGS__)
 
 /* An entry point with a parameter `stream` and its _ptsz twin, where stream 0 is the thread's own.

@@ -131,6 +131,7 @@ CUresult um_prefetch(CUdeviceptr addr, size_t bytes, int device)
     if (res != CUDA_SUCCESS)
         return res;
     host_fault_install();
+    pace_slow(device == UM_CPU ? PACE_D2H : PACE_H2D);
     slot = prefetch_pace_begin(walk, device);
     while (walk.at < walk.end) {
         memory_lock_write();

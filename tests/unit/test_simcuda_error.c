@@ -8,8 +8,9 @@
 
 #include "cuda_abi.h"
 
-CUresult cuGetErrorName(CUresult value, const char **name);
-CUresult cuGetErrorString(CUresult value, const char **text);
+/* What is behind the exports of that name. */
+CUresult cuGetErrorName(CUresult value, const char **name) __asm__("sim_cuGetErrorName");
+CUresult cuGetErrorString(CUresult value, const char **text) __asm__("sim_cuGetErrorString");
 
 static void test_names_are_those_of_the_header(void **state)
 {
