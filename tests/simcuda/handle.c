@@ -15,6 +15,7 @@ struct graveyard {
 
 static pthread_mutex_t g_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct graveyard g_graves[HANDLE_KINDS];
+static _Atomic unsigned g_live[HANDLE_KINDS];
 
 static unsigned tag_of(enum handle_kind kind)
 {
@@ -49,14 +50,22 @@ void *handle_create(enum handle_kind kind, size_t bytes)
         return NULL;
     object->next = NULL;
     atomic_store(&object->tag, tag_of(kind));
+    atomic_fetch_add(&g_live[kind], 1);
     return object;
 }
 
 void handle_kill(void *object)
 {
     struct handle *handle = object;
+    const unsigned kind = atomic_exchange(&handle->tag, tag_of(HANDLE_DEAD)) - tag_of(HANDLE_DEAD);
 
-    atomic_store(&handle->tag, tag_of(HANDLE_DEAD));
+    if (kind != HANDLE_DEAD && kind < HANDLE_KINDS)
+        atomic_fetch_sub(&g_live[kind], 1);
+}
+
+unsigned handle_count(enum handle_kind kind)
+{
+    return atomic_load(&g_live[kind]);
 }
 
 void handle_destroy(void *object, enum handle_kind kind)

@@ -43,6 +43,9 @@ void handle_kill(void *object);
 /* Nobody works with the object any more. */
 void handle_destroy(void *object, enum handle_kind kind);
 
+/* How many objects of that kind are alive. */
+unsigned handle_count(enum handle_kind kind);
+
 /* Is it a live object of that kind? object may be NULL, a small number or stale, not garbage. */
 int handle_is(const void *object, enum handle_kind kind);
 

@@ -9,7 +9,8 @@
 #include "sim.h"
 
 /* Write SIMCUDA_REPORT, one JSON object, when that is set:
- * {"launches":N,"devices":[{"device_used_bytes":N,...},...],"unmodelled":{"cuName":N,...}} */
+ * {"launches":N,"devices":[{"device_used_bytes":N,...},...],"allocated":{"device":N,...},
+ * "alive":{"streams":N,...},"unmodelled":{"cuName":N,...}}, with "pace" (pace.h) in paced mode. */
 void report_write(void);
 
 #endif

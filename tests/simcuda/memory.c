@@ -530,6 +530,22 @@ void memory_context_destroyed(CUcontext ctx)
     memory_unlock();
 }
 
+uint64_t memory_allocated(enum memory_kind kind)
+{
+    const struct allocation *allocation;
+    const struct region *region;
+    uint64_t bytes = 0;
+    size_t i;
+
+    memory_lock_read();
+    for (i = 0; (region = region_at(i)) != NULL; i++) {
+        for (allocation = region->first; allocation; allocation = allocation->next)
+            bytes += region->kind == kind ? allocation->info.bytes : 0;
+    }
+    memory_unlock();
+    return bytes;
+}
+
 /* Questions ---------------------------------------------------------------------------------- */
 
 int memory_find(CUdeviceptr addr, struct memory_info *out)

@@ -70,6 +70,9 @@ void memory_capacity(int device, size_t *free_bytes, size_t *total_bytes);
 /* A context's own overhead, taken from or given back to the capacity. returns 0 or 2 */
 CUresult memory_charge(int device, long long bytes);
 
+/* Bytes of all allocations of that kind, as they were asked for. */
+uint64_t memory_allocated(enum memory_kind kind);
+
 /* Device work. begin takes the reading side and fills run; end gives it back. Nothing that a
  * look-up returned is valid beyond end. A kernel calls end and begin again between thread blocks,
  * so that migrations get their turn. */

@@ -57,6 +57,19 @@ static void report_unmodelled(FILE *file)
     }
 }
 
+/* What the program, or who stands in for it, has left. */
+static void report_left(FILE *file)
+{
+    fprintf(file,
+            "\"allocated\":{\"device\":%llu,\"managed\":%llu,\"host\":%llu,\"registered\":%llu}",
+            (unsigned long long)memory_allocated(MEMORY_DEVICE),
+            (unsigned long long)memory_allocated(MEMORY_MANAGED),
+            (unsigned long long)memory_allocated(MEMORY_HOST),
+            (unsigned long long)memory_allocated(MEMORY_REGISTERED));
+    fprintf(file, ",\"alive\":{\"streams\":%u,\"events\":%u,\"modules\":%u}",
+            handle_count(HANDLE_STREAM), handle_count(HANDLE_EVENT), handle_count(HANDLE_MODULE));
+}
+
 void report_write(void)
 {
     const char *path = sim_setting_text(SIM_REPORT);
@@ -73,7 +86,9 @@ void report_write(void)
     fprintf(file, "{\"launches\":%llu,\"devices\":[", (unsigned long long)launch_count());
     for (i = 0; i < sim_device_count(); i++)
         report_device(file, i);
-    fprintf(file, "],\"unmodelled\":{");
+    fprintf(file, "],");
+    report_left(file);
+    fprintf(file, ",\"unmodelled\":{");
     report_unmodelled(file);
     fprintf(file, "}");
     if (pace_is_on()) {
