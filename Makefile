@@ -59,7 +59,7 @@ SIMCUDA  := $(OUT)/simcuda/libcuda.so.1
 BERTH    := $(OUT)/berth
 MINILM   := $(OUT)/apps/minilm
 CONFORM  := $(OUT)/conformance
-BENCH    := $(OUT)/bench/launch
+BENCH    := $(OUT)/bench/launch $(OUT)/bench/workload
 UNIT     := $(patsubst tests/unit/%.c,$(OUT)/unit/%,$(UNIT_SRC))
 PRELOAD  := $(patsubst tests/preload/%.c,$(OUT)/preload/%,$(PRELOAD_APP))
 PTX      := $(patsubst tests/apps/kernels/%.cu,$(OUT)/ptx/%.ptx,$(KERNELS))
@@ -162,7 +162,9 @@ $(CONFORM): $(call obj,$(CONF_SRC)) $(PTX_OBJ) $(SIMCUDA)
 	$(call say,LD,$@)
 	$(Q)$(CC) -o $@ $(filter %.o,$^) $(LDFLAGS) $(WITH_SIM) -lm -ldl
 
-$(BENCH): $(OUT)/obj/bench/launch.o $(PTX_OBJ) $(SIMCUDA)
+$(OUT)/bench/launch: $(call obj,bench/launch.c)
+$(OUT)/bench/workload: $(call obj,bench/workload.c bench/placement.c bench/shapes.c)
+$(BENCH): $(PTX_OBJ) $(SIMCUDA)
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) -o $@ $(filter %.o,$^) $(LDFLAGS) $(WITH_SIM) -lm -ldl

@@ -1,0 +1,1 @@
+"""The parts of bench/run: one module for each thing that is measured."""

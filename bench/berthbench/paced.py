@@ -1,0 +1,173 @@
+"""Models that do not fit: the time of a step against the limit, and the bytes that it streams.
+
+Every figure is of the steps between cuProfilerStart and cuProfilerStop of workload.c; the simulated
+driver's report says what its engines moved meanwhile. Times are simulated: real time over the pace.
+
+limit   a step cannot take less than its kernels take with everything resident (measured: the plain
+        program on the same paced device), nor less than the link takes for the fewest bytes that must
+        be streamed (optimum.py). Where each step reads the whole model (minilm, dense, phases) that
+        holds for each step alone, and the limit is the sum over steps; where it does not (moe,
+        alternate) it holds for their total.
+"""
+import json
+import os
+import statistics
+
+from .common import MIB, execute, fail, program, read_json, read_stats, spread, under_berth
+from .optimum import fewest
+
+# warm: steps before those that are measured: the first pass loads, a step is known once it has come
+# round twice, and the first turns of a new plan move what it keeps. A prompt with its tokens is one
+# turn of 8 steps, two alternating models one of 4.
+SHAPES = {
+    "minilm": {"warm": 8, "steps": 8, "by_step": True},
+    "dense": {"warm": 8, "steps": 6, "by_step": True},
+    "phases": {"warm": 32, "steps": 16, "by_step": True},
+    "moe": {"warm": 24, "steps": 32, "by_step": False},
+    "alternate": {"warm": 16, "steps": 12, "by_step": False},
+}
+BUDGETS = (25, 50, 75, 95)
+PEERS = ("managed", "sync", "buffered")
+SHARE_TARGET = {"moe": 0.85}
+TRACE_BEYOND = 64  # steps that the optimum sees behind the measured ones
+TILES = 16
+
+
+class Bench:
+    """One shape at one size, on one paced device."""
+
+    def __init__(self, shape, mib, scale, seed, folder, settings=None):
+        self.shape, self.mib, self.scale, self.seed, self.folder = shape, mib, scale, seed, folder
+        self.counts = SHAPES[shape]
+        self.settings = {"PACE": scale, **(settings or {})}
+        self.trace = self._trace()
+        self.plain = self.run("plain", None)
+        self.link_bytes_per_s = self.plain["costs"]["h2d_bytes_per_s"]
+
+    def _command(self, mode="plain"):
+        return [program("workload"), "--shape", self.shape, "--mib", str(self.mib), "--mode", mode,
+                "--warm", str(self.counts["warm"]), "--steps", str(self.counts["steps"]),
+                "--seed", str(self.seed), "--tiles", str(TILES)]
+
+    def _trace(self):
+        command = self._command() + ["--trace"]
+        command[command.index("--steps") + 1] = str(self.counts["steps"] + TRACE_BEYOND)
+        return json.loads(execute(command, self.seed)[0])
+
+    def budget_bytes(self, percent):
+        return sum(t["bytes"] for t in self.trace["tensors"]) * percent // 100
+
+    def run(self, mode, percent):
+        """One program: plain, berth, or a peer. returns its measured steps."""
+        report = os.path.join(self.folder, "report.json")
+        stats = os.path.join(self.folder, "stats.json")
+        settings = {**self.settings, "REPORT": report, "VRAM": f"{4 * self.mib + 256}MiB"}
+        budget = self.budget_bytes(percent) if percent else 0
+        command = self._command(mode if mode in PEERS else "plain")
+        if mode == "berth":
+            command = under_berth(budget, stats, command)
+        elif mode == "managed":
+            settings["VRAM"] = str(budget)
+        elif mode in PEERS:
+            command += ["--budget-bytes", str(budget - self.trace["working_bytes"])]
+        out, _, wall, _ = execute(command, self.seed, settings=settings)
+        lines = [json.loads(line) for line in out.splitlines()]
+        steps = [line for line in lines[1:] if line["measured"]]
+        pace = read_json(report)["pace"]
+        window = pace["window"]["devices"][0]
+        found = {"mode": mode, "wall_s": round(wall, 1),
+                 "step_ns": [round(step["ns"] / self.scale) for step in steps],
+                 "phases": [step["phase"] for step in steps],
+                 "hashes": [line["hash"] for line in lines[1:]],
+                 "load_ns": round(lines[0]["load_ns"] / self.scale),
+                 "device_bytes": lines[0]["device_bytes"], "costs": pace["costs"],
+                 "h2d_bytes": window["h2d"]["bytes"], "d2h_bytes": window["d2h"]["bytes"],
+                 "overrun_share": sum(window[e]["overrun_ns"] for e in window)
+                 / pace["window"]["ns"]}
+        if mode != "plain" and found["hashes"] != self.plain["hashes"]:
+            fail(f"{self.shape} {mode} at {percent}%: other bits than plain")
+        if mode == "berth":
+            found["stats"] = read_stats(stats)
+        return found
+
+    def limit(self, percent, rows_only=False):
+        """(nanoseconds, bytes) of the measured steps, at least."""
+        activations = 2 * (256 << 10)
+        moved = fewest(self.trace, self.budget_bytes(percent) - activations, self.counts["warm"],
+                       self.counts["steps"], rows_only)
+        compute = self.plain["step_ns"]
+        link = [b * 1e9 / self.link_bytes_per_s for b in moved]
+        if self.counts["by_step"]:
+            return sum(max(c, l) for c, l in zip(compute, link)), sum(moved)
+        return max(sum(compute), sum(link)), sum(moved)
+
+    def judge(self, percent, run):
+        limit_ns, least = self.limit(percent)
+        steps, total = self.counts["steps"], sum(run["step_ns"])
+        row = {"shape": self.shape, "mib": self.mib, "percent": percent, "mode": run["mode"],
+               "budget_bytes": self.budget_bytes(percent), "steps": steps,
+               "warm_steps": self.counts["warm"],
+               "step_ms": spread([ns / 1e6 for ns in run["step_ns"]], 3),
+               "mean_step_ms": round(total / steps / 1e6, 3),
+               "limit_ms": round(limit_ns / steps / 1e6, 3),
+               "compute_ms": round(sum(self.plain["step_ns"]) / steps / 1e6, 3),
+               "share": limit_ns / total, "streamed_bytes": run["h2d_bytes"] / steps,
+               "fewest_bytes": least / steps,
+               "fewest_bytes_rows_only": self.limit(percent, True)[1] / steps,
+               "written_back_bytes": run["d2h_bytes"] / steps,
+               "bytes_ratio": run["h2d_bytes"] / least if least else None,
+               "link_busy": run["h2d_bytes"] * 1e9 / self.link_bytes_per_s / total,
+               "device_bytes": run["device_bytes"], "overrun_share": run["overrun_share"],
+               "wall_s": run["wall_s"]}
+        if self.shape == "phases":
+            for phase in ("prefill", "decode"):
+                row[f"{phase}_ms"] = round(statistics.mean(
+                    ns for ns, p in zip(run["step_ns"], run["phases"]) if p == phase) / 1e6, 3)
+        if "stats" in run:
+            row["launches"] = run["stats"]["launches"]
+            row["learned"] = run["stats"]["steps"]
+        return row
+
+
+HEADER = (f"{'shape':10} {'MiB':>5} {'%':>3} {'program':9} {'step ms':>8} {'limit':>8} {'share':>6} "
+          f"{'streamed':>9} {'fewest':>8} {'ratio':>6} {'link':>5} {'overrun':>7}")
+
+
+def show(row):
+    ratio = f"{row['bytes_ratio']:.3f}" if row["bytes_ratio"] else "-"
+    print(f"{row['shape']:10} {row['mib']:5} {row['percent']:3} {row['mode']:9} "
+          f"{row['mean_step_ms']:8.3f} {row['limit_ms']:8.3f} {row['share']:6.3f} "
+          f"{row['streamed_bytes'] / MIB:7.1f}M {row['fewest_bytes'] / MIB:7.1f}M {ratio:>6} "
+          f"{row['link_busy']:5.2f} {row['overrun_share']:7.4f}", flush=True)
+
+
+def measure(arguments, folder, verdicts):
+    rows = []
+    print("\n" + HEADER)
+    for shape in arguments.shapes:
+        for percent in arguments.budgets:
+            mib = arguments.mib if percent < 90 else arguments.mib_large
+            bench = Bench(shape, mib, arguments.pace, arguments.seed, folder)
+            by_mode = {}
+            for mode in ("berth",) + arguments.peers:
+                row = by_mode[mode] = bench.judge(percent, bench.run(mode, percent))
+                rows.append(row)
+                show(row)
+            judge(by_mode, verdicts)
+    return rows
+
+
+def judge(by_mode, verdicts):
+    berth = by_mode["berth"]
+    name = f"{berth['shape']} at {berth['percent']}%"
+    verdicts.at_least("paced", f"{name}: share of the limit", berth["share"],
+                      SHARE_TARGET.get(berth["shape"], 0.95))
+    if berth["bytes_ratio"]:
+        verdicts.at_most("paced", f"{name}: streamed / fewest", berth["bytes_ratio"], 1.05)
+    for mode, row in by_mode.items():
+        if mode == "managed" and berth["percent"] == 50:
+            verdicts.at_least("paced", f"{name}: managed / berth, time",
+                              row["mean_step_ms"] / berth["mean_step_ms"], 10)
+        elif mode != "berth":
+            verdicts.at_least("paced", f"{name}: {mode} / berth, time",
+                              row["mean_step_ms"] / berth["mean_step_ms"], 1)
