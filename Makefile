@@ -59,7 +59,7 @@ SIMCUDA  := $(OUT)/simcuda/libcuda.so.1
 BERTH    := $(OUT)/berth
 MINILM   := $(OUT)/apps/minilm
 CONFORM  := $(OUT)/conformance
-BENCH    := $(OUT)/bench/launch $(OUT)/bench/workload
+BENCH    := $(addprefix $(OUT)/bench/,launch workload growth)
 UNIT     := $(patsubst tests/unit/%.c,$(OUT)/unit/%,$(UNIT_SRC))
 PRELOAD  := $(patsubst tests/preload/%.c,$(OUT)/preload/%,$(PRELOAD_APP))
 PTX      := $(patsubst tests/apps/kernels/%.cu,$(OUT)/ptx/%.ptx,$(KERNELS))
@@ -163,6 +163,7 @@ $(CONFORM): $(call obj,$(CONF_SRC)) $(PTX_OBJ) $(SIMCUDA)
 	$(Q)$(CC) -o $@ $(filter %.o,$^) $(LDFLAGS) $(WITH_SIM) -lm -ldl
 
 $(OUT)/bench/launch: $(call obj,bench/launch.c)
+$(OUT)/bench/growth: $(call obj,bench/growth.c)
 $(OUT)/bench/workload: $(call obj,bench/workload.c bench/placement.c bench/shapes.c)
 $(BENCH): $(PTX_OBJ) $(SIMCUDA)
 	$(call say,LD,$@)

@@ -1,11 +1,12 @@
 /* workload.c - a program that does a model's steps, for the paging of it to be measured.
  *
  *     workload --shape SHAPE [--mode plain|managed|sync|buffered] [--mib N] [--budget-bytes N]
- *              [--warm N] [--steps N] [--tiles N] [--stride N] [--seed N] [--trace]
+ *              [--warm N] [--steps N] [--seconds N] [--window load|first|steps] [--tiles N]
+ *              [--stride N] [--seed N] [--trace]
  *
  * Loads a model of N MiB and runs it for warm + steps steps; each step ends with eight bytes of its
  * result on the host. Prints JSON lines: one when it has loaded, one for each step with its
- * nanoseconds, its result's hash and how it was placed. It knows nothing of Berth. With --trace it
+ * nanoseconds and its result's hash. It knows nothing of Berth. With --trace it
  * runs nothing and prints what each step would read. cuProfilerStart and cuProfilerStop stand
  * around the steps that are measured.
  *
@@ -14,11 +15,18 @@
  */
 #include "bench/placement.h"
 #include "tests/apps/kernels/bench_kernels.h"
+#include <malloc.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define ACTIVATIONS_BYTES ((uint64_t)256 << 10) /* each of two */
 #define SLICE_WORDS       512u                  /* of the cache of keys and values, for a layer */
+
+#define MEMORY_SAMPLES 20 /* of a long run */
+
+/* What is measured. */
+enum window { WINDOW_LOAD, WINDOW_FIRST, WINDOW_STEPS };
 
 CUresult cuProfilerStart(void);
 CUresult cuProfilerStop(void);
@@ -175,33 +183,93 @@ static void print_trace(struct workload *w, uint64_t steps)
     printf("]}\n");
 }
 
+/* Which of count names it is; the end of the program for none. */
+static int choice(const char *option_name, const char *name, const char *const *names, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (strcmp(name, names[i]) == 0)
+            return i;
+    fprintf(stderr, "workload: %s does not take %s\n", option_name, name);
+    exit(2);
+}
+
 static enum placement_mode mode_of(const char *name)
 {
     static const char *const names[] = {"plain", "managed", "sync", "buffered"};
 
-    for (int i = 0; i < 4; i++)
-        if (strcmp(name, names[i]) == 0)
-            return (enum placement_mode)i;
-    fprintf(stderr, "workload: --mode takes plain, managed, sync or buffered\n");
-    exit(2);
+    return (enum placement_mode)choice("--mode", name, names, 4);
 }
 
-static void run(struct workload *w, uint64_t warm, uint64_t steps)
+static enum window window_of(const char *name)
+{
+    static const char *const names[] = {"load", "first", "steps"};
+
+    return (enum window)choice("--window", name, names, 3);
+}
+
+static void print_loaded(const struct workload *w, uint64_t start)
+{
+    printf("{\"bytes\": %llu, \"device_bytes\": %llu, \"load_ns\": %llu}\n",
+           (unsigned long long)w->shape.bytes, (unsigned long long)w->placement.device_bytes,
+           (unsigned long long)(now_ns() - start));
+    fflush(stdout);
+}
+
+static void run(struct workload *w, enum window window, uint64_t warm, uint64_t steps)
 {
     for (uint64_t step = 0; step < warm + steps; step++) {
         uint64_t start = now_ns(), hash;
         const char *phase;
 
-        if (step == warm)
+        if (step == warm && window == WINDOW_STEPS)
             CUDA_CHECK(cuProfilerStart());
         hash = run_step(w, step, &phase);
+        if (step == 0 && window == WINDOW_FIRST)
+            CUDA_CHECK(cuProfilerStop());
         printf("{\"step\": %llu, \"measured\": %s, \"phase\": \"%s\", \"ns\": %llu, "
                "\"hash\": \"%016llx\"}\n",
                (unsigned long long)step, step < warm ? "false" : "true", phase,
                (unsigned long long)(now_ns() - start), (unsigned long long)hash);
         fflush(stdout);
     }
-    CUDA_CHECK(cuProfilerStop());
+    if (window == WINDOW_STEPS)
+        CUDA_CHECK(cuProfilerStop());
+}
+
+static void print_memory(uint64_t start, uint64_t steps)
+{
+    struct mallinfo2 info = mallinfo2();
+    unsigned long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+
+    if (!file || fscanf(file, "%*u %lu", &pages) != 1)
+        pages = 0;
+    if (file)
+        fclose(file);
+    printf("{\"ns\": %llu, \"steps\": %llu, \"heap_bytes\": %zu, \"resident_bytes\": %llu}\n",
+           (unsigned long long)(now_ns() - start), (unsigned long long)steps,
+           info.uordblks + info.hblkhd,
+           (unsigned long long)pages * (unsigned long long)sysconf(_SC_PAGESIZE));
+    fflush(stdout);
+}
+
+static void run_long(struct workload *w, double seconds)
+{
+    uint64_t start = now_ns(), steps = 0;
+    const char *phase;
+
+    for (int sample = 0; sample <= MEMORY_SAMPLES; sample++) {
+        uint64_t until = start + (uint64_t)(seconds * 1e9 * sample / MEMORY_SAMPLES);
+
+        do {
+            CUdeviceptr buffer;
+
+            CUDA_CHECK(cuMemAlloc(&buffer, ACTIVATIONS_BYTES));
+            (void)run_step(w, steps++, &phase);
+            CUDA_CHECK(cuMemFree(buffer));
+        } while (now_ns() < until);
+        print_memory(start, steps);
+    }
 }
 
 int main(int argc, char **argv)
@@ -209,7 +277,9 @@ int main(int argc, char **argv)
     static struct workload w;
     uint64_t start = now_ns(), warm = number(argc, argv, "--warm", "6");
     uint64_t steps = number(argc, argv, "--steps", "8");
+    double seconds = atof(option(argc, argv, "--seconds", "0"));
     enum placement_mode mode = mode_of(option(argc, argv, "--mode", "plain"));
+    enum window window = window_of(option(argc, argv, "--window", "steps"));
 
     if (shape_create(option(argc, argv, "--shape", "dense"),
                      number(argc, argv, "--mib", "256") << 20,
@@ -218,20 +288,24 @@ int main(int argc, char **argv)
         fprintf(stderr, "workload: --shape takes minilm, dense, phases, moe or alternate\n");
         return 2;
     }
-    w.stride_bytes = number(argc, argv, "--stride", "128");
+    w.stride_bytes = number(argc, argv, "--stride", "4096");
     if (has_flag(argc, argv, "--trace")) {
         print_trace(&w, warm + steps);
         return 0;
     }
     prepare(&w);
+    if (window != WINDOW_STEPS)
+        CUDA_CHECK(cuProfilerStart());
     prepare_working_memory(&w);
     placement_create(&w.placement, mode, &w.shape, warm + steps,
                      number(argc, argv, "--budget-bytes", "0"), w.stream);
     CUDA_CHECK(cuCtxSynchronize()); /* copies return before the last bytes are there */
-    printf("{\"bytes\": %llu, \"device_bytes\": %llu, \"load_ns\": %llu}\n",
-           (unsigned long long)w.shape.bytes, (unsigned long long)w.placement.device_bytes,
-           (unsigned long long)(now_ns() - start));
-    fflush(stdout);
-    run(&w, warm, steps);
+    if (window == WINDOW_LOAD)
+        CUDA_CHECK(cuProfilerStop());
+    print_loaded(&w, start);
+    if (seconds > 0)
+        run_long(&w, seconds);
+    else
+        run(&w, window, warm, steps);
     return 0;
 }

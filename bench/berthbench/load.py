@@ -1,0 +1,53 @@
+"""The first load: what crosses the link, and how long it takes to the first result, at a quarter of
+the memory, against plain; on the paced device."""
+import json
+import os
+
+from .common import MIB, execute, program, read_json, read_stats, under_berth
+
+PERCENT = 25
+FIRST_RESULT_TARGET = 1.0  # a program under Berth need not upload what it will stream anyway
+
+
+def run(shape, berth, window, arguments, folder):
+    """Simulated nanoseconds to the first result, and what crossed the link in the window."""
+    report, stats = os.path.join(folder, "report.json"), os.path.join(folder, "stats.json")
+    command = [program("workload"), "--shape", shape, "--mib", str(arguments.mib), "--warm", "0",
+               "--steps", "1", "--window", window, "--seed", str(arguments.seed)]
+    budget = arguments.mib * MIB * PERCENT // 100
+    if berth:
+        command = under_berth(budget, stats, command)
+    settings = {"PACE": arguments.pace, "LINE": 4096, "REPORT": report,
+                "VRAM": f"{4 * arguments.mib + 256}MiB"}
+    out, *_ = execute(command, arguments.seed, settings=settings)
+    loaded, first = (json.loads(line) for line in out.splitlines())
+    pace = read_json(report)["pace"]
+    moved = pace["window"]["devices"][0]
+    if berth:
+        read_stats(stats)
+    return {"load_ms": loaded["load_ns"] / arguments.pace / 1e6,
+            "first_ms": (loaded["load_ns"] + first["ns"]) / arguments.pace / 1e6,
+            "bytes": loaded["bytes"], "budget_bytes": budget, "hash": first["hash"],
+            "h2d_bytes": moved["h2d"]["bytes"], "d2h_bytes": moved["d2h"]["bytes"]}
+
+
+def measure(arguments, folder, verdicts):
+    rows = []
+    print(f"{'shape':10} {'load: to':>10} {'and from':>10} {'budget':>8} {'with step: to':>13} "
+          f"{'and from':>10} {'weights':>8} {'plain first':>12} {'berth first':>12}")
+    for shape in arguments.shapes:
+        plain = run(shape, False, "first", arguments, folder)
+        load = run(shape, True, "load", arguments, folder)
+        first = run(shape, True, "first", arguments, folder)
+        rows.append({"shape": shape, "plain": plain, "berth_load": load, "berth_first": first})
+        print(f"{shape:10} {load['h2d_bytes'] / MIB:9.1f}M {load['d2h_bytes'] / MIB:9.1f}M "
+              f"{load['budget_bytes'] / MIB:7.1f}M {first['h2d_bytes'] / MIB:12.1f}M "
+              f"{first['d2h_bytes'] / MIB:9.1f}M {load['bytes'] / MIB:7.1f}M "
+              f"{plain['first_ms']:10.2f}ms {first['first_ms']:10.2f}ms", flush=True)
+        verdicts.at_most("load", f"{shape}: to the device / budget, loading",
+                         load["h2d_bytes"] / load["budget_bytes"], 1.0)
+        verdicts.at_most("load", f"{shape}: back from the device / budget, loading",
+                         load["d2h_bytes"] / load["budget_bytes"], 0.0)
+        verdicts.at_most("load", f"{shape}: time to the first result, berth / plain",
+                         first["first_ms"] / plain["first_ms"], FIRST_RESULT_TARGET)
+    return rows
