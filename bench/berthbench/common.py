@@ -10,6 +10,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 OUT = os.path.abspath(os.path.join(ROOT, os.environ.get("OUT", "build")))
 MIB = 1 << 20
+VERDICT_WORDS = {True: "met", False: "NOT MET", None: ""}
 
 
 def fail(text):
@@ -85,6 +86,11 @@ class Verdicts:
     def at_least(self, section, what, value, target, unit="", digits=3):
         self._add(section, what, value, ">=", target, unit, digits, value >= target)
 
+    def tell(self, section, what, value, unit="", digits=3):
+        """A figure that belongs into the table and has no target."""
+        self.rows.append({"section": section, "what": what, "value": round(value, digits),
+                          "target": "", "unit": unit, "met": None})
+
     def _add(self, section, what, value, relation, target, unit, digits, is_met):
         self.rows.append({"section": section, "what": what, "value": round(value, digits),
                           "target": f"{relation} {target}", "unit": unit, "met": bool(is_met)})
@@ -93,6 +99,6 @@ class Verdicts:
         print(f"\n{'section':8} {'figure':46} {'value':>11} {'target':>10} {'unit':9} verdict")
         for row in self.rows:
             print(f"{row['section']:8} {row['what']:46} {row['value']:>11} {row['target']:>10} "
-                  f"{row['unit']:9} {'met' if row['met'] else 'NOT MET'}")
-        met = sum(row["met"] for row in self.rows)
-        print(f"bench: {met} of {len(self.rows)} targets met")
+                  f"{row['unit']:9} {VERDICT_WORDS[row['met']]}")
+        judged = [row["met"] for row in self.rows if row["met"] is not None]
+        print(f"bench: {sum(judged)} of {len(judged)} targets met")
