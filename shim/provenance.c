@@ -1,14 +1,12 @@
 #include "provenance.h"
-#include "log.h"
+#include "checkpoints.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define PAGEMAP_FILE    ((uint64_t)1 << 61) /* a page of a file, or shared anonymous */
@@ -34,27 +32,16 @@ struct procmap_query {
     uint64_t vma_name_addr;
     uint64_t build_id_addr;
 };
-#define PROCMAP_QUERY_IOCTL _IOWR('f', 17, struct procmap_query)
+#define PROCMAP_QUERY_IOCTL        _IOWR('f', 17, struct procmap_query)
+#define PROCMAP_QUERY_VMA_READABLE 1u
 
 struct mapping {
     uint64_t first, end; /* addresses */
     uint64_t offset;     /* of first, in the file */
     uint64_t inode;
+    int readable;
     char path[PATH_MAX];
 };
-
-/* A file that was mapped at least once. The list only grows: as many entries as there are files. */
-struct known_file {
-    uint64_t inode;
-    char *path;
-    struct checkpoint *checkpoint; /* NULL: it is none */
-    size_t file;
-    int changed; /* since it was read: its offsets may mean something else */
-    struct known_file *next;
-};
-
-static pthread_mutex_t g_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct known_file *g_files; /* g_lock */
 
 /* returns 1, 0 when there is no file mapping at addr, -1 when the kernel cannot be asked like this
  */
@@ -69,6 +56,9 @@ static int query_kernel(uint64_t addr, struct mapping *out)
     query.vma_name_addr = (uintptr_t)out->path;
     query.vma_name_size = sizeof(out->path);
     result = ioctl(fd, PROCMAP_QUERY_IOCTL, &query);
+    if (result < 0)
+        query.vma_flags = 0;
+    out->readable = (query.vma_flags & PROCMAP_QUERY_VMA_READABLE) != 0;
     if (result < 0)
         result = errno == ENOENT ? 0 : -1;
     else
@@ -93,12 +83,14 @@ static int read_maps(uint64_t addr, struct mapping *out)
         return 0;
     while (!found && getline(&line, &room, maps) > 0) {
         unsigned long long first, end, offset, inode;
+        char access[5];
         int path_at = 0;
 
-        if (sscanf(line, "%llx-%llx %*4s %llx %*x:%*x %llu %n", &first, &end, &offset, &inode,
-                   &path_at) < 4 ||
+        if (sscanf(line, "%llx-%llx %4s %llx %*x:%*x %llu %n", &first, &end, access, &offset,
+                   &inode, &path_at) < 5 ||
             addr < first || addr >= end)
             continue;
+        out->readable = access[0] == 'r';
         line[strcspn(line, "\n")] = '\0';
         if (!inode || !path_at || line[path_at] != '/' ||
             strlen(line + path_at) >= sizeof(out->path))
@@ -154,71 +146,6 @@ out:
     return changed == 0;
 }
 
-/* Open a mapped file and see what it is. The file is named by its path and must still be the inode
- * that is mapped. */
-static void recognise(const struct mapping *m, struct known_file *file)
-{
-    struct input_error error;
-    struct stat status;
-    unsigned char head[16];
-    ssize_t got;
-    int fd = open(m->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-
-    if (fd < 0)
-        return;
-    if (fstat(fd, &status) || !S_ISREG(status.st_mode) || status.st_ino != m->inode)
-        goto out;
-    got = pread(fd, head, sizeof(head), 0);
-    if (got <= 0 ||
-        checkpoint_identify(head, (size_t)got, (uint64_t)status.st_size) == CHECKPOINT_UNKNOWN)
-        goto out;
-    if (checkpoint_open_fd(fd, m->path, &file->checkpoint, &error)) {
-        char line[INPUT_ERROR_TEXT_BYTES];
-
-        log_debug("upload", "not a checkpoint: %s", input_error_format(&error, line, sizeof(line)));
-        file->checkpoint = NULL;
-        goto out;
-    }
-    file->file = checkpoint_find_file(file->checkpoint, status.st_dev, status.st_ino);
-    log_debug("upload", "recognised %s: %zu tensors", m->path, file->checkpoint->tensor_count);
-out:
-    close(fd);
-}
-
-/* The entry of a file; made on the first call for it. NULL when out of memory. g_lock is held. */
-static struct known_file *known_file(const struct mapping *m)
-{
-    struct known_file *file;
-    struct stat status;
-
-    for (file = g_files; file; file = file->next) {
-        if (file->inode != m->inode || strcmp(file->path, m->path))
-            continue;
-        /* Names mean what the header said when it was read. */
-        if (file->checkpoint && !file->changed &&
-            (stat(m->path, &status) ||
-             checkpoint_file_compare(&file->checkpoint->files[file->file], &status))) {
-            log_warn("upload", "%s was changed while in use; its parameters are not named any more",
-                     m->path);
-            file->changed = 1; /* objects may point into the checkpoint: it stays */
-        }
-        return file;
-    }
-    file = calloc(1, sizeof(*file));
-    if (!file)
-        return NULL;
-    file->path = strdup(m->path);
-    if (!file->path) {
-        free(file);
-        return NULL;
-    }
-    file->inode = m->inode;
-    recognise(m, file);
-    file->next = g_files;
-    g_files = file;
-    return file;
-}
-
 int provenance_find(const void *source, size_t bytes, struct provenance *out)
 {
     uint64_t addr = (uint64_t)(uintptr_t)source;
@@ -227,26 +154,24 @@ int provenance_find(const void *source, size_t bytes, struct provenance *out)
     int found;
 
     out->bytes = bytes;
+    out->readable = 0;
     if (!bytes)
         return 0;
+    m.readable = 0;
     found = query_kernel(addr, &m);
     if (found < 0)
         found = read_maps(addr, &m);
+    out->readable = m.readable;
     if (!found)
         return 0;
     if (m.end - addr < bytes)
         out->bytes = (size_t)(m.end - addr);
-    pthread_mutex_lock(&g_lock);
-    file = known_file(&m);
-    if (file && file->checkpoint && !file->changed && file->file != CHECKPOINT_NONE) {
-        out->checkpoint = file->checkpoint;
-        out->file = file->file;
-    } else {
-        file = NULL;
-    }
-    pthread_mutex_unlock(&g_lock);
-    if (!file)
+    file = checkpoints_know(m.path, m.inode, NULL);
+    /* Names mean what the header said when it was read. */
+    if (!file || !file->checkpoint || !checkpoints_path_is_current(file))
         return 0;
+    out->checkpoint = file->checkpoint;
+    out->file = file->file;
     out->offset = m.offset + (addr - m.first);
     return is_unmodified(addr, &out->bytes);
 }

@@ -18,6 +18,7 @@ struct provenance {
     size_t file;                         /* index in checkpoint->files */
     uint64_t offset;                     /* in the file */
     size_t bytes;                        /* of what was asked for: how far the answer is true */
+    int readable;                        /* may the host read at the source? */
 };
 
 /* Look an upload's source up. Files are opened and recognised by their content the first time that
@@ -26,8 +27,8 @@ struct provenance {
  * source   a host address
  * bytes    of the upload
  * returns  1 and *out for bytes that begin at source, 0 when they are no checkpoint's; out->bytes
- * is set in both cases, and what comes behind is to be asked for anew locks    takes a lock of its
- * own; may read the header of a file
+ *          and out->readable are set in both cases, and what comes behind is to be asked for anew
+ * locks    takes that of checkpoints.h; may read the header of a file
  */
 int provenance_find(const void *source, size_t bytes, struct provenance *out);
 
