@@ -1,0 +1,54 @@
+/* fingerprint.h - a few numbers that tell a run of bytes from others.
+ *
+ * Two runs with different fingerprints differ. Equal fingerprints mean that the runs have one
+ * length and agree wherever they were looked at: everywhere in up to FINGERPRINT_WHOLE_BYTES, else
+ * in their first and last line and in lines at fixed places between, one for each MiB at most.
+ * Memory and a file are looked at in the same places, so that a fingerprint can be held against
+ * either, also when the bytes that it was taken of are gone.
+ */
+#ifndef BERTH_POLICY_FINGERPRINT_H
+#define BERTH_POLICY_FINGERPRINT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define FINGERPRINT_WHOLE_BYTES 2048u /* what is no longer is looked at as a whole */
+#define FINGERPRINT_LINE_BYTES  128u
+#define FINGERPRINT_LINES_MAX   16u
+#define FINGERPRINT_HEAD_BYTES  64u
+
+struct fingerprint {
+    uint64_t bytes;
+    uint64_t head;   /* fingerprint_head() of the run */
+    uint64_t sample; /* of all that is looked at */
+    /* Less than 16 bytes, or one 8-byte word again and again, are no evidence by themselves. */
+    int weak, head_weak;
+};
+
+/* Read from a file.
+ *
+ * returns  0, or -errno where not all bytes could be read
+ */
+typedef int fingerprint_read_fn(void *arg, uint64_t offset, void *out, size_t bytes);
+
+/* Hash the first FINGERPRINT_HEAD_BYTES of a run, or all of it where it is shorter. */
+uint64_t fingerprint_head(const void *run, uint64_t bytes);
+
+/* Look at no more than the head of a run in memory: all but sample and weak are set. */
+void fingerprint_begin(const void *run, uint64_t bytes, struct fingerprint *out);
+
+/* Look at a run in memory: FINGERPRINT_WHOLE_BYTES at most are read, whatever its length. */
+void fingerprint_take(const void *run, uint64_t bytes, struct fingerprint *out);
+
+/* The same of a run in a file.
+ *
+ * offset   from the start of the file
+ * returns  0; what read said, and then *out is not set
+ */
+int fingerprint_read(fingerprint_read_fn *read, void *arg, uint64_t offset, uint64_t bytes,
+                     struct fingerprint *out);
+
+/* Were two runs equal wherever they were looked at? */
+int fingerprint_equal(const struct fingerprint *a, const struct fingerprint *b);
+
+#endif
