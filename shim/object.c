@@ -2,6 +2,7 @@
 #include "backend.h"
 #include "checkpoint.h"
 #include "dtype.h"
+#include "piece.h"
 #include "residency.h"
 #include <errno.h>
 #include <stdio.h>
@@ -39,6 +40,57 @@ struct object *object_span(struct allocation *a, CUdeviceptr addr, CUdeviceptr *
     *first = i > 0 ? a->objects[i - 1].end : a->base;
     *end = i < a->object_count ? a->objects[i].first : a->base + a->bytes;
     return NULL;
+}
+
+/* What the tensor of an object holds at addr, if the whole of it lies around the object. */
+static void expect_at(const struct object *o, CUdeviceptr addr, struct object_expected *out,
+                      size_t *count)
+{
+    uint64_t ahead = o->first - addr; /* of the object */
+
+    if (!o->tensor ||
+        (addr < o->first ? ahead > o->tensor_offset : o->tensor_offset - ahead > o->tensor->bytes))
+        return;
+    out[*count].tensor = o->tensor;
+    out[(*count)++].distance = o->tensor_offset - ahead;
+}
+
+size_t object_expect(const struct allocation *a, CUdeviceptr addr,
+                     struct object_expected out[OBJECT_EXPECTED_MAX])
+{
+    size_t i = objects_after(a, addr), count = 0;
+
+    if (i > 0)
+        expect_at(&a->objects[i - 1], addr, out, &count);
+    if (i < a->object_count)
+        expect_at(&a->objects[i], addr, out, &count);
+    return count;
+}
+
+int object_is_at(const struct allocation *a, CUdeviceptr addr)
+{
+    size_t i = objects_after(a, addr);
+
+    return i < a->object_count && a->objects[i].first <= addr;
+}
+
+void object_tensor_span(const struct allocation *a, CUdeviceptr *first, CUdeviceptr *end)
+{
+    size_t i = objects_after(a, *first);
+    CUdeviceptr stop = *end;
+
+    for (; i < a->object_count && a->objects[i].first < stop; i++) {
+        const struct object *o = &a->objects[i];
+        uint64_t before = o->tensor ? o->tensor_offset : 0;
+        uint64_t behind = o->tensor ? o->tensor->bytes - before : 0;
+
+        if (o->first - a->base < before)
+            before = o->first - a->base;
+        if (o->first - before < *first)
+            *first = o->first - before;
+        if (o->first + behind > *end)
+            *end = o->first + behind;
+    }
 }
 
 static void count_total(const struct object *o, int sign)
@@ -273,6 +325,7 @@ void object_clear(struct allocation *a)
     free(a->objects);
     a->objects = NULL;
     a->object_count = a->object_room = 0;
+    piece_clear(a);
 }
 
 /* Are the bytes of [first, end) that belong to a covered by objects which nobody wrote since? */

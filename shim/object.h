@@ -29,6 +29,28 @@ struct object {
 struct object *object_span(struct allocation *allocation, CUdeviceptr addr, CUdeviceptr *first,
                            CUdeviceptr *end);
 
+/* What could lie at an address, by what lies around it: distance bytes into a tensor, or at its end
+ * what follows it in the file. */
+struct object_expected {
+    const struct tensor *tensor;
+    uint64_t distance;
+};
+#define OBJECT_EXPECTED_MAX 2
+
+/* What the objects at addr, before it and behind it suggest.
+ *
+ * returns  how many of out are set
+ */
+size_t object_expect(const struct allocation *allocation, CUdeviceptr addr,
+                     struct object_expected out[OBJECT_EXPECTED_MAX]);
+
+/* Does an object lie at addr? */
+int object_is_at(const struct allocation *allocation, CUdeviceptr addr);
+
+/* Widen [*first, *end) to the addresses that the tensors of its objects take when all of each is
+ * there. *end may lie behind the allocation's. */
+void object_tensor_span(const struct allocation *allocation, CUdeviceptr *first, CUdeviceptr *end);
+
 /* Define [first, end) as a piece of a tensor, or as anonymous bytes where tensor is NULL.
  *
  * What lies there already is replaced: objects that are covered go, objects that are touched are
@@ -50,7 +72,7 @@ int object_erase(struct allocation *allocation, CUdeviceptr first, CUdeviceptr e
 /* [first, end) was changed by a copy or memset on the device: objects there are marked. */
 void object_mark_written(struct allocation *allocation, CUdeviceptr first, CUdeviceptr end);
 
-/* All objects of an allocation go. */
+/* All objects of an allocation go, and its pieces (piece.h). */
 void object_clear(struct allocation *allocation);
 
 /* How [first, end) of a range's addresses must be loaded: BACKEND_SHARED when every allocated byte

@@ -24,6 +24,7 @@
 #define RANGE_ALIGN     ((size_t)512)      /* of an address handed out; the driver promises 256 */
 
 struct object;
+struct piece_list;
 struct extent;
 
 enum allocation_kind {
@@ -44,7 +45,8 @@ struct allocation {
     struct object *objects; /* sorted by address, never overlapping */
     size_t object_count;
     size_t object_room;
-    int leaving; /* freed in stream order: it goes when its event has come */
+    struct piece_list *pieces; /* uploads without a name as yet; NULL for none */
+    int leaving;               /* freed in stream order: it goes when its event has come */
 };
 
 /* Address space of ours. base, bytes, device, ctx and the extents do not change while it lives. */

@@ -42,11 +42,14 @@
 
 /* Counters of the slow paths. Bytes unless the name says otherwise; "now" values may go down. */
 #define STATS_COUNTERS(X)                                                                          \
-    X(weights_total_bytes) /* now: uploaded objects in paged ranges */                             \
-    X(weights_named_bytes) /* now: of those, bound to a parameter */                               \
+    X(weights_total_bytes)     /* now: uploaded objects in paged ranges */                         \
+    X(weights_named_bytes)     /* now: of those, bound to a parameter */                           \
+    X(weights_ambiguous_bytes) /* now: of those, what fits several parameters or says too little   \
+                                */                                                                 \
     X(weights_peak_total_bytes)                                                                    \
     X(weights_peak_named_bytes)                                                                    \
-    X(resident_bytes) /* now: VRAM that the program holds, paged and plain */                      \
+    X(weights_peak_ambiguous_bytes) /* as it was when allocations were freed */                    \
+    X(resident_bytes)               /* now: VRAM that the program holds, paged and plain */        \
     X(peak_resident_bytes)                                                                         \
     X(plain_bytes) /* now: VRAM that the program holds outside paged ranges */                     \
     X(h2d_bytes)   /* moved by the pager */                                                        \

@@ -64,6 +64,9 @@ static void add_counters(const struct stats_header *header, struct stats_report 
         load(ended ? &header->weights_peak_total_bytes : &header->weights_total_bytes);
     report->weights_named_bytes =
         load(ended ? &header->weights_peak_named_bytes : &header->weights_named_bytes);
+    report->weights_ambiguous_bytes = load(&header->weights_ambiguous_bytes);
+    if (ended && load(&header->weights_peak_ambiguous_bytes) > report->weights_ambiguous_bytes)
+        report->weights_ambiguous_bytes = load(&header->weights_peak_ambiguous_bytes);
     report->weights_resident_bytes = load(&header->resident_bytes);
     report->weights_peak_resident_bytes = load(&header->peak_resident_bytes);
     report->transfers_h2d_bytes = load(&header->h2d_bytes);

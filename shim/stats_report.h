@@ -31,6 +31,7 @@ enum stats_kind {
     X(weights, host_bytes, GAUGE, "Weights in host memory only")                                   \
     X(weights, disk_bytes, GAUGE, "Weights in the checkpoint's file only")                         \
     X(weights, peak_resident_bytes, GAUGE, "Most VRAM that was taken at once")                     \
+    X(weights, ambiguous_bytes, GAUGE, "Weights whose content fits several parameters")            \
     X(transfers, h2d_bytes, COUNTER, "Bytes moved from host to device by the pager")               \
     X(transfers, h2d_count, COUNTER, "Copies from host to device by the pager")                    \
     X(transfers, d2h_bytes, COUNTER, "Bytes moved from device to host by the pager")               \

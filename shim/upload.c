@@ -1,7 +1,10 @@
 #include "upload.h"
+#include "content.h"
 #include "object.h"
+#include "piece.h"
 #include "provenance.h"
 #include "stats.h"
+#include <stdlib.h>
 
 /* Where the next tensor of the file begins behind offset; UINT64_MAX when there is none. */
 static uint64_t next_tensor(const struct checkpoint *c, size_t file, uint64_t offset)
@@ -24,14 +27,14 @@ static uint64_t next_tensor(const struct checkpoint *c, size_t file, uint64_t of
     return t->file == file ? t->offset : UINT64_MAX;
 }
 
-/* Define [dst, dst + bytes), whose bytes stand at offset in a checkpoint's file: one object for
+/* Define [dst, dst + from->bytes), whose bytes stand in a checkpoint's file: one object for
  * each tensor that they belong to; padding and headers between tensors are nobody's. The lock is
  * held. */
 static void define_named(struct allocation *a, CUdeviceptr dst, const struct provenance *from,
-                         size_t bytes)
+                         enum stats_evidence evidence)
 {
     const struct checkpoint *c = from->checkpoint;
-    uint64_t offset = from->offset, end = from->offset + bytes;
+    uint64_t offset = from->offset, end = from->offset + from->bytes;
 
     while (offset < end) {
         size_t index = checkpoint_find_offset(c, from->file, offset);
@@ -48,36 +51,254 @@ static void define_named(struct allocation *a, CUdeviceptr dst, const struct pro
         t = &c->tensors[index];
         stop = t->offset + t->bytes < end ? t->offset + t->bytes : end;
         object_define(a, dst + (offset - from->offset), dst + (stop - from->offset), t,
-                      offset - t->offset, STATS_EVIDENCE_FILE);
+                      offset - t->offset, evidence);
         offset = stop;
     }
 }
 
-void upload_record(CUdeviceptr dst, const void *source, size_t bytes)
+/* What is known of an upload's target. returns 0 where it is in no allocation */
+static int look_at_target(CUdeviceptr dst, size_t bytes, struct content_upload *out)
 {
-    const char *from = source;
+    const struct allocation *a;
 
-    stats_add(upload_bytes, bytes);
-    while (bytes) {
-        struct provenance where;
-        int named = provenance_find(from, bytes, &where);
-        size_t piece = where.bytes;
+    range_read_lock();
+    a = range_allocation_at(dst);
+    if (a) {
+        out->dst = dst;
+        out->bytes = bytes < a->base + a->bytes - dst ? bytes : (size_t)(a->base + a->bytes - dst);
+        out->device = (unsigned)a->device;
+        out->expected_count = object_expect(a, dst, out->expected);
+        out->fresh = !object_is_at(a, dst);
+    }
+    range_unlock();
+    return a != NULL;
+}
+
+/* Give [dst, dst + where->bytes) its names. */
+static void define(CUdeviceptr dst, const struct provenance *where, enum stats_evidence evidence)
+{
+    struct allocation *a;
+
+    range_write_lock();
+    a = range_allocation_at(dst);
+    if (a && where->bytes <= a->base + a->bytes - dst) {
+        piece_erase(a, dst, dst + where->bytes);
+        define_named(a, dst, where, evidence);
+    }
+    range_unlock();
+}
+
+/* The same for a piece, unless something else has been put there since. returns 1 where it was
+ * done */
+static int define_piece(const struct piece *piece, const struct provenance *where)
+{
+    struct allocation *a;
+    struct piece *same;
+
+    range_write_lock();
+    a = range_allocation_at(piece->first);
+    same = a ? piece_same(a, piece) : NULL;
+    if (same && where) {
+        piece_erase(a, piece->first, piece->first + piece->print.bytes);
+        define_named(a, piece->first, where, STATS_EVIDENCE_CONTENT);
+    } else if (same) {
+        same->flags |= PIECE_TRIED;
+    }
+    range_unlock();
+    return same && where;
+}
+
+static void define_nameless(const struct content_upload *upload, size_t bytes,
+                            enum match_answer answer, const struct fingerprint *print)
+{
+    struct allocation *a;
+
+    range_write_lock();
+    a = range_allocation_at(upload->dst);
+    if (a && bytes <= a->base + a->bytes - upload->dst) {
+        piece_erase(a, upload->dst, upload->dst + bytes);
+        if (bytes < upload->bytes) /* alignment between two tensors of one upload */
+            object_erase(a, upload->dst, upload->dst + bytes);
+        else
+            object_define(a, upload->dst, upload->dst + bytes, NULL, 0, STATS_EVIDENCE_NONE);
+        if (print->bytes)
+            piece_add(a, upload->dst, print, answer == MATCH_SEVERAL ? PIECE_SEVERAL : 0);
+    }
+    range_unlock();
+    if (answer == MATCH_SEVERAL && print->bytes)
+        content_wait(upload->dst, print);
+}
+
+/* Pieces ----------------------------------------------------------------------------------------*/
+
+/* The addresses that the tensors of [first, end) take when all of them is there, and a piece in or
+ * next to them that has not been tried. returns 0 when there is none */
+static int find_piece_around(CUdeviceptr first, CUdeviceptr end, struct piece *out,
+                             struct object_expected *expected, size_t *expected_count)
+{
+    struct allocation *a;
+    const struct piece *p = NULL;
+
+    range_read_lock();
+    a = range_allocation_at(first);
+    if (a && a->pieces) {
+        object_tensor_span(a, &first, &end);
+        p = piece_around(a, first, end);
+    }
+    if (p) {
+        *out = *p;
+        *expected_count = object_expect(a, p->first, expected);
+    }
+    range_unlock();
+    return p != NULL;
+}
+
+/* [first, end) has got names: so may pieces that lie where the same tensors would be. */
+static void settle_by_place(CUdeviceptr first, CUdeviceptr end)
+{
+    struct object_expected expected[OBJECT_EXPECTED_MAX];
+    struct provenance where;
+    struct piece piece;
+    size_t count;
+
+    while (find_piece_around(first, end, &piece, expected, &count)) {
+        int found = content_verify_piece(&piece, expected, count, &where);
+
+        if (!define_piece(&piece, found ? &where : NULL))
+            continue;
+        if (piece.first < first)
+            first = piece.first;
+        if (piece.first + piece.print.bytes > end)
+            end = piece.first + piece.print.bytes;
+    }
+}
+
+/* What was bound last tells, by the order of uploads, what came before it. */
+static void settle_by_order(void)
+{
+    struct provenance where;
+    struct fingerprint print;
+    CUdeviceptr dst;
+
+    while (content_settle(&dst, &print, &where)) {
         struct allocation *a;
 
         range_write_lock();
         a = range_allocation_at(dst);
-        if (a && piece > a->base + a->bytes - dst)
-            piece = a->base + a->bytes - dst;
-        if (a && named)
-            define_named(a, dst, &where, piece);
-        else if (a)
-            object_define(a, dst, dst + piece, NULL, 0, STATS_EVIDENCE_NONE);
+        if (a && piece_is_at(a, dst, &print)) {
+            piece_erase(a, dst, dst + print.bytes);
+            define_named(a, dst, &where, STATS_EVIDENCE_CONTENT);
+        }
         range_unlock();
+    }
+}
+
+static void settle(CUdeviceptr dst, const struct provenance *where, unsigned device)
+{
+    content_bound(where, device);
+    settle_by_order();
+    settle_by_place(dst, dst + where->bytes);
+}
+
+static int by_number(const void *left, const void *right)
+{
+    uint64_t a = ((const struct piece *)left)->number, b = ((const struct piece *)right)->number;
+
+    return a < b ? -1 : a > b;
+}
+
+/* All pieces, in the order in which they were uploaded. returns NULL when there are none, or out of
+ * memory */
+static struct piece *copy_pieces(size_t *count)
+{
+    struct piece *pieces;
+    CUdeviceptr at = 0;
+    size_t room;
+
+    *count = 0;
+    range_read_lock();
+    room = piece_count();
+    pieces = room ? calloc(room, sizeof(*pieces)) : NULL;
+    while (pieces) {
+        const struct allocation *a = range_allocation_after(at);
+
         if (!a)
-            return;
-        dst += piece;
-        from += piece;
-        bytes -= piece;
+            break;
+        for (size_t i = 0; a->pieces && i < a->pieces->count; i++)
+            pieces[(*count)++] = a->pieces->pieces[i];
+        at = a->base + a->bytes;
+    }
+    range_unlock();
+    if (pieces)
+        qsort(pieces, *count, sizeof(*pieces), by_number);
+    return pieces;
+}
+
+/* A checkpoint has come that the piece fits, but not alone. returns 0 when the piece has gone */
+static int mark_several(const struct piece *piece)
+{
+    struct allocation *a;
+    struct piece *same;
+
+    range_write_lock();
+    a = range_allocation_at(piece->first);
+    same = a ? piece_same(a, piece) : NULL;
+    if (same)
+        piece_mark_several(same);
+    range_unlock();
+    return same != NULL;
+}
+
+/* There is another checkpoint: it may explain what was uploaded before it was known. */
+static void look_again(void)
+{
+    size_t count;
+    struct piece *pieces = copy_pieces(&count);
+
+    for (size_t i = 0; i < count; i++) {
+        enum match_answer answer = MATCH_NONE;
+        struct range_view view;
+        struct provenance where;
+
+        if (range_find(pieces[i].first, &view))
+            answer = content_find_piece(&pieces[i], (unsigned)view.device, &where);
+        if (answer == MATCH_FOUND && define_piece(&pieces[i], &where))
+            settle(pieces[i].first, &where, (unsigned)view.device);
+        else if (answer == MATCH_SEVERAL && mark_several(&pieces[i]))
+            content_wait(pieces[i].first, &pieces[i].print);
+    }
+    free(pieces);
+}
+
+void upload_record(CUdeviceptr dst, const void *source, size_t bytes)
+{
+    struct content_upload rest = {.source = source};
+
+    stats_add(upload_bytes, bytes);
+    while (bytes && look_at_target(dst, bytes, &rest)) {
+        enum stats_evidence evidence = STATS_EVIDENCE_FILE;
+        struct fingerprint print = {0};
+        struct provenance where;
+        enum match_answer answer =
+            provenance_find(rest.source, rest.bytes, &where) ? MATCH_FOUND : MATCH_NONE;
+
+        rest.bytes = where.bytes;
+        if (answer != MATCH_FOUND && where.readable) {
+            answer = content_find(&rest, &where, &print);
+            evidence = STATS_EVIDENCE_CONTENT;
+            if (content_has_grown())
+                look_again();
+        }
+        if (answer == MATCH_FOUND) {
+            define(dst, &where, evidence);
+            settle(dst, &where, rest.device);
+        } else {
+            define_nameless(&rest, where.bytes, answer, &print);
+        }
+        rest.within = answer == MATCH_FOUND || where.bytes < rest.bytes;
+        rest.source = (const char *)rest.source + where.bytes;
+        dst += where.bytes;
+        bytes -= where.bytes;
     }
 }
 
@@ -92,6 +313,7 @@ void upload_mark_written(CUdeviceptr dst, size_t bytes)
         if (!a || a->base >= dst + bytes)
             break;
         object_mark_written(a, dst, dst + bytes);
+        piece_erase(a, dst, dst + bytes);
         at = a->base + a->bytes;
     }
     range_unlock();

@@ -59,6 +59,7 @@ static void print_weights(const struct stats_report *report, FILE *out)
 {
     char total[SIZE_TEXT_BYTES], named[SIZE_TEXT_BYTES], resident[SIZE_TEXT_BYTES];
     char host[SIZE_TEXT_BYTES], disk[SIZE_TEXT_BYTES], peak[SIZE_TEXT_BYTES];
+    char ambiguous[SIZE_TEXT_BYTES];
     const char *between = "";
 
     print_label(out, "budget");
@@ -77,6 +78,11 @@ static void print_weights(const struct stats_report *report, FILE *out)
     fprintf(out, "%s in %zu object%s, %s of them named\n",
             size_text(report->weights_total_bytes, total), report->parameter_count,
             report->parameter_count == 1 ? "" : "s", size_text(report->weights_named_bytes, named));
+    if (report->weights_ambiguous_bytes) {
+        print_label(out, "");
+        fprintf(out, "%s fit several parameters by their content, and stay anonymous\n",
+                size_text(report->weights_ambiguous_bytes, ambiguous));
+    }
     print_label(out, "");
     fprintf(out, "%s in host memory only, %s on disk only\n",
             size_text(report->weights_host_bytes, host),

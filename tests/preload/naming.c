@@ -5,7 +5,7 @@
  * device holds is read back and compared, after kernels have read it in less room than it takes.
  *
  * stats: .errors.driver_failures == 0 and .errors.refused == 0
- * stats: all(p["evidence"] in ("file", "none") for p in .parameters)
+ * stats: all(p["evidence"] in ("file", "content", "none") for p in .parameters)
  * stats: all(p["dtype"] == "U8" for p in .parameters if p["evidence"] == "file")
  * stats: .weights.named_bytes <= .weights.total_bytes
  * run: max-memory=0=4MiB arg=--how arg=fused
@@ -42,10 +42,11 @@
  * stats: sum(p["bytes"] for p in .parameters if p["evidence"] == "none") == 4096
  * stats: sum(p["bytes"] for p in .parameters if p["name"] == "block.9.weight") == 3145728 - 4096
  * run: max-memory=0=4MiB arg=--how arg=heap
- * stats: .weights.named_bytes == 0 and .weights.total_bytes == 6748538
- * stats: all(p["name"] >= "anonymous@" and p["name"] < "anonymousA" for p in .parameters)
+ * stats: .weights.named_bytes == 6748538 and all(p["evidence"] == "content" for p in .parameters)
+ * stats: len(.parameters) == 11 and all(p["bytes"] == p["shape"][0] for p in .parameters)
  * run: max-memory=0=4MiB arg=--how arg=pinned
- * stats: .weights.named_bytes == 0 and .weights.total_bytes == 6748538
+ * stats: .weights.named_bytes == 6748538 and all(p["evidence"] == "content" for p in .parameters)
+ * stats: len(.parameters) == 11 and .weights.ambiguous_bytes == 0
  * run: max-memory=0=4MiB arg=--how arg=slice
  * stats: .weights.named_bytes == 500000 and .parameters[0].name == "block.9.weight"
  * stats: .parameters[0].bytes == 500000 and .parameters[0].shape == [3145728]

@@ -321,7 +321,8 @@ static void test_document(void **state)
         "\"driver\": \"libcuda.so.1 13000\",\n"
         "  \"budget_bytes\": {\"0\": 1000},\n"
         "  \"weights\": {\"total_bytes\": 21, \"named_bytes\": 20, \"resident_bytes\": 1, "
-        "\"host_bytes\": 21, \"disk_bytes\": 0, \"peak_resident_bytes\": 19},\n"
+        "\"host_bytes\": 21, \"disk_bytes\": 0, \"peak_resident_bytes\": 19, "
+        "\"ambiguous_bytes\": 12},\n"
         "  \"transfers\": {\"h2d_bytes\": 18, \"h2d_count\": 17, \"d2h_bytes\": 16, "
         "\"disk_read_bytes\": 15, \"dropped_bytes\": 14, \"written_back_bytes\": 13},\n"
         "  \"launches\": {\"count\": 24, \"resident\": 11, \"waited\": 10, \"stall_ns\": 9, "
@@ -344,6 +345,7 @@ static void test_document(void **state)
 
     h->weights_total_bytes = 21;
     h->weights_named_bytes = 20;
+    h->weights_ambiguous_bytes = 12;
     h->resident_bytes = 1;
     h->peak_resident_bytes = 19;
     h->h2d_bytes = 18;

@@ -1,0 +1,329 @@
+#include "content.h"
+#include "checkpoints.h"
+#include "log.h"
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WAITING_MAX     16u
+#define GAP_ALIGN_MAX   512u                /* between tensors that were packed into an upload */
+#define SCAN_LEAST      1024u               /* an upload that makes us look around */
+#define SCAN_STEP_FIRST ((uint64_t)1 << 20) /* bytes without a name until the second look */
+#define SCAN_STEP_MAX   ((uint64_t)4 << 30)
+
+/* A piece of this thread that order may tell yet. */
+struct waiting {
+    CUdeviceptr dst;
+    struct fingerprint print;
+};
+
+/* Where a thread's uploads stand. */
+struct loader {
+    struct match_order order;
+    size_t before, after; /* ranks around what was bound last; MATCH_NO_RANK for none */
+    unsigned device;
+    struct waiting waiting[WAITING_MAX];
+    size_t waiting_count;
+};
+
+static __thread struct loader t_loader = {.order = {.rank = MATCH_NO_RANK}};
+
+static pthread_mutex_t g_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct match_index *g_index;     /* g_lock; NULL until there is a checkpoint */
+static const struct known_file *g_seen; /* g_lock; the last file that was looked at for it */
+static uint64_t g_nameless_bytes;       /* g_lock; since the last look around */
+static uint64_t g_scan_bytes;           /* g_lock; how many make us look again */
+static struct known_file **g_files;     /* g_lock; those of the index */
+static atomic_size_t g_checkpoints;     /* in the index; written with g_lock held */
+static atomic_int g_has_grown;
+
+/* g_lock is held. */
+static struct known_file *file_of(const struct checkpoint *checkpoint)
+{
+    size_t i = 0;
+
+    while (g_files[i]->checkpoint != checkpoint) /* it is one of the index, so it is there */
+        i++;
+    return g_files[i];
+}
+
+static int read_checkpoint(void *arg, const struct checkpoint *checkpoint, size_t file,
+                           uint64_t offset, void *out, size_t bytes)
+{
+    const struct known_file *known = file_of(checkpoint);
+
+    (void)arg;
+    if (known->file != file || known->changed)
+        return -ESTALE;
+    return checkpoints_read(known, offset, out, bytes);
+}
+
+/* g_lock is held. returns 0 or -ENOMEM */
+static int add_file(struct known_file *file)
+{
+    size_t count = g_checkpoints;
+    struct known_file **grown = reallocarray(g_files, count + 1, sizeof(*grown));
+
+    if (!grown)
+        return -ENOMEM;
+    g_files = grown;
+    g_files[count] = file;
+    atomic_store(&g_checkpoints, count + 1);
+    return match_index_add(g_index, file->checkpoint);
+}
+
+/* Take what has come to be known into the index. g_lock is held. returns 1 where it grew */
+static int refresh_index(void)
+{
+    size_t before = g_checkpoints;
+    struct known_file *file;
+
+    if (before == checkpoints_count())
+        return 0;
+    if (!g_index)
+        g_index = match_index_new(read_checkpoint, NULL);
+    while (g_index && (file = checkpoints_next(g_seen))) {
+        g_seen = file;
+        if (file->checkpoint && add_file(file))
+            log_warn("upload", "out of memory: not all of %s is recognised", file->path);
+    }
+    if (g_checkpoints == before)
+        return 0;
+    atomic_store(&g_has_grown, 1);
+    return 1;
+}
+
+/* Look around for files when bytes came that no checkpoint explains, to memory that was empty:
+ * seldom, the more seldom the more of them there are. g_lock is held. returns 1 where there are new
+ * ones */
+static int look_around(const struct content_upload *upload)
+{
+    if (!upload->fresh || upload->bytes < SCAN_LEAST)
+        return 0;
+    g_nameless_bytes += upload->bytes;
+    if (g_nameless_bytes < g_scan_bytes)
+        return 0;
+    g_nameless_bytes = 0;
+    g_scan_bytes = g_scan_bytes ? 2 * g_scan_bytes : SCAN_STEP_FIRST;
+    if (g_scan_bytes > SCAN_STEP_MAX)
+        g_scan_bytes = SCAN_STEP_MAX;
+    checkpoints_scan();
+    if (!refresh_index())
+        return 0;
+    g_scan_bytes = 0; /* a loader is at work: there may be more files soon */
+    return 1;
+}
+
+static enum match_answer verify(struct match_query *query, const struct object_expected *expected,
+                                size_t count, struct match_place *place)
+{
+    for (size_t i = 0; i < count; i++)
+        if (match_verify(g_index, query, expected[i].tensor, expected[i].distance, place))
+            return MATCH_FOUND;
+    return MATCH_NONE;
+}
+
+/* Hand out a place. Names mean what the header said when it was read: not those of a file that has
+ * been changed. g_lock is held. */
+static enum match_answer answer_found(const struct match_place *place, struct provenance *where)
+{
+    struct known_file *file = file_of(place->checkpoint);
+
+    if (!checkpoints_file_is_current(file)) {
+        match_index_drop(g_index, place->checkpoint);
+        return MATCH_NONE;
+    }
+    where->checkpoint = place->checkpoint;
+    where->file = place->file;
+    where->offset = place->offset;
+    where->bytes = place->bytes;
+    return MATCH_FOUND;
+}
+
+/* g_lock is held. */
+static enum match_answer find(const struct content_upload *upload, struct match_query *query,
+                              struct match_place *place)
+{
+    enum match_answer answer;
+
+    if (!g_index)
+        return MATCH_NONE;
+    answer = verify(query, upload->expected, upload->expected_count, place);
+    return answer == MATCH_FOUND ? answer : match_find(g_index, query, &t_loader.order, place);
+}
+
+/* Behind a tensor that has its name, another may begin where one that is aligned would. g_lock is
+ * held. returns the bytes between, 0 when there is none */
+static size_t find_gap(const struct content_upload *upload)
+{
+    size_t tried = 0;
+
+    for (size_t align = 8; g_index && align <= GAP_ALIGN_MAX; align *= 2) {
+        size_t gap = (size_t)(-upload->dst & (align - 1));
+        struct match_query query;
+        struct match_place place;
+
+        if (gap == tried || gap >= upload->bytes)
+            continue;
+        tried = gap;
+        match_query_begin(&query, (const char *)upload->source + gap, upload->bytes - gap);
+        query.within = 1;
+        query.device = upload->device;
+        if (match_find(g_index, &query, &t_loader.order, &place) == MATCH_FOUND)
+            return gap;
+    }
+    return 0;
+}
+
+static void say_several(const struct content_upload *upload, const struct match_place *place)
+{
+    const struct checkpoint *c = place->checkpoint;
+    size_t i = checkpoint_find_offset(c, place->file, place->offset);
+
+    log_debug("upload", "%zu bytes may be %s by their content, which does not tell; order may",
+              upload->bytes,
+              i == CHECKPOINT_NONE ? c->files[place->file].path : c->tensors[i].name);
+}
+
+enum match_answer content_find(const struct content_upload *upload, struct provenance *where,
+                               struct fingerprint *print)
+{
+    enum match_answer answer = MATCH_NONE;
+    struct match_place place;
+    struct match_query query;
+    size_t gap = 0;
+
+    where->bytes = upload->bytes;
+    print->bytes = 0;
+    if (!upload->fresh && !checkpoints_count())
+        return MATCH_NONE;
+    match_query_begin(&query, upload->source, upload->bytes);
+    query.within = upload->within;
+    query.device = upload->device;
+    pthread_mutex_lock(&g_lock);
+    refresh_index();
+    answer = find(upload, &query, &place);
+    if (answer == MATCH_NONE && upload->within)
+        gap = find_gap(upload);
+    if (answer == MATCH_NONE && !gap && look_around(upload))
+        answer = find(upload, &query, &place);
+    if (answer == MATCH_FOUND)
+        answer = answer_found(&place, where);
+    pthread_mutex_unlock(&g_lock);
+    if (answer == MATCH_SEVERAL)
+        say_several(upload, &place);
+    if (gap)
+        where->bytes = gap;
+    else if (answer == MATCH_SEVERAL || (answer == MATCH_NONE && upload->fresh))
+        *print = *match_query_print(&query);
+    return answer;
+}
+
+enum match_answer content_find_piece(const struct piece *piece, unsigned device,
+                                     struct provenance *where)
+{
+    struct match_query query = {.print = piece->print, .is_taken = 1, .device = device};
+    enum match_answer answer = MATCH_NONE;
+    struct match_place place;
+
+    pthread_mutex_lock(&g_lock);
+    if (g_index)
+        answer = match_find(g_index, &query, &t_loader.order, &place);
+    if (answer == MATCH_FOUND)
+        answer = answer_found(&place, where);
+    pthread_mutex_unlock(&g_lock);
+    return answer;
+}
+
+int content_verify_piece(const struct piece *piece, const struct object_expected *expected,
+                         size_t count, struct provenance *where)
+{
+    struct match_query query = {.print = piece->print, .is_taken = 1};
+    enum match_answer answer = MATCH_NONE;
+    struct match_place place;
+
+    pthread_mutex_lock(&g_lock);
+    refresh_index();
+    if (g_index)
+        answer = verify(&query, expected, count, &place);
+    if (answer == MATCH_FOUND)
+        answer = answer_found(&place, where);
+    pthread_mutex_unlock(&g_lock);
+    return answer == MATCH_FOUND;
+}
+
+/* Order ---------------------------------------------------------------------------------------- */
+
+/* Is a place one whole tensor? Then a loader may also be going back through the file. */
+static int is_whole(const struct provenance *where)
+{
+    size_t i = checkpoint_find_offset(where->checkpoint, where->file, where->offset);
+    const struct tensor *t = i == CHECKPOINT_NONE ? NULL : &where->checkpoint->tensors[i];
+
+    return t && t->offset == where->offset && t->bytes == where->bytes;
+}
+
+void content_bound(const struct provenance *where, unsigned device)
+{
+    struct match_place place = {where->checkpoint, where->file, where->offset, where->bytes};
+    struct loader *l = &t_loader;
+    size_t rank;
+
+    if (!atomic_load_explicit(&g_checkpoints, memory_order_relaxed))
+        return;
+    pthread_mutex_lock(&g_lock);
+    match_bind(g_index, &place, device, &l->order);
+    rank = match_rank(g_index, &place);
+    l->before = rank == MATCH_NO_RANK || rank == 0 ? MATCH_NO_RANK : rank - 1;
+    l->after = rank != MATCH_NO_RANK && is_whole(where) ? rank + 1 : MATCH_NO_RANK;
+    l->device = device;
+    pthread_mutex_unlock(&g_lock);
+}
+
+void content_wait(CUdeviceptr dst, const struct fingerprint *print)
+{
+    struct loader *l = &t_loader;
+
+    if (l->waiting_count == WAITING_MAX)
+        memmove(l->waiting, l->waiting + 1, --l->waiting_count * sizeof(*l->waiting));
+    l->waiting[l->waiting_count++] = (struct waiting){dst, *print};
+}
+
+int content_settle(CUdeviceptr *dst, struct fingerprint *print, struct provenance *where)
+{
+    struct match_order aside = {.rank = MATCH_NO_RANK};
+    struct match_place before, after, *place;
+    struct loader *l = &t_loader;
+    const struct waiting *w;
+    int is_before, is_after;
+
+    if (!l->waiting_count || (l->before == MATCH_NO_RANK && l->after == MATCH_NO_RANK))
+        return 0;
+    w = &l->waiting[l->waiting_count - 1];
+    pthread_mutex_lock(&g_lock);
+    is_before = match_is_at(g_index, l->before, &w->print, &before);
+    is_after = match_is_at(g_index, l->after, &w->print, &after);
+    place = is_before ? &before : &after;
+    if (is_before == is_after || answer_found(place, where) != MATCH_FOUND) {
+        l->waiting_count = 0;
+        pthread_mutex_unlock(&g_lock);
+        return 0;
+    }
+    match_bind(g_index, place, l->device, &aside);
+    pthread_mutex_unlock(&g_lock);
+    /* The one before it comes next, in the same direction. */
+    l->before = is_before && l->before > 0 ? l->before - 1 : MATCH_NO_RANK;
+    l->after = is_after ? l->after + 1 : MATCH_NO_RANK;
+    *dst = w->dst;
+    *print = w->print;
+    l->waiting_count--;
+    return 1;
+}
+
+int content_has_grown(void)
+{
+    return atomic_load_explicit(&g_has_grown, memory_order_relaxed) &&
+           atomic_exchange(&g_has_grown, 0);
+}

@@ -1,0 +1,61 @@
+/* piece.h - uploads that nobody could name yet, and their fingerprints.
+ *
+ * A chunk from the middle of a tensor says by itself little of what it is; once its neighbours are
+ * known, or a checkpoint is, its fingerprint is enough. The pieces of an allocation are sorted and
+ * never overlap. Whatever else is put where a piece lies ends it. All of it is guarded by range.h's
+ * lock, held for writing by what changes pieces.
+ */
+#ifndef BERTH_PIECE_H
+#define BERTH_PIECE_H
+
+#include "fingerprint.h"
+#include "range.h"
+
+enum piece_flags {
+    PIECE_SEVERAL = 1, /* its content fits, but does not say which parameter it is */
+    PIECE_TRIED = 2,   /* it is not what its neighbours suggest */
+};
+
+struct piece {
+    CUdeviceptr first;
+    struct fingerprint print; /* print.bytes from first on */
+    uint64_t number;          /* grows in the order of the uploads */
+    unsigned flags;
+};
+
+struct piece_list {
+    struct piece *pieces;
+    size_t count, room;
+};
+
+/* Remember a piece. What lay there is erased first. Without memory, or with very many pieces
+ * already, it is not remembered. */
+void piece_add(struct allocation *allocation, CUdeviceptr first, const struct fingerprint *print,
+               unsigned flags);
+
+/* Forget what overlaps [first, end). */
+void piece_erase(struct allocation *allocation, CUdeviceptr first, CUdeviceptr end);
+
+/* The first piece in [first, end), or that ends at first or begins at end, and has not been tried.
+ *
+ * returns  NULL when there is none
+ */
+struct piece *piece_around(struct allocation *allocation, CUdeviceptr first, CUdeviceptr end);
+
+/* The piece that was copied once, if it is still there, unchanged; else NULL. */
+struct piece *piece_same(struct allocation *allocation, const struct piece *copy);
+
+/* A piece that is in an allocation fits several parameters. */
+void piece_mark_several(struct piece *piece);
+
+/* Is this fingerprint that of a piece at first? */
+int piece_is_at(const struct allocation *allocation, CUdeviceptr first,
+                const struct fingerprint *print);
+
+/* All pieces of an allocation go. */
+void piece_clear(struct allocation *allocation);
+
+/* How many there are in all allocations. */
+size_t piece_count(void);
+
+#endif
