@@ -60,6 +60,7 @@ BERTH    := $(OUT)/berth
 MINILM   := $(OUT)/apps/minilm
 CONFORM  := $(OUT)/conformance
 BENCH    := $(addprefix $(OUT)/bench/,launch workload growth)
+NAMING   := $(OUT)/bench/content-cost
 UNIT     := $(patsubst tests/unit/%.c,$(OUT)/unit/%,$(UNIT_SRC))
 PRELOAD  := $(patsubst tests/preload/%.c,$(OUT)/preload/%,$(PRELOAD_APP))
 PTX      := $(patsubst tests/apps/kernels/%.cu,$(OUT)/ptx/%.ptx,$(KERNELS))
@@ -78,7 +79,7 @@ help:
 #: make              the library, the command
 #: make check        every test that this machine can run; closes with a count
 #: make demo         a real model in a third of the memory it needs, bits compared
-#: make bench        what a launch costs; results into bench/results/
+#: make bench        what a launch and a name cost; results into bench/results/
 #: make deps         install what is missing to build (apt-get); DEPS=skip makes it a no-op
 #: make install      DESTDIR= PREFIX=/usr/local
 #: make uninstall    the same DESTDIR= PREFIX=
@@ -170,6 +171,13 @@ $(BENCH): $(PTX_OBJ) $(SIMCUDA)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) -o $@ $(filter %.o,$^) $(LDFLAGS) $(WITH_SIM) -lm -ldl
 
+# This one times the shim's own station, without the programs' entry to it.
+$(NAMING): $(OUT)/obj/bench/content_cost.o $(OUT)/libshim.a $(OUT)/libpolicy.a $(SIMCUDA)
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -o $@ $(filter %.o,$^) $(LDFLAGS) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group \
+	    $(WITH_SIM) -lelf -lcjson -lm -ldl
+
 $(MINILM): $(call obj,$(MINILM_SRC)) $(PTX_OBJ) $(SIMCUDA)
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
@@ -204,8 +212,9 @@ demo: deps
 	$(Q)OUT=$(OUT) tests/demo
 
 bench: deps
-	$(Q)$(MAKE) --no-print-directory all $(SIMCUDA) $(MINILM) $(BENCH)
+	$(Q)$(MAKE) --no-print-directory all $(SIMCUDA) $(MINILM) $(BENCH) $(NAMING)
 	$(Q)OUT=$(OUT) bench/run
+	$(Q)OUT=$(OUT) bench/content
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/berth/berth-stub

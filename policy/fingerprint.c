@@ -4,15 +4,13 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#define LINE_BYTES  FINGERPRINT_HEAD_BYTES
 #define LINES_LEAST 3u
 #define WORD_BYTES  8u
 
-_Static_assert(FINGERPRINT_LINES_MAX *FINGERPRINT_LINE_BYTES <= FINGERPRINT_WHOLE_BYTES,
-               "a buffer for a whole run holds all lines of a longer one");
-
 static size_t line_count(uint64_t bytes)
 {
-    uint64_t lines = LINES_LEAST + (bytes >> 20);
+    uint64_t lines = LINES_LEAST + (bytes >> 22);
 
     return lines < FINGERPRINT_LINES_MAX ? (size_t)lines : FINGERPRINT_LINES_MAX;
 }
@@ -20,75 +18,116 @@ static size_t line_count(uint64_t bytes)
 /* Where a line begins: words of the run stay together, so that a repeated one is seen as such. */
 static uint64_t line_offset(uint64_t bytes, size_t line, size_t lines)
 {
-    uint64_t last = bytes - FINGERPRINT_LINE_BYTES;
+    uint64_t last = bytes - LINE_BYTES;
 
     if (line == lines - 1)
         return last;
     return last / (lines - 1) * line / WORD_BYTES * WORD_BYTES;
 }
 
-static int is_weak(const unsigned char *looked_at, size_t bytes)
+/* Is it one word, again and again? */
+static int is_repeated(const unsigned char *bytes, size_t count)
 {
-    return bytes < 2 * WORD_BYTES || !memcmp(looked_at, looked_at + WORD_BYTES, bytes - WORD_BYTES);
-}
-
-static void finish(const unsigned char *looked_at, size_t looked_at_bytes, uint64_t bytes,
-                   struct fingerprint *out)
-{
-    fingerprint_begin(looked_at, looked_at_bytes, out);
-    out->bytes = bytes;
-    out->sample = XXH3_64bits(looked_at, looked_at_bytes);
-    out->weak = is_weak(looked_at, looked_at_bytes);
-}
-
-uint64_t fingerprint_head(const void *run, uint64_t bytes)
-{
-    return XXH3_64bits(run,
-                       bytes < FINGERPRINT_HEAD_BYTES ? (size_t)bytes : FINGERPRINT_HEAD_BYTES);
+    return count < 2 * WORD_BYTES || !memcmp(bytes, bytes + WORD_BYTES, count - WORD_BYTES);
 }
 
 void fingerprint_begin(const void *run, uint64_t bytes, struct fingerprint *out)
 {
-    size_t head_bytes = bytes < FINGERPRINT_HEAD_BYTES ? (size_t)bytes : FINGERPRINT_HEAD_BYTES;
+    size_t head_bytes = bytes < LINE_BYTES ? (size_t)bytes : LINE_BYTES;
 
     *out = (struct fingerprint){.bytes = bytes};
-    out->head = fingerprint_head(run, head_bytes);
-    out->head_weak = is_weak(run, head_bytes);
+    out->head = XXH3_64bits(run, head_bytes);
+    out->head_weak = is_repeated(run, head_bytes);
+    if (head_bytes >= WORD_BYTES)
+        memcpy(&out->word, run, WORD_BYTES);
 }
 
-static int read_memory(void *arg, uint64_t offset, void *out, size_t bytes)
+/* The head was all, or what is to be looked at is a whole. */
+static void finish_whole(const void *run, struct fingerprint *print)
 {
-    memcpy(out, (const unsigned char *)arg + offset, bytes);
-    return 0;
+    print->sample = XXH3_64bits(run, (size_t)print->bytes);
+    print->weak = is_repeated(run, (size_t)print->bytes);
+}
+
+static void begin_lines(struct fingerprint *print)
+{
+    print->sample = print->head;
+    print->weak = print->head_weak;
+}
+
+static void add_line(const unsigned char *line, struct fingerprint *print)
+{
+    print->sample = XXH3_64bits_withSeed(line, LINE_BYTES, print->sample);
+    print->weak =
+        print->weak && is_repeated(line, LINE_BYTES) && !memcmp(line, &print->word, WORD_BYTES);
+}
+
+void fingerprint_finish(const void *run, struct fingerprint *print)
+{
+    size_t lines = line_count(print->bytes);
+
+    if (print->bytes <= FINGERPRINT_WHOLE_BYTES) {
+        finish_whole(run, print);
+        return;
+    }
+    begin_lines(print);
+    for (size_t i = 1; i < lines; i++)
+        add_line((const unsigned char *)run + line_offset(print->bytes, i, lines), print);
+}
+
+int fingerprint_read_head(fingerprint_read_fn *read, void *arg, uint64_t offset, uint64_t bytes,
+                          struct fingerprint *out)
+{
+    unsigned char head[LINE_BYTES];
+    int err = read(arg, offset, head, bytes < LINE_BYTES ? (size_t)bytes : LINE_BYTES);
+
+    if (!err)
+        fingerprint_begin(head, bytes, out);
+    return err;
+}
+
+int fingerprint_read_rest(fingerprint_read_fn *read, void *arg, uint64_t offset,
+                          struct fingerprint *print)
+{
+    unsigned char buffer[FINGERPRINT_WHOLE_BYTES];
+    size_t lines = line_count(print->bytes);
+    int err = 0;
+
+    if (print->bytes <= FINGERPRINT_WHOLE_BYTES) {
+        err = read(arg, offset, buffer, (size_t)print->bytes);
+        if (!err)
+            finish_whole(buffer, print);
+        return err;
+    }
+    begin_lines(print);
+    for (size_t i = 1; i < lines && !err; i++) {
+        err = read(arg, offset + line_offset(print->bytes, i, lines), buffer, LINE_BYTES);
+        if (!err)
+            add_line(buffer, print);
+    }
+    return err;
+}
+
+void fingerprint_take(const void *run, uint64_t bytes, struct fingerprint *out)
+{
+    fingerprint_begin(run, bytes, out);
+    fingerprint_finish(run, out);
 }
 
 int fingerprint_read(fingerprint_read_fn *read, void *arg, uint64_t offset, uint64_t bytes,
                      struct fingerprint *out)
 {
     unsigned char buffer[FINGERPRINT_WHOLE_BYTES];
-    size_t lines = line_count(bytes), filled = 0;
-    int err = 0;
+    int err;
 
-    if (bytes <= FINGERPRINT_WHOLE_BYTES) {
-        err = read(arg, offset, buffer, (size_t)bytes);
-        filled = (size_t)bytes;
+    if (bytes > FINGERPRINT_WHOLE_BYTES) {
+        err = fingerprint_read_head(read, arg, offset, bytes, out);
+        return err ? err : fingerprint_read_rest(read, arg, offset, out);
     }
-    for (size_t i = 0; bytes > FINGERPRINT_WHOLE_BYTES && i < lines && !err; i++) {
-        err = read(arg, offset + line_offset(bytes, i, lines), buffer + filled,
-                   FINGERPRINT_LINE_BYTES);
-        filled += FINGERPRINT_LINE_BYTES;
-    }
+    err = read(arg, offset, buffer, (size_t)bytes);
     if (!err)
-        finish(buffer, filled, bytes, out);
+        fingerprint_take(buffer, bytes, out);
     return err;
-}
-
-void fingerprint_take(const void *run, uint64_t bytes, struct fingerprint *out)
-{
-    if (bytes <= FINGERPRINT_WHOLE_BYTES)
-        finish(run, (size_t)bytes, bytes, out);
-    else
-        fingerprint_read(read_memory, (void *)(uintptr_t)run, 0, bytes, out);
 }
 
 int fingerprint_equal(const struct fingerprint *a, const struct fingerprint *b)

@@ -1,4 +1,5 @@
 #include "match.h"
+#include "match_entry.h"
 #include "match_table.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -11,22 +12,6 @@
 #define PART_READS_MAX 4096u       /* for one size of parts */
 #define CANDIDATES_MAX 64u         /* with one beginning, looked at more closely */
 
-enum entry_flags {
-    ENTRY_HEAD_READ = 1,
-    ENTRY_PRINT_READ = 2,
-    ENTRY_UNREADABLE = 4, /* or of a checkpoint that was dropped */
-};
-
-/* What is known of a tensor. */
-struct entry {
-    const struct checkpoint *checkpoint;
-    const struct tensor *tensor;
-    struct fingerprint print; /* ENTRY_PRINT_READ: of the tensor */
-    uint64_t head;            /* ENTRY_HEAD_READ: of the file's bytes from where it begins */
-    uint64_t bound_devices;   /* a bit for each */
-    unsigned flags;
-};
-
 /* The entries of a checkpoint: [first, end). */
 struct source {
     const struct checkpoint *checkpoint;
@@ -34,9 +19,8 @@ struct source {
 };
 
 struct match_index {
-    match_read_fn *read;
-    void *arg;
-    struct entry *entries; /* by rank */
+    struct match_reader reader;
+    struct match_entry *entries; /* by rank */
     size_t entry_count, entry_room;
     struct source *sources;
     size_t source_count;
@@ -62,8 +46,8 @@ struct match_index *match_index_new(match_read_fn *read, void *arg)
     struct match_index *index = calloc(1, sizeof(*index));
 
     if (index) {
-        index->read = read;
-        index->arg = arg;
+        index->reader.read = read;
+        index->reader.arg = arg;
     }
     return index;
 }
@@ -89,7 +73,7 @@ static int add_entry(struct match_index *index, const struct checkpoint *checkpo
 {
     if (index->entry_count == index->entry_room) {
         size_t room = index->entry_room ? 2 * index->entry_room : 64;
-        struct entry *grown = reallocarray(index->entries, room, sizeof(*grown));
+        struct match_entry *grown = reallocarray(index->entries, room, sizeof(*grown));
 
         if (!grown)
             return -ENOMEM;
@@ -99,7 +83,7 @@ static int add_entry(struct match_index *index, const struct checkpoint *checkpo
     if (match_table_add(&index->sizes, tensor->bytes, (uint32_t)index->entry_count, 0))
         return -ENOMEM;
     index->entries[index->entry_count++] =
-        (struct entry){.checkpoint = checkpoint, .tensor = tensor};
+        (struct match_entry){.checkpoint = checkpoint, .tensor = tensor};
     return 0;
 }
 
@@ -142,7 +126,7 @@ void match_index_drop(struct match_index *index, const struct checkpoint *checkp
     const struct source *source = find_source(index, checkpoint);
 
     for (size_t i = source ? source->first : 0; source && i < source->end; i++)
-        index->entries[i].flags |= ENTRY_UNREADABLE;
+        index->entries[i].flags |= MATCH_ENTRY_UNREADABLE;
 }
 
 const struct checkpoint *match_index_owner(const struct match_index *index,
@@ -153,77 +137,12 @@ const struct checkpoint *match_index_owner(const struct match_index *index,
         const struct checkpoint *c = s->checkpoint;
 
         if (s->first < s->end && tensor >= c->tensors && tensor < c->tensors + c->tensor_count)
-            return index->entries[s->first].flags & ENTRY_UNREADABLE ? NULL : c;
+            return index->entries[s->first].flags & MATCH_ENTRY_UNREADABLE ? NULL : c;
     }
     return NULL;
 }
 
-/* Reading -------------------------------------------------------------------------------------- */
-
-struct file_reader {
-    const struct match_index *index;
-    const struct checkpoint *checkpoint;
-    size_t file;
-};
-
-static int read_file(void *arg, uint64_t offset, void *out, size_t bytes)
-{
-    const struct file_reader *r = arg;
-    uint64_t file_bytes = r->checkpoint->files[r->file].bytes;
-
-    if (offset > file_bytes || bytes > file_bytes - offset)
-        return -EINVAL;
-    return r->index->read(r->index->arg, r->checkpoint, r->file, offset, out, bytes);
-}
-
-static int read_print(const struct match_index *index, const struct entry *e, uint64_t offset,
-                      uint64_t bytes, struct fingerprint *out)
-{
-    struct file_reader reader = {index, e->checkpoint, e->tensor->file};
-    uint64_t file_bytes = e->checkpoint->files[reader.file].bytes;
-
-    if (e->flags & ENTRY_UNREADABLE || offset > file_bytes || bytes > file_bytes - offset)
-        return -EINVAL;
-    return fingerprint_read(read_file, &reader, offset, bytes, out);
-}
-
-/* The head of bytes at an offset. returns 0 or -errno */
-static int read_head(const struct match_index *index, const struct entry *e, uint64_t offset,
-                     uint64_t bytes, uint64_t *head)
-{
-    struct file_reader reader = {index, e->checkpoint, e->tensor->file};
-    unsigned char buffer[FINGERPRINT_HEAD_BYTES];
-    size_t want = bytes < sizeof(buffer) ? (size_t)bytes : sizeof(buffer);
-    int err = e->flags & ENTRY_UNREADABLE ? -EINVAL : read_file(&reader, offset, buffer, want);
-
-    if (!err)
-        *head = fingerprint_head(buffer, want);
-    return err;
-}
-
-/* What the file holds from where the tensor begins, beyond its end where it is a short one.
- * returns 1, 0 where the file holds less than a head */
-static int run_head(const struct match_index *index, struct entry *e, uint64_t *head)
-{
-    if (!(e->flags & ENTRY_HEAD_READ) &&
-        read_head(index, e, e->tensor->offset, FINGERPRINT_HEAD_BYTES, &e->head))
-        return 0;
-    e->flags |= ENTRY_HEAD_READ;
-    *head = e->head;
-    return !(e->flags & ENTRY_UNREADABLE);
-}
-
-/* returns NULL where the tensor cannot be read */
-static const struct fingerprint *tensor_print(const struct match_index *index, struct entry *e)
-{
-    if (e->flags & ENTRY_UNREADABLE)
-        return NULL;
-    if (!(e->flags & ENTRY_PRINT_READ) &&
-        read_print(index, e, e->tensor->offset, e->tensor->bytes, &e->print))
-        return NULL;
-    e->flags |= ENTRY_PRINT_READ;
-    return &e->print;
-}
+/* Queries -------------------------------------------------------------------------------------- */
 
 void match_query_begin(struct match_query *query, const void *run, uint64_t bytes)
 {
@@ -234,40 +153,57 @@ void match_query_begin(struct match_query *query, const void *run, uint64_t byte
 const struct fingerprint *match_query_print(struct match_query *query)
 {
     if (!query->is_taken)
-        fingerprint_take(query->source, query->print.bytes, &query->print);
+        fingerprint_finish(query->source, &query->print);
     query->is_taken = 1;
     return &query->print;
 }
 
 /* One candidate -------------------------------------------------------------------------------- */
 
-static void set_place(struct match_place *out, const struct entry *e, uint64_t offset,
+static void set_place(struct match_place *out, const struct match_entry *e, uint64_t offset,
                       uint64_t bytes)
 {
     *out = (struct match_place){e->checkpoint, e->tensor->file, offset, bytes};
 }
 
-/* Is the whole run in the file from an offset on? */
-static int is_run_at(const struct match_index *index, struct entry *e, uint64_t offset,
-                     struct match_query *query, struct match_place *out)
+/* Is the whole run in the file from an offset on?
+ *
+ * head     of what is there, where it was read already; else NULL
+ */
+static int is_run_at(const struct match_index *index, struct match_entry *e, uint64_t offset,
+                     const struct fingerprint *head, struct match_query *query,
+                     struct match_place *out)
 {
+    uint64_t bytes = query->print.bytes;
     const struct tensor *t = e->tensor;
     const struct fingerprint *have;
     struct fingerprint read;
+    int err;
 
-    if (offset == t->offset && query->print.bytes == t->bytes)
-        have = tensor_print(index, e);
-    else
-        have = read_print(index, e, offset, query->print.bytes, &read) ? NULL : &read;
+    if (offset == t->offset && bytes == t->bytes) {
+        have = match_entry_print(&index->reader, e);
+    } else {
+        if (offset == t->offset && e->flags & MATCH_ENTRY_BEGUN &&
+            t->bytes >= FINGERPRINT_HEAD_BYTES)
+            head = &e->print;
+        if (head && bytes > FINGERPRINT_WHOLE_BYTES) {
+            read = *head;
+            read.bytes = bytes;
+            err = match_entry_read_rest(&index->reader, e, offset, &read);
+        } else {
+            err = match_entry_read(&index->reader, e, offset, bytes, &read);
+        }
+        have = err ? NULL : &read;
+    }
     if (!have || !fingerprint_equal(have, match_query_print(query)))
         return 0;
-    set_place(out, e, offset, query->print.bytes);
+    set_place(out, e, offset, bytes);
     return 1;
 }
 
 /* Does the run, which is longer, begin with the tensor? */
-static int begins_with(const struct match_index *index, struct entry *e, struct match_query *query,
-                       struct match_place *out)
+static int begins_with(const struct match_index *index, struct match_entry *e,
+                       struct match_query *query, struct match_place *out)
 {
     const struct tensor *t = e->tensor;
     const struct fingerprint *have;
@@ -275,7 +211,7 @@ static int begins_with(const struct match_index *index, struct entry *e, struct 
 
     if (!query->source || t->bytes >= query->print.bytes)
         return 0;
-    have = tensor_print(index, e);
+    have = match_entry_print(&index->reader, e);
     if (!have)
         return 0;
     fingerprint_take(query->source, t->bytes, &print);
@@ -290,18 +226,17 @@ static int begins_with(const struct match_index *index, struct entry *e, struct 
 static int is_next(struct match_index *index, size_t rank, struct match_query *query,
                    struct match_place *out)
 {
-    struct entry *e = &index->entries[rank];
+    struct match_entry *e = &index->entries[rank];
     uint64_t bytes = query->print.bytes, head;
 
     if (bytes == e->tensor->bytes)
-        return (bytes < FINGERPRINT_HEAD_BYTES ||
-                (run_head(index, e, &head) && head == query->print.head)) &&
-               is_run_at(index, e, e->tensor->offset, query, out);
-    if (bytes >= RUN_LEAST && run_head(index, e, &head) && head == query->print.head &&
-        is_run_at(index, e, e->tensor->offset, query, out))
+        return match_entry_begin(&index->reader, e) && e->print.head == query->print.head &&
+               is_run_at(index, e, e->tensor->offset, NULL, query, out);
+    if (bytes >= RUN_LEAST && match_entry_run_head(&index->reader, e, &head) &&
+        head == query->print.head && is_run_at(index, e, e->tensor->offset, NULL, query, out))
         return 1;
     if (e->tensor->bytes >= FINGERPRINT_HEAD_BYTES &&
-        !(run_head(index, e, &head) && head == query->print.head))
+        !(match_entry_run_head(&index->reader, e, &head) && head == query->print.head))
         return 0;
     return (query->within || e->tensor->bytes >= FINGERPRINT_HEAD_BYTES) &&
            begins_with(index, e, query, out);
@@ -311,16 +246,18 @@ static int is_next(struct match_index *index, size_t rank, struct match_query *q
 static int goes_on(struct match_index *index, struct match_query *query, struct match_order *order,
                    struct match_place *out)
 {
-    struct entry *e = &index->entries[order->rank];
+    struct match_entry *e = &index->entries[order->rank];
     const struct tensor *t = e->tensor;
 
     if (order->end >= t->offset + t->bytes || query->print.bytes < FINGERPRINT_HEAD_BYTES)
         return 0;
-    if (!order->end_read)
-        order->end_read =
-            read_head(index, e, order->end, FINGERPRINT_HEAD_BYTES, &order->end_head) ? -1 : 1;
-    return order->end_read > 0 && order->end_head == query->print.head &&
-           is_run_at(index, e, order->end, query, out);
+    if (!order->is_next_read)
+        order->is_next_read = match_entry_read_head(&index->reader, e, order->end,
+                                                    FINGERPRINT_HEAD_BYTES, &order->next_head)
+                                  ? -1
+                                  : 1;
+    return order->is_next_read > 0 && order->next_head.head == query->print.head &&
+           is_run_at(index, e, order->end, &order->next_head, query, out);
 }
 
 /* What the order suggests, which settles it also between twins. */
@@ -351,7 +288,7 @@ static int same_place(const struct match_place *a, const struct match_place *b)
     return a->checkpoint == b->checkpoint && a->file == b->file && a->offset == b->offset;
 }
 
-static void consider(struct verdict *v, const struct entry *e, unsigned device,
+static void consider(struct verdict *v, const struct match_entry *e, unsigned device,
                      const struct match_place *place)
 {
     if (v->count && same_place(&v->first, place))
@@ -370,12 +307,13 @@ static void consider_key(struct match_index *index, uint64_t key, struct match_q
 
     for (size_t n = 0; i != MATCH_TABLE_END && n < CANDIDATES_MAX; n++) {
         const struct match_item *item = &index->heads.items[i];
-        struct entry *e = &index->entries[item->entry];
+        struct match_entry *e = &index->entries[item->entry];
         struct match_place place;
 
         if (match_query_print(query)->weak && v->count)
             return; /* more of them would tell no more */
-        if (is_run_at(index, e, e->tensor->offset + (uint64_t)item->distance, query, &place) ||
+        if (is_run_at(index, e, e->tensor->offset + (uint64_t)item->distance, NULL, query,
+                      &place) ||
             (item->distance == 0 && e->tensor->bytes >= RUN_LEAST &&
              begins_with(index, e, query, &place) && !e->print.weak))
             consider(v, e, query->device, &place);
@@ -386,14 +324,21 @@ static void consider_key(struct match_index *index, uint64_t key, struct match_q
 static void add_head(struct match_index *index, enum key_kind kind, uint64_t bytes, uint32_t entry,
                      int64_t distance)
 {
-    struct entry *e = &index->entries[entry];
-    uint64_t head, length = kind == KEY_WHOLE ? bytes : FINGERPRINT_HEAD_BYTES;
+    struct match_entry *e = &index->entries[entry];
+    struct fingerprint read;
+    uint64_t head = 0;
     int found;
 
-    if (distance == 0 && length >= FINGERPRINT_HEAD_BYTES)
-        found = run_head(index, e, &head);
-    else
-        found = !read_head(index, e, e->tensor->offset + (uint64_t)distance, length, &head);
+    if (distance == 0 && kind == KEY_WHOLE) {
+        found = match_entry_begin(&index->reader, e);
+        head = e->print.head;
+    } else if (distance == 0) {
+        found = match_entry_run_head(&index->reader, e, &head);
+    } else {
+        found = !match_entry_read_head(&index->reader, e, e->tensor->offset + (uint64_t)distance,
+                                       FINGERPRINT_HEAD_BYTES, &read);
+        head = found ? read.head : 0;
+    }
     /* Without memory the place is not found by its content, as if it could not be read. */
     if (found)
         match_table_add(&index->heads, head_key(kind, kind == KEY_RUN ? 0 : bytes, head), entry,
@@ -416,8 +361,8 @@ static void consider_whole(struct match_index *index, struct match_query *query,
 static void consider_runs(struct match_index *index, struct match_query *query, struct verdict *v)
 {
     for (; index->runs_read < index->entry_count; index->runs_read++) {
-        const struct entry *e = &index->entries[index->runs_read];
-        const struct entry *before = index->runs_read ? e - 1 : NULL;
+        const struct match_entry *e = &index->entries[index->runs_read];
+        const struct match_entry *before = index->runs_read ? e - 1 : NULL;
         uint32_t entry = (uint32_t)index->runs_read;
 
         add_head(index, KEY_RUN, 0, entry, 0);
@@ -504,8 +449,9 @@ int match_verify(struct match_index *index, struct match_query *query, const str
                  uint64_t distance, struct match_place *out)
 {
     const struct checkpoint *c = match_index_owner(index, tensor);
+    struct fingerprint read;
     uint64_t offset, head;
-    struct entry *e;
+    struct match_entry *e;
     size_t rank;
 
     if (!c || !query->print.bytes || __builtin_add_overflow(tensor->offset, distance, &offset))
@@ -515,13 +461,11 @@ int match_verify(struct match_index *index, struct match_query *query, const str
         return 0;
     /* A few bytes first: what is not there costs one read, and none where a tensor begins. */
     e = &index->entries[rank];
-    if (offset == e->tensor->offset && query->print.bytes >= FINGERPRINT_HEAD_BYTES) {
-        if (!run_head(index, e, &head))
-            return 0;
-    } else if (read_head(index, e, offset, query->print.bytes, &head)) {
-        return 0;
-    }
-    return head == query->print.head && is_run_at(index, e, offset, query, out);
+    if (offset == e->tensor->offset && query->print.bytes >= FINGERPRINT_HEAD_BYTES)
+        return match_entry_run_head(&index->reader, e, &head) && head == query->print.head &&
+               is_run_at(index, e, offset, NULL, query, out);
+    return !match_entry_read_head(&index->reader, e, offset, query->print.bytes, &read) &&
+           read.head == query->print.head && is_run_at(index, e, offset, &read, query, out);
 }
 
 size_t match_rank(const struct match_index *index, const struct match_place *place)
@@ -546,7 +490,7 @@ void match_bind(struct match_index *index, const struct match_place *place, unsi
 
     *order = (struct match_order){.rank = last, .end = end};
     for (size_t rank = last; rank != MATCH_NO_RANK; rank--) {
-        struct entry *e = &index->entries[rank];
+        struct match_entry *e = &index->entries[rank];
 
         if (e->checkpoint != place->checkpoint || e->tensor->file != place->file ||
             e->tensor->offset + e->tensor->bytes <= place->offset)
@@ -563,6 +507,6 @@ int match_is_at(struct match_index *index, size_t rank, const struct fingerprint
     struct match_query query = {.print = *print, .is_taken = 1};
 
     return rank < index->entry_count && index->entries[rank].tensor->bytes == print->bytes &&
-           is_run_at(index, &index->entries[rank], index->entries[rank].tensor->offset, &query,
-                     out);
+           is_run_at(index, &index->entries[rank], index->entries[rank].tensor->offset, NULL,
+                     &query, out);
 }

@@ -34,10 +34,10 @@ struct match_place {
 
 /* Where one loader stands: what was bound last. {.rank = MATCH_NO_RANK} at the start. */
 struct match_order {
-    size_t rank;       /* of the tensor that the last bound byte belongs to */
-    uint64_t end;      /* where in the file the last bound bytes end */
-    uint64_t end_head; /* what the file goes on with there, once it was asked */
-    int end_read;
+    size_t rank;                  /* of the tensor that the last bound byte belongs to */
+    uint64_t end;                 /* where in the file the last bound bytes end */
+    struct fingerprint next_head; /* what the file goes on with there: no more than the head */
+    int is_next_read;             /* 1: next_head is set; -1: it cannot be read */
 };
 
 struct match_query {

@@ -17,6 +17,13 @@ static _Atomic(struct known_file *) g_first; /* links are written with g_lock he
 static struct known_file *g_last;            /* g_lock */
 static atomic_size_t g_count;
 
+/* What a new descriptor would change: the lowest number that was free, which it takes first, and
+ * the number behind which the last checkpoint was found. Both as of the last look, by whatever
+ * thread. */
+static atomic_int g_free_fd = -1;
+static atomic_int g_checkpoint_fd = -1;
+static _Atomic ino_t g_checkpoint_inode;
+
 /* Open a file and see what it is. It is named by its path and must still be the inode that was
  * seen. Nothing but a regular file is opened: devices act on it. */
 static void recognise(const char *path, struct known_file *file)
@@ -173,6 +180,7 @@ static void scan_descriptors(void)
 
     while (folder && (entry = readdir(folder))) {
         char link[64], path[PATH_MAX];
+        const struct known_file *file;
         struct stat status;
         ssize_t length;
         int fd = atoi(entry->d_name);
@@ -185,10 +193,26 @@ static void scan_descriptors(void)
         if (length <= 0 || path[0] != '/')
             continue;
         path[length] = '\0';
-        checkpoints_know(path, status.st_ino, link);
+        file = checkpoints_know(path, status.st_ino, link);
+        if (file && file->checkpoint && file->fd != fd) {
+            g_checkpoint_fd = fd;
+            g_checkpoint_inode = status.st_ino;
+        }
     }
-    if (folder)
-        closedir(folder);
+    if (!folder)
+        return;
+    g_free_fd = dirfd(folder);
+    closedir(folder);
+}
+
+void checkpoints_scan_opened(void)
+{
+    struct stat status;
+    int fd = g_checkpoint_fd;
+
+    if (fcntl(g_free_fd, F_GETFD) >= 0 ||
+        (fd >= 0 && !fstat(fd, &status) && status.st_ino != g_checkpoint_inode))
+        scan_descriptors();
 }
 
 static void scan_mappings(void)

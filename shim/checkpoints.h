@@ -37,6 +37,13 @@ struct known_file *checkpoints_know(const char *path, uint64_t inode, const char
  */
 void checkpoints_scan(void);
 
+/* Look through what this process has open, if there are signs that it has opened something since it
+ * was last looked through: two system calls where there are none.
+ *
+ * locks    as checkpoints_know()
+ */
+void checkpoints_scan_opened(void);
+
 /* The file that was found after another.
  *
  * after    NULL for the first

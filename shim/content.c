@@ -7,16 +7,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WAITING_MAX     16u
-#define GAP_ALIGN_MAX   512u                /* between tensors that were packed into an upload */
-#define SCAN_LEAST      1024u               /* an upload that makes us look around */
-#define SCAN_STEP_FIRST ((uint64_t)1 << 20) /* bytes without a name until the second look */
-#define SCAN_STEP_MAX   ((uint64_t)4 << 30)
+#define WAITING_MAX      16u
+#define GAP_ALIGN_MAX    512u                /* between tensors that were packed into an upload */
+#define SCAN_LEAST       1024u               /* an upload that makes us look around */
+#define SCAN_STEP_FIRST  ((uint64_t)1 << 20) /* bytes without a name until the second look */
+#define SCAN_STEP_GROWTH 4
+#define OPENED_STEP      ((uint64_t)2 << 20)
+#define SCAN_STEP_MAX    ((uint64_t)4 << 30)
 
 /* A piece of this thread that order may tell yet. */
 struct waiting {
     CUdeviceptr dst;
     struct fingerprint print;
+};
+
+/* A checkpoint of the index. */
+struct content_file {
+    struct known_file *known;
+    int is_unchecked; /* it was read since it was last seen to be unchanged */
 };
 
 /* Where a thread's uploads stand. */
@@ -34,42 +42,44 @@ static pthread_mutex_t g_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct match_index *g_index;     /* g_lock; NULL until there is a checkpoint */
 static const struct known_file *g_seen; /* g_lock; the last file that was looked at for it */
 static uint64_t g_nameless_bytes;       /* g_lock; since the last look around */
+static uint64_t g_unlooked_bytes;       /* g_lock; since the last look at what was opened */
 static uint64_t g_scan_bytes;           /* g_lock; how many make us look again */
-static struct known_file **g_files;     /* g_lock; those of the index */
+static struct content_file *g_files;    /* g_lock; those of the index */
 static atomic_size_t g_checkpoints;     /* in the index; written with g_lock held */
 static atomic_int g_has_grown;
 
 /* g_lock is held. */
-static struct known_file *file_of(const struct checkpoint *checkpoint)
+static struct content_file *file_of(const struct checkpoint *checkpoint)
 {
     size_t i = 0;
 
-    while (g_files[i]->checkpoint != checkpoint) /* it is one of the index, so it is there */
+    while (g_files[i].known->checkpoint != checkpoint) /* it is one of the index, so it is there */
         i++;
-    return g_files[i];
+    return &g_files[i];
 }
 
 static int read_checkpoint(void *arg, const struct checkpoint *checkpoint, size_t file,
                            uint64_t offset, void *out, size_t bytes)
 {
-    const struct known_file *known = file_of(checkpoint);
+    struct content_file *of = file_of(checkpoint);
 
     (void)arg;
-    if (known->file != file || known->changed)
+    if (of->known->file != file || of->known->changed)
         return -ESTALE;
-    return checkpoints_read(known, offset, out, bytes);
+    of->is_unchecked = 1;
+    return checkpoints_read(of->known, offset, out, bytes);
 }
 
 /* g_lock is held. returns 0 or -ENOMEM */
 static int add_file(struct known_file *file)
 {
     size_t count = g_checkpoints;
-    struct known_file **grown = reallocarray(g_files, count + 1, sizeof(*grown));
+    struct content_file *grown = reallocarray(g_files, count + 1, sizeof(*grown));
 
     if (!grown)
         return -ENOMEM;
     g_files = grown;
-    g_files[count] = file;
+    g_files[count] = (struct content_file){.known = file};
     atomic_store(&g_checkpoints, count + 1);
     return match_index_add(g_index, file->checkpoint);
 }
@@ -95,21 +105,25 @@ static int refresh_index(void)
     return 1;
 }
 
-/* Look around for files when bytes came that no checkpoint explains, to memory that was empty:
- * seldom, the more seldom the more of them there are. g_lock is held. returns 1 where there are new
- * ones */
+/* Look around for files when bytes came that no checkpoint explains, to memory that was empty: at
+ * all of them seldom, the more seldom the more such bytes there are; at what has just been opened
+ * more often, which takes next to nothing. g_lock is held. returns 1 where there are new ones */
 static int look_around(const struct content_upload *upload)
 {
     if (!upload->fresh || upload->bytes < SCAN_LEAST)
         return 0;
     g_nameless_bytes += upload->bytes;
-    if (g_nameless_bytes < g_scan_bytes)
-        return 0;
-    g_nameless_bytes = 0;
-    g_scan_bytes = g_scan_bytes ? 2 * g_scan_bytes : SCAN_STEP_FIRST;
-    if (g_scan_bytes > SCAN_STEP_MAX)
-        g_scan_bytes = SCAN_STEP_MAX;
-    checkpoints_scan();
+    g_unlooked_bytes += upload->bytes;
+    if (g_nameless_bytes >= g_scan_bytes) {
+        g_nameless_bytes = g_unlooked_bytes = 0;
+        g_scan_bytes = g_scan_bytes ? SCAN_STEP_GROWTH * g_scan_bytes : SCAN_STEP_FIRST;
+        if (g_scan_bytes > SCAN_STEP_MAX)
+            g_scan_bytes = SCAN_STEP_MAX;
+        checkpoints_scan();
+    } else if (g_unlooked_bytes >= OPENED_STEP) {
+        g_unlooked_bytes = 0;
+        checkpoints_scan_opened();
+    }
     if (!refresh_index())
         return 0;
     g_scan_bytes = 0; /* a loader is at work: there may be more files soon */
@@ -125,16 +139,17 @@ static enum match_answer verify(struct match_query *query, const struct object_e
     return MATCH_NONE;
 }
 
-/* Hand out a place. Names mean what the header said when it was read: not those of a file that has
- * been changed. g_lock is held. */
+/* Hand out a place. Names mean what the header said when it was read: what was read later counts
+ * if the file was not changed meanwhile. g_lock is held. */
 static enum match_answer answer_found(const struct match_place *place, struct provenance *where)
 {
-    struct known_file *file = file_of(place->checkpoint);
+    struct content_file *file = file_of(place->checkpoint);
 
-    if (!checkpoints_file_is_current(file)) {
+    if (file->is_unchecked && !checkpoints_file_is_current(file->known)) {
         match_index_drop(g_index, place->checkpoint);
         return MATCH_NONE;
     }
+    file->is_unchecked = 0;
     where->checkpoint = place->checkpoint;
     where->file = place->file;
     where->offset = place->offset;

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,32 +44,63 @@ struct mapping {
     char path[PATH_MAX];
 };
 
+/* The kernel's list of this process's mappings, opened once: to open it takes longer than to ask.
+ * A program that closes what it does not know may put a file of its own there, which does not know
+ * the question; then the list is opened anew. returns -1 where it cannot be opened */
+static int maps_descriptor(int refused)
+{
+    static atomic_int kept = -1;
+    int fd = atomic_load_explicit(&kept, memory_order_relaxed);
+    int before = fd;
+
+    if (fd >= 0 && fd != refused)
+        return fd;
+    fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    if (fd >= 0 && !atomic_compare_exchange_strong(&kept, &before, fd)) {
+        close(fd); /* another thread was quicker */
+        fd = before;
+    }
+    return fd;
+}
+
+/* returns 0 or -errno */
+static int ask_kernel(struct procmap_query *query)
+{
+    static atomic_int is_unknown; /* a kernel that has no such question */
+    int fd = is_unknown ? -1 : maps_descriptor(-1);
+
+    if (fd < 0)
+        return -ENOTTY;
+    if (!ioctl(fd, PROCMAP_QUERY_IOCTL, query))
+        return 0;
+    if (errno != ENOTTY && errno != EBADF)
+        return -errno;
+    fd = maps_descriptor(fd);
+    if (fd >= 0 && !ioctl(fd, PROCMAP_QUERY_IOCTL, query))
+        return 0;
+    if (fd >= 0 && errno == ENOTTY)
+        is_unknown = 1;
+    return fd >= 0 ? -errno : -EBADF;
+}
+
 /* returns 1, 0 when there is no file mapping at addr, -1 when the kernel cannot be asked like this
  */
 static int query_kernel(uint64_t addr, struct mapping *out)
 {
     struct procmap_query query = {.size = sizeof(query), .query_addr = addr};
-    int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-    int result;
+    int err;
 
-    if (fd < 0)
-        return -1;
     query.vma_name_addr = (uintptr_t)out->path;
     query.vma_name_size = sizeof(out->path);
-    result = ioctl(fd, PROCMAP_QUERY_IOCTL, &query);
-    if (result < 0)
-        query.vma_flags = 0;
-    out->readable = (query.vma_flags & PROCMAP_QUERY_VMA_READABLE) != 0;
-    if (result < 0)
-        result = errno == ENOENT ? 0 : -1;
-    else
-        result = query.inode != 0 && query.vma_name_size > 0 && out->path[0] == '/';
-    close(fd);
+    err = ask_kernel(&query);
+    out->readable = !err && query.vma_flags & PROCMAP_QUERY_VMA_READABLE;
+    if (err)
+        return err == -ENOENT ? 0 : -1;
     out->first = query.vma_start;
     out->end = query.vma_end;
     out->offset = query.vma_offset;
     out->inode = query.inode;
-    return result;
+    return query.inode != 0 && query.vma_name_size > 0 && out->path[0] == '/';
 }
 
 /* The same from the text, for older kernels. */
