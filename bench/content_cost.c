@@ -6,7 +6,8 @@
  *
  *   base      no checkpoint is known, and the memory was uploaded to before: what the station costs
  *             that did not look at bytes
- *   unknown   the same, fresh memory: a fingerprint is kept in case a checkpoint comes
+ *   base in chunks   the same in pieces of 1 MiB
+ *   unknown   as base, fresh memory: a fingerprint is kept in case a checkpoint comes
  *   nameless  bytes that no tensor has, while the checkpoint is known
  *   first     the tensors, each for the first time: the index is built meanwhile
  *   again     the tensors once more, as when a model is loaded a second time
@@ -213,6 +214,10 @@ static void measure(struct bench *b)
     print_case(b, "unknown", &t);
     run(b, BYTES_NOISE, b->bytes, &t);
     print_case(b, "base", &t);
+    if (b->bytes > CHUNK_BYTES) {
+        run(b, BYTES_NOISE, CHUNK_BYTES, &t);
+        print_case(b, "base in chunks", &t);
+    }
     expect_named(b, 0);
     give(b);
     write_file(b);

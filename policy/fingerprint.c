@@ -86,25 +86,37 @@ int fingerprint_read_head(fingerprint_read_fn *read, void *arg, uint64_t offset,
     return err;
 }
 
+int fingerprint_read_on(fingerprint_read_fn *read, void *arg, uint64_t offset,
+                        struct fingerprint *print, struct fingerprint *next)
+{
+    unsigned char buffer[2 * LINE_BYTES];
+    size_t lines = line_count(print->bytes);
+    int err = 0;
+
+    begin_lines(print);
+    for (size_t i = 1; i < lines && !err; i++) {
+        size_t read_bytes = next && i == lines - 1 ? 2 * LINE_BYTES : LINE_BYTES;
+
+        err = read(arg, offset + line_offset(print->bytes, i, lines), buffer, read_bytes);
+        if (!err)
+            add_line(buffer, print);
+    }
+    if (!err && next)
+        fingerprint_begin(buffer + LINE_BYTES, LINE_BYTES, next);
+    return err;
+}
+
 int fingerprint_read_rest(fingerprint_read_fn *read, void *arg, uint64_t offset,
                           struct fingerprint *print)
 {
     unsigned char buffer[FINGERPRINT_WHOLE_BYTES];
-    size_t lines = line_count(print->bytes);
-    int err = 0;
+    int err;
 
-    if (print->bytes <= FINGERPRINT_WHOLE_BYTES) {
-        err = read(arg, offset, buffer, (size_t)print->bytes);
-        if (!err)
-            finish_whole(buffer, print);
-        return err;
-    }
-    begin_lines(print);
-    for (size_t i = 1; i < lines && !err; i++) {
-        err = read(arg, offset + line_offset(print->bytes, i, lines), buffer, LINE_BYTES);
-        if (!err)
-            add_line(buffer, print);
-    }
+    if (print->bytes > FINGERPRINT_WHOLE_BYTES)
+        return fingerprint_read_on(read, arg, offset, print, NULL);
+    err = read(arg, offset, buffer, (size_t)print->bytes);
+    if (!err)
+        finish_whole(buffer, print);
     return err;
 }
 

@@ -51,6 +51,11 @@ int fingerprint_read_head(fingerprint_read_fn *read, void *arg, uint64_t offset,
 int fingerprint_read_rest(fingerprint_read_fn *read, void *arg, uint64_t offset,
                           struct fingerprint *print);
 
+/* The same, and the head of what follows the run, which takes no further read. For a run that is
+ * longer than FINGERPRINT_WHOLE_BYTES, in a file that goes on for FINGERPRINT_HEAD_BYTES. */
+int fingerprint_read_on(fingerprint_read_fn *read, void *arg, uint64_t offset,
+                        struct fingerprint *print, struct fingerprint *next);
+
 /* Both at once, with one read where the run is looked at as a whole. */
 void fingerprint_take(const void *run, uint64_t bytes, struct fingerprint *out);
 int fingerprint_read(fingerprint_read_fn *read, void *arg, uint64_t offset, uint64_t bytes,

@@ -18,12 +18,19 @@ struct source {
     size_t first, end;
 };
 
+/* What follows a run that was read, for the run that follows it. */
+struct next {
+    struct match_place place; /* NULL checkpoint for none; no bytes */
+    struct fingerprint head;
+};
+
 struct match_index {
     struct match_reader reader;
     struct match_entry *entries; /* by rank */
     size_t entry_count, entry_room;
     struct source *sources;
     size_t source_count;
+    struct next next;
     size_t runs_read;         /* entries whose beginnings are in heads */
     struct match_table sizes; /* by length */
     struct match_table heads; /* by kind, length where it counts, and head */
@@ -166,11 +173,41 @@ static void set_place(struct match_place *out, const struct match_entry *e, uint
     *out = (struct match_place){e->checkpoint, e->tensor->file, offset, bytes};
 }
 
+static int same_place(const struct match_place *a, const struct match_place *b)
+{
+    return a->checkpoint == b->checkpoint && a->file == b->file && a->offset == b->offset;
+}
+
+/* The head of what is in the file at an offset, where a run is to go on. returns 0 or -errno */
+static int read_next_head(struct match_index *index, const struct match_entry *e, uint64_t offset,
+                          uint64_t bytes, struct fingerprint *out)
+{
+    struct match_place place;
+
+    set_place(&place, e, offset, 0);
+    if (bytes < FINGERPRINT_HEAD_BYTES || !same_place(&place, &index->next.place))
+        return match_entry_read_head(&index->reader, e, offset, bytes, out);
+    *out = index->next.head;
+    return 0;
+}
+
+/* The fingerprint of a long run whose head is known, and what follows it. */
+static int read_on(struct match_index *index, const struct match_entry *e, uint64_t offset,
+                   struct fingerprint *print)
+{
+    int err = match_entry_read_on(&index->reader, e, offset, print, &index->next.head);
+
+    set_place(&index->next.place, e, offset + print->bytes, 0);
+    if (err || !index->next.head.bytes)
+        index->next.place.checkpoint = NULL;
+    return err;
+}
+
 /* Is the whole run in the file from an offset on?
  *
  * head     of what is there, where it was read already; else NULL
  */
-static int is_run_at(const struct match_index *index, struct match_entry *e, uint64_t offset,
+static int is_run_at(struct match_index *index, struct match_entry *e, uint64_t offset,
                      const struct fingerprint *head, struct match_query *query,
                      struct match_place *out)
 {
@@ -189,7 +226,7 @@ static int is_run_at(const struct match_index *index, struct match_entry *e, uin
         if (head && bytes > FINGERPRINT_WHOLE_BYTES) {
             read = *head;
             read.bytes = bytes;
-            err = match_entry_read_rest(&index->reader, e, offset, &read);
+            err = read_on(index, e, offset, &read);
         } else {
             err = match_entry_read(&index->reader, e, offset, bytes, &read);
         }
@@ -202,8 +239,8 @@ static int is_run_at(const struct match_index *index, struct match_entry *e, uin
 }
 
 /* Does the run, which is longer, begin with the tensor? */
-static int begins_with(const struct match_index *index, struct match_entry *e,
-                       struct match_query *query, struct match_place *out)
+static int begins_with(struct match_index *index, struct match_entry *e, struct match_query *query,
+                       struct match_place *out)
 {
     const struct tensor *t = e->tensor;
     const struct fingerprint *have;
@@ -252,10 +289,9 @@ static int goes_on(struct match_index *index, struct match_query *query, struct 
     if (order->end >= t->offset + t->bytes || query->print.bytes < FINGERPRINT_HEAD_BYTES)
         return 0;
     if (!order->is_next_read)
-        order->is_next_read = match_entry_read_head(&index->reader, e, order->end,
-                                                    FINGERPRINT_HEAD_BYTES, &order->next_head)
-                                  ? -1
-                                  : 1;
+        order->is_next_read =
+            read_next_head(index, e, order->end, FINGERPRINT_HEAD_BYTES, &order->next_head) ? -1
+                                                                                            : 1;
     return order->is_next_read > 0 && order->next_head.head == query->print.head &&
            is_run_at(index, e, order->end, &order->next_head, query, out);
 }
@@ -281,11 +317,6 @@ static uint64_t head_key(enum key_kind kind, uint64_t bytes, uint64_t head)
     uint64_t x = (head ^ (bytes * 4 + kind)) * 0xbf58476d1ce4e5b9ull;
 
     return x ^ x >> 29;
-}
-
-static int same_place(const struct match_place *a, const struct match_place *b)
-{
-    return a->checkpoint == b->checkpoint && a->file == b->file && a->offset == b->offset;
 }
 
 static void consider(struct verdict *v, const struct match_entry *e, unsigned device,
@@ -464,7 +495,7 @@ int match_verify(struct match_index *index, struct match_query *query, const str
     if (offset == e->tensor->offset && query->print.bytes >= FINGERPRINT_HEAD_BYTES)
         return match_entry_run_head(&index->reader, e, &head) && head == query->print.head &&
                is_run_at(index, e, offset, NULL, query, out);
-    return !match_entry_read_head(&index->reader, e, offset, query->print.bytes, &read) &&
+    return !read_next_head(index, e, offset, query->print.bytes, &read) &&
            read.head == query->print.head && is_run_at(index, e, offset, &read, query, out);
 }
 
@@ -509,4 +540,26 @@ int match_is_at(struct match_index *index, size_t rank, const struct fingerprint
     return rank < index->entry_count && index->entries[rank].tensor->bytes == print->bytes &&
            is_run_at(index, &index->entries[rank], index->entries[rank].tensor->offset, NULL,
                      &query, out);
+}
+
+int match_next_unread(const struct match_index *index, size_t *rank, struct match_place *out)
+{
+    const struct match_entry *e;
+
+    while (*rank < index->entry_count &&
+           index->entries[*rank].flags & (MATCH_ENTRY_PRINT_READ | MATCH_ENTRY_UNREADABLE))
+        ++*rank;
+    if (*rank == index->entry_count)
+        return 0;
+    e = &index->entries[*rank];
+    set_place(out, e, e->tensor->offset, e->tensor->bytes);
+    return 1;
+}
+
+void match_put_print(struct match_index *index, size_t rank, const struct fingerprint *print)
+{
+    struct match_entry *e = &index->entries[rank];
+
+    e->print = *print;
+    e->flags |= MATCH_ENTRY_BEGUN | MATCH_ENTRY_PRINT_READ;
 }

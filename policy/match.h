@@ -109,6 +109,17 @@ void match_bind(struct match_index *index, const struct match_place *place, unsi
 int match_is_at(struct match_index *index, size_t rank, const struct fingerprint *print,
                 struct match_place *out);
 
+/* For whoever reads ahead, so that match_find() need not: the next tensor whose fingerprint has not
+ * been read.
+ *
+ * rank     where to begin; set to the tensor's
+ * returns  1 and *out, which fingerprint_read() may fill without the index; 0 when all are read
+ */
+int match_next_unread(const struct match_index *index, size_t *rank, struct match_place *out);
+
+/* Its fingerprint, as match_next_unread()'s place was read. */
+void match_put_print(struct match_index *index, size_t rank, const struct fingerprint *print);
+
 /* The rank of the first tensor that a place holds the beginning of; MATCH_NO_RANK for none. */
 size_t match_rank(const struct match_index *index, const struct match_place *place);
 

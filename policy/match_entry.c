@@ -52,6 +52,18 @@ int match_entry_read_rest(const struct match_reader *reader, const struct match_
                : -EINVAL;
 }
 
+int match_entry_read_on(const struct match_reader *reader, const struct match_entry *e,
+                        uint64_t offset, struct fingerprint *print, struct fingerprint *next)
+{
+    struct file_reader file = {reader, e->checkpoint, e->tensor->file};
+    int goes_on = is_in_file(e, offset, print->bytes + FINGERPRINT_HEAD_BYTES);
+
+    next->bytes = 0;
+    return is_in_file(e, offset, print->bytes)
+               ? fingerprint_read_on(read_file, &file, offset, print, goes_on ? next : NULL)
+               : -EINVAL;
+}
+
 int match_entry_begin(const struct match_reader *reader, struct match_entry *e)
 {
     const struct tensor *t = e->tensor;

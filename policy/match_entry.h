@@ -41,6 +41,12 @@ int match_entry_read_head(const struct match_reader *reader, const struct match_
                           uint64_t offset, uint64_t bytes, struct fingerprint *out);
 int match_entry_read_rest(const struct match_reader *reader, const struct match_entry *entry,
                           uint64_t offset, struct fingerprint *print);
+/* The same with the head of what follows, for a long run (fingerprint_read_on()).
+ *
+ * next     set where the file goes on: next->bytes is 0 where it does not
+ */
+int match_entry_read_on(const struct match_reader *reader, const struct match_entry *entry,
+                        uint64_t offset, struct fingerprint *print, struct fingerprint *next);
 
 /* Have entry->print, as far as its head: all of it where one read does that as well.
  *

@@ -3,6 +3,7 @@
 #include "log.h"
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +25,7 @@ struct waiting {
 /* A checkpoint of the index. */
 struct content_file {
     struct known_file *known;
-    int is_unchecked; /* it was read since it was last seen to be unchanged */
+    int is_unchecked; /* it was read since it was last seen to be unchanged, or is being read */
 };
 
 /* Where a thread's uploads stand. */
@@ -47,6 +48,7 @@ static uint64_t g_scan_bytes;           /* g_lock; how many make us look again *
 static struct content_file *g_files;    /* g_lock; those of the index */
 static atomic_size_t g_checkpoints;     /* in the index; written with g_lock held */
 static atomic_int g_has_grown;
+static int g_is_reading_ahead; /* g_lock */
 
 /* g_lock is held. */
 static struct content_file *file_of(const struct checkpoint *checkpoint)
@@ -84,6 +86,66 @@ static int add_file(struct known_file *file)
     return match_index_add(g_index, file->checkpoint);
 }
 
+/* Reading ahead -------------------------------------------------------------------------------- */
+
+struct ahead {
+    const struct known_file *known;
+    int failed;
+};
+
+static int read_ahead(void *arg, uint64_t offset, void *out, size_t bytes)
+{
+    return checkpoints_read(((struct ahead *)arg)->known, offset, out, bytes);
+}
+
+/* A thread of its own fills the index, tensor by tensor, so that uploads need not read. It ends
+ * when there is nothing left to read. */
+static void *read_ahead_main(void *unused)
+{
+    size_t rank = 0;
+
+    (void)unused;
+    pthread_mutex_lock(&g_lock);
+    for (;;) {
+        struct fingerprint print;
+        struct match_place place;
+        struct ahead ahead;
+
+        if (!match_next_unread(g_index, &rank, &place))
+            break;
+        file_of(place.checkpoint)->is_unchecked = 1;
+        ahead.known = file_of(place.checkpoint)->known;
+        pthread_mutex_unlock(&g_lock);
+        ahead.failed = fingerprint_read(read_ahead, &ahead, place.offset, place.bytes, &print) != 0;
+        pthread_mutex_lock(&g_lock);
+        if (!ahead.failed)
+            match_put_print(g_index, rank, &print);
+        file_of(place.checkpoint)->is_unchecked = 1;
+        rank++;
+    }
+    g_is_reading_ahead = 0;
+    pthread_mutex_unlock(&g_lock);
+    return NULL;
+}
+
+/* g_lock is held. Without the thread, uploads read for themselves. */
+static void start_reading_ahead(void)
+{
+    sigset_t all, old;
+    pthread_attr_t attr;
+    pthread_t thread;
+
+    if (g_is_reading_ahead)
+        return;
+    sigfillset(&all); /* the program's handlers are not for this thread */
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    pthread_attr_init(&attr);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    g_is_reading_ahead = !pthread_create(&thread, &attr, read_ahead_main, NULL);
+    pthread_attr_destroy(&attr);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
 /* Take what has come to be known into the index. g_lock is held. returns 1 where it grew */
 static int refresh_index(void)
 {
@@ -102,6 +164,7 @@ static int refresh_index(void)
     if (g_checkpoints == before)
         return 0;
     atomic_store(&g_has_grown, 1);
+    start_reading_ahead();
     return 1;
 }
 
@@ -139,17 +202,26 @@ static enum match_answer verify(struct match_query *query, const struct object_e
     return MATCH_NONE;
 }
 
-/* Hand out a place. Names mean what the header said when it was read: what was read later counts
- * if the file was not changed meanwhile. g_lock is held. */
+/* Is a place the middle of a tensor? */
+static int is_inside(const struct match_place *place)
+{
+    size_t i = checkpoint_find_offset(place->checkpoint, place->file, place->offset);
+
+    return i != CHECKPOINT_NONE && place->checkpoint->tensors[i].offset < place->offset;
+}
+
+/* Hand out a place. Names mean what the header said when it was read: what was read later counts if
+ * the file was not changed meanwhile, which is asked once for each tensor. g_lock is held. */
 static enum match_answer answer_found(const struct match_place *place, struct provenance *where)
 {
     struct content_file *file = file_of(place->checkpoint);
 
-    if (file->is_unchecked && !checkpoints_file_is_current(file->known)) {
+    if (file->is_unchecked && !is_inside(place) && !checkpoints_file_is_current(file->known)) {
         match_index_drop(g_index, place->checkpoint);
         return MATCH_NONE;
     }
-    file->is_unchecked = 0;
+    if (!is_inside(place))
+        file->is_unchecked = 0;
     where->checkpoint = place->checkpoint;
     where->file = place->file;
     where->offset = place->offset;
