@@ -27,7 +27,7 @@ static void map_file(const char *path, struct checkpoint *out)
     out->map = mmap(NULL, out->map_bytes, PROT_READ, MAP_PRIVATE, fd, 0);
     if (out->map == MAP_FAILED)
         die("%s: mmap: %s", path, strerror(errno));
-    close(fd);
+    out->fd = fd;
 }
 
 static void read_tensor(const char *path, const cJSON *entry, const char *data, size_t data_bytes,
@@ -99,4 +99,13 @@ void checkpoint_close(struct checkpoint *checkpoint)
     }
     free(checkpoint->tensors);
     munmap(checkpoint->map, checkpoint->map_bytes);
+    close(checkpoint->fd);
+}
+
+void checkpoint_read(const struct checkpoint *checkpoint, const struct tensor *tensor, void *out)
+{
+    off_t offset = (const char *)tensor->data - (const char *)checkpoint->map;
+
+    if (pread(checkpoint->fd, out, tensor->bytes, offset) != (ssize_t)tensor->bytes)
+        die("tensor %s: cannot be read", tensor->name);
 }

@@ -1,6 +1,7 @@
-/* checkpoint.h - a safetensors file, mapped read-only.
+/* checkpoint.h - a safetensors file, mapped read-only and open.
  *
- * The mapping holds the tensors' bytes where they are uploaded from; nothing is copied on the host.
+ * The mapping holds the tensors' bytes where they are uploaded from; whoever would rather read()
+ * them can do that too.
  *
  * source: the safetensors format: u64 length of the header, JSON header, data
  */
@@ -23,6 +24,7 @@ struct tensor {
 struct checkpoint {
     void *map;
     size_t map_bytes;
+    int fd;
     struct tensor *tensors; /* in the order of the header */
     size_t count;
     size_t data_bytes; /* all tensors together */
@@ -34,5 +36,8 @@ struct checkpoint {
  */
 void checkpoint_open(const char *path, struct checkpoint *out);
 void checkpoint_close(struct checkpoint *checkpoint);
+
+/* Read a tensor's bytes from the file; dies with one line where that fails. */
+void checkpoint_read(const struct checkpoint *checkpoint, const struct tensor *tensor, void *out);
 
 #endif

@@ -21,6 +21,7 @@ static const char usage[] =
     "\n"
     "  --json       a JSON object for each sentence: text, ids, embedding\n"
     "  --arena      all weights in one allocation; default: one each\n"
+    "  --read       upload weights from a buffer that they are read into; default: from a mapping\n"
     "  --repeat N   encode everything N times, print once, fail where a result differs\n"
     "  --device N   which GPU; default 0\n"
     "  --tokenize   stop at the token ids; needs no GPU\n"
@@ -32,6 +33,7 @@ struct options {
     bool tokenize;
     bool probe;
     enum weights_style style;
+    enum weights_source source;
     unsigned long repeat;
     int device;
 };
@@ -62,15 +64,11 @@ static unsigned long parse_number(const char *option, const char *text, unsigned
 static void parse_options(int argc, char **argv, struct options *out)
 {
     static const struct option names[] = {
-        {"model", required_argument, NULL, 'm'},
-        {"json", no_argument, NULL, 'j'},
-        {"arena", no_argument, NULL, 'a'},
-        {"repeat", required_argument, NULL, 'r'},
-        {"device", required_argument, NULL, 'd'},
-        {"tokenize", no_argument, NULL, 't'},
-        {"probe", no_argument, NULL, 'p'},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
+        {"model", required_argument, NULL, 'm'},  {"json", no_argument, NULL, 'j'},
+        {"arena", no_argument, NULL, 'a'},        {"read", no_argument, NULL, 'R'},
+        {"repeat", required_argument, NULL, 'r'}, {"device", required_argument, NULL, 'd'},
+        {"tokenize", no_argument, NULL, 't'},     {"probe", no_argument, NULL, 'p'},
+        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
     };
     int option;
 
@@ -85,6 +83,9 @@ static void parse_options(int argc, char **argv, struct options *out)
             break;
         case 'a':
             out->style = WEIGHTS_ARENA;
+            break;
+        case 'R':
+            out->source = WEIGHTS_READ;
             break;
         case 'r':
             out->repeat = parse_number("repeat", optarg, 1, 1000000000);
@@ -255,7 +256,7 @@ static void run(const struct options *options, const struct model_config *config
     checkpoint_open(path, &checkpoint);
     check(cuDevicePrimaryCtxRetain(&context, device), "cuDevicePrimaryCtxRetain");
     check(cuCtxSetCurrent(context), "cuCtxSetCurrent");
-    weights_upload(&checkpoint, options->style, &weights);
+    weights_upload(&checkpoint, options->style, options->source, &weights);
     encoder = encoder_open(config, &weights);
     encode(options, config, encoder, sentences);
     encoder_close(encoder);

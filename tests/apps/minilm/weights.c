@@ -49,21 +49,40 @@ static void place(struct weights *weights)
     }
 }
 
-void weights_upload(const struct checkpoint *checkpoint, enum weights_style style,
-                    struct weights *out)
+static void upload(const struct weights *weights, size_t i, void *buffer)
 {
+    const struct tensor *tensor = &weights->checkpoint->tensors[i];
+    const void *bytes = tensor->data;
+
+    if (!tensor->bytes)
+        return;
+    if (buffer) {
+        checkpoint_read(weights->checkpoint, tensor, buffer);
+        bytes = buffer;
+    }
+    check(cuMemcpyHtoD(weights->address[i], bytes, tensor->bytes), "cuMemcpyHtoD");
+}
+
+void weights_upload(const struct checkpoint *checkpoint, enum weights_style style,
+                    enum weights_source source, struct weights *out)
+{
+    size_t most_bytes = 1;
+    void *buffer = NULL;
+
     out->checkpoint = checkpoint;
     out->style = style;
     out->address = allocate(checkpoint->count * sizeof(out->address[0]));
     if (checkpoint->count == 0)
         return;
     place(out);
-    for (size_t i = 0; i < checkpoint->count; i++) {
-        const struct tensor *tensor = &checkpoint->tensors[i];
-
-        if (tensor->bytes)
-            check(cuMemcpyHtoD(out->address[i], tensor->data, tensor->bytes), "cuMemcpyHtoD");
-    }
+    for (size_t i = 0; i < checkpoint->count; i++)
+        if (checkpoint->tensors[i].bytes > most_bytes)
+            most_bytes = checkpoint->tensors[i].bytes;
+    if (source == WEIGHTS_READ)
+        buffer = allocate(most_bytes);
+    for (size_t i = 0; i < checkpoint->count; i++)
+        upload(out, i, buffer);
+    free(buffer);
 }
 
 void weights_free(struct weights *weights)

@@ -1,6 +1,7 @@
 /* weights.h - the checkpoint's tensors in GPU memory.
  *
- * Each tensor is copied once, straight from the mapped file, and is never written again.
+ * Each tensor is copied once, straight from the mapped file or through a buffer that it is read
+ * into, and is never written again.
  */
 #ifndef MINILM_WEIGHTS_H
 #define MINILM_WEIGHTS_H
@@ -11,6 +12,11 @@
 enum weights_style {
     WEIGHTS_EACH, /* one allocation for each tensor */
     WEIGHTS_ARENA /* one allocation for them all */
+};
+
+enum weights_source {
+    WEIGHTS_MAPPED, /* the file's mapping */
+    WEIGHTS_READ    /* a buffer, one tensor after the other */
 };
 
 struct weights {
@@ -24,7 +30,7 @@ struct weights {
  * owner  weights_free(), before the checkpoint is closed
  */
 void weights_upload(const struct checkpoint *checkpoint, enum weights_style style,
-                    struct weights *out);
+                    enum weights_source source, struct weights *out);
 void weights_free(struct weights *weights);
 
 /* The address of a float32 tensor; dies with one line where it is missing or of another shape.
