@@ -1,8 +1,8 @@
 /* upload.h - what was copied to the device, and which parameter it is.
  *
  * Every host-to-device copy passes here, whatever allocation it goes to. Bytes are named by
- * evidence (provenance.h), never by guess; what has no evidence is anonymous, and is paged all the
- * same.
+ * evidence (where they come from: provenance.h; what they are: content.h), never by guess; what has
+ * no evidence is anonymous, and is paged all the same.
  */
 #ifndef BERTH_UPLOAD_H
 #define BERTH_UPLOAD_H
@@ -12,8 +12,9 @@
 
 /* A copy from the host defined [dst, dst + bytes).
  *
- * source   host address of the bytes; read only through the kernel's tables, never dereferenced
- * locks    takes range.h's lock for writing
+ * source   host address of the bytes, which are as they were when the copy was made; a few of them
+ *          are read, where the kernel's tables say that they can be
+ * locks    takes range.h's lock for writing, and content.h's
  */
 void upload_record(CUdeviceptr dst, const void *source, size_t bytes);
 
