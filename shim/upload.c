@@ -270,6 +270,15 @@ static void look_again(void)
     free(pieces);
 }
 
+/* May the bytes be looked at? Not in paged memory: a look would move pages. */
+static int is_readable(const struct provenance *where, const void *source)
+{
+    uint64_t first, end, addr = (uint64_t)(uintptr_t)source;
+
+    range_bounds(&first, &end);
+    return where->readable && (addr < first || addr >= end);
+}
+
 void upload_record(CUdeviceptr dst, const void *source, size_t bytes)
 {
     struct content_upload rest = {.source = source};
@@ -283,7 +292,7 @@ void upload_record(CUdeviceptr dst, const void *source, size_t bytes)
             provenance_find(rest.source, rest.bytes, &where) ? MATCH_FOUND : MATCH_NONE;
 
         rest.bytes = where.bytes;
-        if (answer != MATCH_FOUND && where.readable) {
+        if (answer != MATCH_FOUND && is_readable(&where, rest.source)) {
             answer = content_find(&rest, &where, &print);
             evidence = STATS_EVIDENCE_CONTENT;
             if (content_has_grown())

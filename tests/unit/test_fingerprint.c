@@ -127,6 +127,10 @@ static void test_weak(void **state)
     fingerprint_take(ones, sizeof(ones), &print);
     assert_int_equal(print.weak, 0);
     assert_int_equal(print.head_weak, 1);
+    for (size_t i = 0; i < 2048; i++) /* one word again and again, and then another */
+        ones[i] = i < 1900 ? 0x3f800000 : 0x40000000;
+    fingerprint_take(ones, sizeof(ones), &print);
+    assert_int_equal(print.weak, 0);
     memset(text, 'a', sizeof(text));
     text[255] = 'b';
     fingerprint_take(text, 256, &print);

@@ -340,6 +340,23 @@ static void test_two_checkpoints(void **state)
     assert_string_equal(ask_tensor(1, 0, 4000), "t1+0,4000"); /* it has no twin any more */
 }
 
+/* Parts of one length are looked for in what is added later, too. */
+static void test_parts_of_two(void **state)
+{
+    static const struct spec other[] = {{3000, 11}, {400000, 12}};
+    struct model *m = &g_model[1];
+
+    (void)state;
+    MODEL({5000, 1}, {200000, 2});
+    assert_string_equal(ask_tensor(1, 100000, 100000), "t1+100000,100000");
+    make_model(m, other, 2);
+    assert_int_equal(match_index_add(g_index, m->checkpoint), 0);
+    start_over();
+    assert_string_equal(ask(m->file + m->offset[1] + 300000, 100000), "t1+300000,100000");
+    start_over();
+    assert_string_equal(ask_tensor(1, 100000, 100000), "t1+100000,100000");
+}
+
 static void test_unreadable(void **state)
 {
     (void)state;
@@ -403,7 +420,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_whole),      TEST(test_cost),  TEST(test_chunks),    TEST(test_sections),
         TEST(test_twins),      TEST(test_weak),  TEST(test_is_at),     TEST(test_two_checkpoints),
-        TEST(test_unreadable), TEST(test_table), TEST(test_last_twin),
+        TEST(test_unreadable), TEST(test_table), TEST(test_last_twin), TEST(test_parts_of_two),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

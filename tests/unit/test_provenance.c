@@ -248,6 +248,44 @@ static void test_no_checkpoints(void **state)
     free(heap);
 }
 
+/* Where the host may not read, nothing can be told by reading. */
+static void test_readable(void **state)
+{
+    char *p = mmap(NULL, 2 * PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct provenance where;
+
+    (void)state;
+    assert_ptr_not_equal(p, MAP_FAILED);
+    assert_int_equal(mprotect(p + PAGE, PAGE, PROT_NONE), 0);
+    assert_int_equal(provenance_find(p, 100, &where), 0);
+    assert_int_equal(where.readable, 1);
+    assert_int_equal(provenance_find(p + PAGE, 100, &where), 0);
+    assert_int_equal(where.readable, 0);
+    munmap(p, 2 * PAGE);
+    assert_int_equal(provenance_find(p, 100, &where), 0);
+    assert_int_equal(where.readable, 0);
+}
+
+/* A program that closes what it does not know takes the list of mappings along. */
+static void test_closed_descriptors(void **state)
+{
+    const char *path = make_file("closed");
+    char *p = map(path, PROT_READ, MAP_SHARED, g_file_bytes, 0);
+    int null;
+
+    (void)state;
+    expect(p, 100, 0, 100);
+    null = open("/dev/null", O_RDONLY);
+    for (int fd = 3; fd < null; fd++)
+        dup2(null, fd);
+    expect(p, 100, 0, 100);
+    for (int fd = 3; fd < null; fd++)
+        close(fd);
+    expect(p + 8, 100, 8, 100);
+    close(null);
+    munmap(p, g_file_bytes);
+}
+
 static int begin(void **state)
 {
     (void)state;
@@ -274,7 +312,8 @@ static int end(void **state)
     cmocka_unit_test(test_shared_and_private), cmocka_unit_test(test_part_of_a_file),              \
         cmocka_unit_test(test_end_of_a_mapping), cmocka_unit_test(test_modified_pages),            \
         cmocka_unit_test(test_unlinked), cmocka_unit_test(test_replaced),                          \
-        cmocka_unit_test(test_changed_in_place), cmocka_unit_test(test_no_checkpoints)
+        cmocka_unit_test(test_changed_in_place), cmocka_unit_test(test_no_checkpoints),            \
+        cmocka_unit_test(test_readable), cmocka_unit_test(test_closed_descriptors)
 
 int main(void)
 {
