@@ -116,13 +116,14 @@ static void define_nameless(const struct content_upload *upload, size_t bytes,
     range_write_lock();
     a = range_allocation_at(upload->dst);
     if (a && bytes <= a->base + a->bytes - upload->dst) {
-        piece_erase(a, upload->dst, upload->dst + bytes);
         if (bytes < upload->bytes) /* alignment between two tensors of one upload */
             object_erase(a, upload->dst, upload->dst + bytes);
         else
             object_define(a, upload->dst, upload->dst + bytes, NULL, 0, STATS_EVIDENCE_NONE);
         if (print->bytes)
             piece_add(a, upload->dst, print, answer == MATCH_SEVERAL ? PIECE_SEVERAL : 0);
+        else
+            piece_erase(a, upload->dst, upload->dst + bytes);
     }
     range_unlock();
     if (answer == MATCH_SEVERAL && print->bytes)
