@@ -1,6 +1,7 @@
 /* Strategy: a checkpoint that this process has open, and uploads from the heap into allocations on
  * a fake driver. What became of them is read as a list, "name+offset@place,bytes", one entry for
- * each object; the statistics say what stayed ambiguous. The last tensors are twins, and zeros. */
+ * each object; the statistics say what stayed ambiguous. Two of the tensors are twins, and one is
+ * zeros. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,12 +18,12 @@
 #include "tests/unit/fake_driver.h"
 #include "upload.h"
 
-#define TENSORS 8u
+#define TENSORS 10u
 #define BIG     400000u
 #define PART    100000u
 
 static char g_path[] = "/tmp/berth-content-XXXXXX";
-static const uint64_t g_bytes[TENSORS] = {BIG, 5000, 5000, 3000, 2000, BIG, 1500, 3000};
+static const uint64_t g_bytes[TENSORS] = {BIG, 5000, 5000, 3000, 2000, BIG, 1500, 3000, 24, 900};
 static uint64_t g_offset[TENSORS];
 static unsigned char *g_file;
 static uint64_t g_file_bytes;
@@ -244,6 +245,14 @@ static void test_packed(void **state)
     memcpy(packed + 3072, g_file + g_offset[4], 2000);
     upload_bytes(p, packed, 5072);
     assert_string_equal(objects_of(p), "t3+0@0,3000 t4+0@3072,2000");
+    memset(packed, 0xee, 8192);
+    memcpy(packed, g_file + g_offset[6], 1500);
+    memcpy(packed + 1536, g_file + g_offset[7], 3000);
+    memcpy(packed + 4608, g_file + g_offset[8], 24);
+    memcpy(packed + 4864, g_file + g_offset[9], 900);
+    upload_bytes(p + 8192, packed, 5764);
+    assert_string_equal(objects_of(p), "t3+0@0,3000 t4+0@3072,2000 t6+0@8192,1500 "
+                                       "t7+0@9728,3000 t8+0@12800,24 t9+0@13056,900");
     give(p);
     free(packed);
 }
