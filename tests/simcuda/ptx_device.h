@@ -77,7 +77,48 @@ enum ptx_collective {
     PTX_BAR_POPC,
     PTX_BAR_AND,
     PTX_BAR_OR,
+    PTX_MMA,
+    PTX_LDMATRIX,
+    PTX_STMATRIX,
+    PTX_MOVMATRIX,
 };
+
+/* Elements of matrices. name, bits of each. */
+#define PTX_ELEMENTS(X)                                                                            \
+    X(f16, 16)                                                                                     \
+    X(bf16, 16)                                                                                    \
+    X(tf32, 32)                                                                                    \
+    X(f32, 32)                                                                                     \
+    X(f64, 64)                                                                                     \
+    X(s8, 8)                                                                                       \
+    X(u8, 8)                                                                                       \
+    X(s32, 32)
+
+enum ptx_element {
+#define X(name, bits) PTX_ELEMENT_##name,
+    PTX_ELEMENTS(X)
+#undef X
+};
+
+/* What the 32 threads of a warp do with matrices that lie spread over their tiles.
+ *
+ * PTX_MMA: d = a * b + c, [m][k], [k][n], [m][n]. Each tile holds the thread's registers of a from
+ * PTX_TILE_A on, of b from PTX_TILE_B on, and so forth.
+ * The others: count matrices of 8 rows of 16 bytes. */
+struct ptx_matrix {
+    uint8_t m, n, k;
+    uint8_t a, b, c, d; /* enum ptx_element */
+    uint8_t saturates;
+    uint8_t is_opaque; /* wmma: which thread holds which element is our own affair */
+    uint8_t count;
+    uint8_t is_transposed;
+};
+
+#define PTX_TILE_A     0
+#define PTX_TILE_B     8
+#define PTX_TILE_C     16
+#define PTX_TILE_D     24
+#define PTX_TILE_WORDS 32
 
 struct ptx_block {
     struct mmu_run *run;
@@ -115,6 +156,8 @@ struct ptx_thread {
     uint32_t in_pred;
     uint64_t out;
     uint32_t out_pred;
+    const struct ptx_matrix *matrix;
+    uint64_t *tile; /* PTX_TILE_WORDS of the function's frame */
 };
 
 typedef int ptx_thread_fn(struct ptx_thread *t, uint8_t *frame, uint8_t *const *arg);

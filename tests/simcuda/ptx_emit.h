@@ -72,6 +72,19 @@ const char *ptx_var_address(struct ptx_emit *e, struct ptx_var *var, uint64_t of
 /* The address that a memory operand names, as a C expression of 64 bits. */
 const char *ptx_mem_address(struct ptx_emit *e, struct ptx_operand *op);
 /* A special register as a C expression; bytes receives its size. NULL when there is none. */
+/* The state space among the modifiers, generic where there is none. */
+enum ptx_space ptx_insn_space(struct ptx_emit *e);
+/* The i-th operand, which must be an address; and the space that a variable's name implies where
+ * the instruction leaves it open. */
+struct ptx_operand *ptx_memory_operand(struct ptx_emit *e, unsigned i);
+enum ptx_space ptx_space_of(struct ptx_emit *e, const struct ptx_operand *op, enum ptx_space space);
+/* `p` becomes the place of the access; leaves the thread on a fault. access: MMU_READ, MMU_WRITE,
+ * or NULL for an atomic. */
+void ptx_place(struct ptx_emit *e, enum ptx_space space, const char *addr, unsigned bytes,
+               const char *access);
+/* Add to the counter rd or wr. Only global memory is counted; const memory is such with a name. */
+void ptx_count_bytes(struct ptx_emit *e, enum ptx_space space, const char *addr, unsigned bytes,
+                     const char *counter);
 const char *ptx_special(struct ptx_emit *e, const char *name, unsigned *bytes);
 
 /* Flow. */
@@ -79,6 +92,10 @@ struct ptx_insn *ptx_find_label(struct ptx_emit *e, const char *name);
 void ptx_add_target(struct ptx_emit *e, struct ptx_insn *label);
 /* Give way here; the thread goes on behind it. */
 void ptx_suspend(struct ptx_emit *e);
+/* The thread has said what it brings and gives way; the runtime computes the result when all whom
+ * it waits for have come. op: an enum ptx_collective. mask NULL: whoever stands at this
+ * instruction. */
+void ptx_wait_warp(struct ptx_emit *e, const char *op, const char *mask);
 /* A thread that spins on memory gives way now and then, so that whom it waits for gets a turn. */
 void ptx_spin(struct ptx_emit *e);
 
@@ -124,6 +141,7 @@ void ptx_emit_insn(struct ptx_emit *e, struct ptx_insn *insn);
     X(griddepcontrol, hint)                                                                        \
     X(isspacep, isspacep)                                                                          \
     X(ld, ld)                                                                                      \
+    X(ldmatrix, ldmatrix)                                                                          \
     X(ldu, ld)                                                                                     \
     X(lg2, approximate)                                                                            \
     X(lop3, lop3)                                                                                  \
@@ -134,7 +152,9 @@ void ptx_emit_insn(struct ptx_emit *e, struct ptx_insn *insn);
     X(max, minmax)                                                                                 \
     X(membar, fence)                                                                               \
     X(min, minmax)                                                                                 \
+    X(mma, mma)                                                                                    \
     X(mov, mov)                                                                                    \
+    X(movmatrix, movmatrix)                                                                        \
     X(mul, mul)                                                                                    \
     X(mul24, mul24)                                                                                \
     X(nanosleep, nanosleep)                                                                        \
@@ -165,6 +185,7 @@ void ptx_emit_insn(struct ptx_emit *e, struct ptx_insn *insn);
     X(slct, slct)                                                                                  \
     X(sqrt, approximate)                                                                           \
     X(st, st)                                                                                      \
+    X(stmatrix, stmatrix)                                                                          \
     X(sub, add)                                                                                    \
     X(subc, add_carry)                                                                             \
     X(szext, szext)                                                                                \
@@ -172,6 +193,7 @@ void ptx_emit_insn(struct ptx_emit *e, struct ptx_insn *insn);
     X(testp, testp)                                                                                \
     X(trap, trap)                                                                                  \
     X(vote, vote)                                                                                  \
+    X(wmma, wmma)                                                                                  \
     X(xor, logic)
 
 #define X(opcode, emitter) void ptx_emit_##emitter(struct ptx_emit *e);

@@ -9,7 +9,7 @@ struct place {
     const char *direct; /* a C pointer that needs no check: parameters by name */
 };
 
-static enum ptx_space take_space(struct ptx_emit *e)
+enum ptx_space ptx_insn_space(struct ptx_emit *e)
 {
     static const struct {
         const char *name;
@@ -86,10 +86,8 @@ static const char *direct_param(struct ptx_emit *e, const struct ptx_operand *op
     return ptx_text(e, "(arg[%u] + %llu)", argument, (unsigned long long)op->value);
 }
 
-/* `p` becomes the place of the access; leaves the thread on a fault. access: MMU_READ, MMU_WRITE,
- * or NULL for an atomic. */
-static void emit_place(struct ptx_emit *e, enum ptx_space space, const char *addr, unsigned bytes,
-                       const char *access)
+void ptx_place(struct ptx_emit *e, enum ptx_space space, const char *addr, unsigned bytes,
+               const char *access)
 {
     switch (space) {
     case PTX_SPACE_GENERIC:
@@ -122,9 +120,8 @@ static void emit_place(struct ptx_emit *e, enum ptx_space space, const char *add
     ptx_statement(e, "if (PTX_UNLIKELY(!p)) goto fault;");
 }
 
-/* Only global memory is counted; const memory is global memory with a name. */
-static void emit_count(struct ptx_emit *e, enum ptx_space space, const char *addr, unsigned bytes,
-                       const char *counter)
+void ptx_count_bytes(struct ptx_emit *e, enum ptx_space space, const char *addr, unsigned bytes,
+                     const char *counter)
 {
     if (space == PTX_SPACE_GLOBAL || space == PTX_SPACE_CONST)
         ptx_statement(e, "%s += %u;", counter, bytes);
@@ -132,7 +129,7 @@ static void emit_count(struct ptx_emit *e, enum ptx_space space, const char *add
         ptx_statement(e, "if (ptx_is_global(%s)) %s += %u;", addr, counter, bytes);
 }
 
-static struct ptx_operand *memory_operand(struct ptx_emit *e, unsigned i)
+struct ptx_operand *ptx_memory_operand(struct ptx_emit *e, unsigned i)
 {
     struct ptx_operand *op = &e->insn->operands[i], *base;
 
@@ -147,9 +144,7 @@ static struct ptx_operand *memory_operand(struct ptx_emit *e, unsigned i)
     return op;
 }
 
-/* The space that a variable's name implies where the instruction leaves it open. */
-static enum ptx_space space_of(struct ptx_emit *e, const struct ptx_operand *op,
-                               enum ptx_space space)
+enum ptx_space ptx_space_of(struct ptx_emit *e, const struct ptx_operand *op, enum ptx_space space)
 {
     bool global_like;
 
@@ -214,9 +209,9 @@ static void emit_load_parts(struct ptx_emit *e, const struct vector *v, unsigned
 
 void ptx_emit_ld(struct ptx_emit *e)
 {
-    enum ptx_space space = take_space(e);
+    enum ptx_space space = ptx_insn_space(e);
     bool ordered = take_order(e);
-    struct ptx_operand *op = memory_operand(e, 1);
+    struct ptx_operand *op = ptx_memory_operand(e, 1);
     struct vector v;
     const char *direct;
     unsigned total, chunk;
@@ -225,7 +220,7 @@ void ptx_emit_ld(struct ptx_emit *e)
     v = take_elements(e, 0);
     ptx_want_operands(e, 2, 3);
     e->widths_may_differ = true;
-    space = space_of(e, op, space);
+    space = ptx_space_of(e, op, space);
     total = v.count * v.bytes;
     chunk = total < 16 ? total : 16;
     direct = space == PTX_SPACE_PARAM ? direct_param(e, op, total) : NULL;
@@ -244,8 +239,8 @@ void ptx_emit_ld(struct ptx_emit *e)
     for (unsigned at = 0; at < total; at += chunk) {
         const char *addr = at ? ptx_text(e, "(a + %u)", at) : "a";
 
-        emit_place(e, space, addr, chunk, "MMU_READ");
-        emit_count(e, space, "a", chunk, "rd");
+        ptx_place(e, space, addr, chunk, "MMU_READ");
+        ptx_count_bytes(e, space, "a", chunk, "rd");
         emit_load_parts(e, &v, at / v.bytes, (at + chunk) / v.bytes, "p", ordered);
     }
     ptx_statement(e, "}");
@@ -264,9 +259,9 @@ static void emit_store_parts(struct ptx_emit *e, const struct vector *v, unsigne
 
 void ptx_emit_st(struct ptx_emit *e)
 {
-    enum ptx_space space = take_space(e);
+    enum ptx_space space = ptx_insn_space(e);
     bool ordered = take_order(e);
-    struct ptx_operand *op = memory_operand(e, 0);
+    struct ptx_operand *op = ptx_memory_operand(e, 0);
     struct vector v;
     const char *direct;
     unsigned total, chunk;
@@ -275,7 +270,7 @@ void ptx_emit_st(struct ptx_emit *e)
     v = take_elements(e, 1);
     ptx_want_operands(e, 2, 3);
     e->widths_may_differ = true;
-    space = space_of(e, op, space);
+    space = ptx_space_of(e, op, space);
     if (space == PTX_SPACE_CONST)
         ptx_insn_fail(e, "constant memory cannot be written");
     total = v.count * v.bytes;
@@ -299,8 +294,8 @@ void ptx_emit_st(struct ptx_emit *e)
     for (unsigned at = 0; at < total; at += chunk) {
         const char *addr = at ? ptx_text(e, "(a + %u)", at) : "a";
 
-        emit_place(e, space, addr, chunk, "MMU_WRITE");
-        emit_count(e, space, "a", chunk, "wr");
+        ptx_place(e, space, addr, chunk, "MMU_WRITE");
+        ptx_count_bytes(e, space, "a", chunk, "wr");
         emit_store_parts(e, &v, at / v.bytes, (at + chunk) / v.bytes, ordered);
     }
     ptx_statement(e, "}");
@@ -390,8 +385,8 @@ static void emit_atomic_operation(struct ptx_emit *e, const char *op, enum ptx_t
 
 static void emit_atomic(struct ptx_emit *e, unsigned first)
 {
-    enum ptx_space space = take_space(e);
-    struct ptx_operand *op = memory_operand(e, first);
+    enum ptx_space space = ptx_insn_space(e);
+    struct ptx_operand *op = ptx_memory_operand(e, first);
     const char *what = take_atomic(e), *ctype;
     enum ptx_type type, bits;
     unsigned bytes;
@@ -403,7 +398,7 @@ static void emit_atomic(struct ptx_emit *e, unsigned first)
     type = ptx_want_type_of(e, "busfhx");
     check_atomic(e, what, type);
     ptx_want_operands(e, first + 2, first + 3 + cas);
-    space = space_of(e, op, space);
+    space = ptx_space_of(e, op, space);
     bytes = ptx_type_bytes(type);
     bits = ptx_bits_of(type);
     ctype = ptx_ctype(bits);
@@ -411,9 +406,9 @@ static void emit_atomic(struct ptx_emit *e, unsigned first)
                   ptx_mem_address(e, op), ctype, ptx_in(e, first + 1, bits));
     if (cas)
         ptx_statement(e, "%s val2 = %s;", ctype, ptx_in(e, first + 2, bits));
-    emit_place(e, space, "a", bytes, NULL);
-    emit_count(e, space, "a", bytes, "rd");
-    emit_count(e, space, "a", bytes, "wr");
+    ptx_place(e, space, "a", bytes, NULL);
+    ptx_count_bytes(e, space, "a", bytes, "rd");
+    ptx_count_bytes(e, space, "a", bytes, "wr");
     ptx_statement(e, "{ %s *at = (%s *)p;", ctype, ctype);
     emit_atomic_operation(e, what, type);
     ptx_statement(e, "} (void)next;");
@@ -450,13 +445,13 @@ void ptx_emit_fence(struct ptx_emit *e)
 /* prefetch: a hint, which may name any address. */
 void ptx_emit_prefetch(struct ptx_emit *e)
 {
-    take_space(e);
+    ptx_insn_space(e);
     take_hints(e);
     for (unsigned i = 0; i < e->insn->modifier_count; i++)
         if (strcmp(e->insn->modifiers[i], "L1") == 0 || strcmp(e->insn->modifiers[i], "L2") == 0 ||
             strcmp(e->insn->modifiers[i], "tensormap") == 0)
             e->insn->consumed |= 1u << i;
-    (void)ptx_mem_address(e, memory_operand(e, 0));
+    (void)ptx_mem_address(e, ptx_memory_operand(e, 0));
 }
 
 /* Hints to the hardware that change nothing a program can see. */
@@ -491,10 +486,10 @@ void ptx_emit_cp_async(struct ptx_emit *e)
         ptx_insn_fail(e, "copies 4, 8 or 16 bytes");
     source = e->insn->operand_count > 3 ? ptx_in(e, 3, PTX_u32) : ptx_text(e, "%u", bytes);
     ptx_statement(e, "{ uint8_t *p, *to; uint64_t a = %s; uint32_t size = %s;",
-                  ptx_mem_address(e, memory_operand(e, 0)), source);
-    emit_place(e, PTX_SPACE_SHARED, "a", bytes, NULL);
+                  ptx_mem_address(e, ptx_memory_operand(e, 0)), source);
+    ptx_place(e, PTX_SPACE_SHARED, "a", bytes, NULL);
     ptx_statement(e, "to = p; memset(to, 0, %u); size = size < %u ? size : %u; if (size) {", bytes,
                   bytes, bytes);
-    emit_place(e, PTX_SPACE_GLOBAL, ptx_mem_address(e, memory_operand(e, 1)), bytes, "MMU_READ");
+    ptx_place(e, PTX_SPACE_GLOBAL, ptx_mem_address(e, ptx_memory_operand(e, 1)), bytes, "MMU_READ");
     ptx_statement(e, "rd += size; memcpy(to, p, size); } }");
 }

@@ -183,6 +183,8 @@ static void emit_frame_type(struct ptx_unit *unit, const struct ptx_func *f)
         return;
     ptx_put(unit, "struct frame%u {\n    _Alignas(16) uint32_t pc;\n    uint64_t local_base;\n",
             f->index);
+    if (f->uses_tile)
+        ptx_put(unit, "    _Alignas(16) uint64_t tile[PTX_TILE_WORDS];\n");
     for (const struct ptx_var *v = f->areas; v; v = v->next)
         ptx_put(unit, "    _Alignas(16) uint8_t area%u[%llu];\n", v->index,
                 (unsigned long long)(v->bytes ? v->bytes : 1));

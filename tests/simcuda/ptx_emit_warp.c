@@ -3,9 +3,7 @@
 
 #include <string.h>
 
-/* The thread says what it brings and gives way; the runtime computes the result when all whom it
- * waits for have come. mask NULL: whoever stands at this instruction. */
-static void wait_warp(struct ptx_emit *e, const char *op, const char *mask)
+void ptx_wait_warp(struct ptx_emit *e, const char *op, const char *mask)
 {
     ptx_statement(e, "t->op = %s;", op);
     if (mask) {
@@ -33,7 +31,7 @@ void ptx_emit_shfl(struct ptx_emit *e)
     ptx_want_operands(e, sync ? 5 : 4, sync ? 5 : 4);
     ptx_statement(e, "t->in = %s; t->in_b = %s; t->in_c = %s;", ptx_in(e, 1, PTX_b32),
                   ptx_in(e, 2, PTX_u32), ptx_in(e, 3, PTX_u32));
-    wait_warp(e, op, sync ? ptx_in(e, 4, PTX_u32) : NULL);
+    ptx_wait_warp(e, op, sync ? ptx_in(e, 4, PTX_u32) : NULL);
     ptx_out_raw(e, d, PTX_b32, "t->out");
     if (d->pair)
         ptx_out_raw(e, d->pair, PTX_pred, "t->out_pred");
@@ -52,7 +50,7 @@ void ptx_emit_vote(struct ptx_emit *e)
         ptx_insn_fail(e, "wants .all, .any, .uni with .pred or .ballot with .b32");
     ptx_want_operands(e, sync ? 3 : 2, sync ? 3 : 2);
     ptx_statement(e, "t->in_pred = %s;", ptx_in(e, 1, PTX_pred));
-    wait_warp(e, op, sync ? ptx_in(e, 2, PTX_u32) : NULL);
+    ptx_wait_warp(e, op, sync ? ptx_in(e, 2, PTX_u32) : NULL);
     ptx_out_raw(e, &e->insn->operands[0], ballot ? PTX_b32 : PTX_pred, "t->out");
 }
 
@@ -67,7 +65,7 @@ void ptx_emit_match(struct ptx_emit *e)
     type = ptx_want_type_of(e, "b");
     ptx_want_operands(e, 3, 3);
     ptx_statement(e, "t->in = %s;", ptx_in(e, 1, type));
-    wait_warp(e, all ? "PTX_MATCH_ALL" : "PTX_MATCH_ANY", ptx_in(e, 2, PTX_u32));
+    ptx_wait_warp(e, all ? "PTX_MATCH_ALL" : "PTX_MATCH_ANY", ptx_in(e, 2, PTX_u32));
     ptx_out_raw(e, d, PTX_b32, "t->out");
     if (d->pair)
         ptx_out_raw(e, d->pair, PTX_pred, "t->out_pred");
@@ -99,7 +97,7 @@ void ptx_emit_redux(struct ptx_emit *e)
         ptx_insn_fail(e, "wants an operation");
     ptx_want_operands(e, 3, 3);
     ptx_statement(e, "t->in = %s;", ptx_in(e, 1, PTX_u32));
-    wait_warp(e, op, ptx_in(e, 2, PTX_u32));
+    ptx_wait_warp(e, op, ptx_in(e, 2, PTX_u32));
     ptx_out_raw(e, &e->insn->operands[0], PTX_b32, "t->out");
 }
 
@@ -108,7 +106,7 @@ void ptx_emit_activemask(struct ptx_emit *e)
     if (ptx_want_type(e) != PTX_b32)
         ptx_insn_fail(e, "wants .b32");
     ptx_want_operands(e, 1, 1);
-    wait_warp(e, "PTX_ACTIVE", NULL);
+    ptx_wait_warp(e, "PTX_ACTIVE", NULL);
     ptx_out_raw(e, &e->insn->operands[0], PTX_b32, "t->out");
 }
 
@@ -119,7 +117,7 @@ void ptx_emit_elect(struct ptx_emit *e)
     if (!ptx_has(e, "sync"))
         ptx_insn_fail(e, "wants .sync");
     ptx_want_operands(e, 2, 2);
-    wait_warp(e, "PTX_ELECT", ptx_in(e, 1, PTX_u32));
+    ptx_wait_warp(e, "PTX_ELECT", ptx_in(e, 1, PTX_u32));
     ptx_out_raw(e, d, PTX_b32, "t->out");
     if (d->pair)
         ptx_out_raw(e, d->pair, PTX_pred, "t->out_pred");
@@ -173,7 +171,7 @@ void ptx_emit_bar(struct ptx_emit *e)
         if (!ptx_has(e, "sync"))
             ptx_insn_fail(e, "wants .sync");
         ptx_want_operands(e, 1, 1);
-        wait_warp(e, "PTX_SYNC", ptx_in(e, 0, PTX_u32));
+        ptx_wait_warp(e, "PTX_SYNC", ptx_in(e, 0, PTX_u32));
     } else if (ptx_has(e, "red")) {
         emit_reduction(e);
     } else if (ptx_has(e, "sync")) {

@@ -216,6 +216,7 @@ struct ptx_func {
     unsigned callee_count, callee_capacity;
     bool calls_indirectly;
     bool suspends;
+    bool uses_tile;          /* the frame holds what matrix instructions bring and take */
     uint8_t *shared_used;    /* by index of the module's shared variables */
     uint32_t *shared_offset; /* entries: where each lies */
     uint32_t shared_bytes;

@@ -21,5 +21,7 @@ int ptx_run_straight(struct ptx_block *block, const struct ptx_entry *entry, uin
 /* Finish the collective that these threads wait in: thread i of the warp is in it when bit i of
  * members is set. Writes their out and out_pred. */
 void ptx_warp_finish(struct ptx_thread *warp, uint32_t members);
+/* The same for what works on matrices: it wants a whole warp, else the block faults. */
+void ptx_matrix_finish(struct ptx_thread *warp, uint32_t members);
 
 #endif

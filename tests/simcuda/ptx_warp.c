@@ -148,6 +148,10 @@ void ptx_warp_finish(struct ptx_thread *warp, uint32_t members)
         shuffle(warp, members);
         return;
     }
+    if (warp[first].op >= PTX_MMA) {
+        ptx_matrix_finish(warp, members);
+        return;
+    }
     yes = ballot(warp, members);
     for (uint32_t lane = 0; lane < 32; lane++)
         if (members >> lane & 1)
