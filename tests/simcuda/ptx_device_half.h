@@ -131,6 +131,50 @@ static inline uint16_t ptx_to_bf16(double v, enum ptx_round mode)
 PTX_HALF_TYPES(X)
 #undef X
 
+/* 8 bit floats: e5m2 is an f16 cut short, e4m3 has no infinity and goes up to 448. Conversions to
+ * them stay finite. */
+static inline uint16_t ptx_from_e5m2(uint8_t bits)
+{
+    return (bits & 0x7f) > 0x7c ? 0x7fff : (uint16_t)(bits << 8);
+}
+
+static inline uint16_t ptx_from_e4m3(uint8_t bits)
+{
+    unsigned exponent = bits >> 3 & 15, mantissa = bits & 7;
+    double v = exponent ? ldexp(8 + mantissa, (int)exponent - 10) : ldexp(mantissa, -9);
+
+    if ((bits & 0x7f) == 0x7f)
+        return 0x7fff;
+    return ptx_to_f16(bits & 0x80 ? -v : v, PTX_RN);
+}
+
+static inline double ptx_relu(double v)
+{
+    return v <= 0 ? 0 : v;
+}
+
+static inline uint8_t ptx_to_e5m2(double v)
+{
+    uint8_t bits = (uint8_t)ptx_narrow(v, 5, 2, PTX_RN);
+
+    return v == v && (bits & 0x7f) == 0x7c ? bits - 1 : bits;
+}
+
+static inline uint8_t ptx_to_e4m3(double v)
+{
+    double magnitude = fabs(v);
+    uint8_t sign = signbit(v) ? 0x80 : 0;
+
+    if (v != v)
+        return 0x7f;
+    if (magnitude >= 448)
+        return sign | 0x7e;
+    /* The highest exponent, which would be infinity's elsewhere. */
+    if (magnitude >= 256)
+        return sign | (uint8_t)(0x78 + nearbyint((magnitude - 256) / 32));
+    return (uint8_t)ptx_narrow(v, 4, 3, PTX_RN);
+}
+
 /* Two to a register: the low half first. */
 static inline uint32_t ptx_pack2(uint16_t low, uint16_t high)
 {

@@ -270,6 +270,23 @@ static inline uint32_t ptx_prmt(uint32_t a, uint32_t b, uint32_t c, int mode)
     return out;
 }
 
+/* |x - y| of each part of that many bits: side by side, or added to c. */
+static inline uint32_t ptx_vabsdiff(uint32_t a, uint32_t b, uint32_t c, unsigned bits, int signed_a,
+                                    int signed_b, int sum)
+{
+    uint32_t mask = (1u << bits) - 1;
+
+    for (unsigned i = 0; i < 32; i += bits) {
+        int32_t x = (int32_t)(a >> i & mask), y = (int32_t)(b >> i & mask), difference;
+
+        x -= signed_a && x >> (bits - 1) ? 1 << bits : 0;
+        y -= signed_b && y >> (bits - 1) ? 1 << bits : 0;
+        difference = x < y ? y - x : x - y;
+        c += sum ? (uint32_t)difference : ((uint32_t)difference & mask) << i;
+    }
+    return c;
+}
+
 static inline uint32_t ptx_dp4a(uint32_t a, uint32_t b, uint32_t c, int signed_a, int signed_b)
 {
     for (unsigned i = 0; i < 32; i += 8) {

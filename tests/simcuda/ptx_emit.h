@@ -192,6 +192,8 @@ void ptx_emit_insn(struct ptx_emit *e, struct ptx_insn *insn);
     X(tanh, approximate)                                                                           \
     X(testp, testp)                                                                                \
     X(trap, trap)                                                                                  \
+    X(vabsdiff2, absolute_differences)                                                             \
+    X(vabsdiff4, absolute_differences)                                                             \
     X(vote, vote)                                                                                  \
     X(wmma, wmma)                                                                                  \
     X(xor, logic)
@@ -207,6 +209,8 @@ void ptx_emit_float_fma(struct ptx_emit *e, enum ptx_type type);
 void ptx_emit_float_div(struct ptx_emit *e, enum ptx_type type);
 void ptx_emit_float_minmax(struct ptx_emit *e, enum ptx_type type);
 void ptx_emit_float_sign(struct ptx_emit *e, enum ptx_type type);
+/* The same operation on both floats of .f32x2. */
+void ptx_emit_float_pair(struct ptx_emit *e, const char *operation, unsigned operands);
 void ptx_emit_half(struct ptx_emit *e, enum ptx_type type, const char *operation,
                    unsigned operands);
 /* A comparison of two operands as a C truth value; the operator is taken from the modifiers. */

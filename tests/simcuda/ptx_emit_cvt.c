@@ -15,6 +15,11 @@ static bool is_int(enum ptx_type type)
     return strchr("us", ptx_type_class(type)) != NULL;
 }
 
+static bool is_nearest_even(const struct cvt *c)
+{
+    return c->round && strcmp(c->round, "PTX_RN") == 0;
+}
+
 static const char *take_whole(struct ptx_emit *e)
 {
     static const char *const modes[][2] = {
@@ -144,6 +149,48 @@ static void emit_two(struct ptx_emit *e, struct cvt *c)
     ptx_out(e, 0, type, "ptx_pack2(%s, %s)", low, high);
 }
 
+/* A float, or half of an .f16x2, as an 8 bit float. relu lets NaN through. */
+static const char *to_byte(struct ptx_emit *e, const struct cvt *c, const char *value)
+{
+    const char *name = c->to == PTX_e4m3x2 ? "e4m3" : "e5m2";
+
+    if (c->relu)
+        value = ptx_text(e, "ptx_relu(%s)", value);
+    return ptx_text(e, "ptx_to_%s(%s)", name, value);
+}
+
+/* Two 8 bit floats from .f32 or .f16x2, and the other way to .f16x2; a becomes the upper one. */
+static void emit_bytes(struct ptx_emit *e, const struct cvt *c)
+{
+    bool to = ptx_type_class(c->to) == 'q', two = c->from == PTX_f32;
+    const char *name = c->from == PTX_e4m3x2 ? "e4m3" : "e5m2", *half[2];
+
+    if (!is_nearest_even(c) || (to && !c->satfinite) ||
+        (to ? !two && c->from != PTX_f16x2 : c->to != PTX_f16x2))
+        ptx_insn_fail(e, "wants .rn, .satfinite to 8 bits, and .f32 or .f16x2");
+    ptx_want_operands(e, two ? 3 : 2, two ? 3 : 2);
+    if (two) {
+        half[1] = ptx_text(e, "(double)%s", ptx_in(e, 1, PTX_f32));
+        half[0] = ptx_text(e, "(double)%s", ptx_in(e, 2, PTX_f32));
+    } else {
+        ptx_statement(e, "{ uint32_t x = %s;", ptx_in(e, 1, to ? PTX_b32 : PTX_b16));
+        for (unsigned i = 0; i < 2; i++)
+            half[i] = ptx_text(e, to ? "ptx_from_f16((uint16_t)(x >> %u))" : "(uint8_t)(x >> %u)",
+                               (to ? 16 : 8) * i);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        half[i] = to ? to_byte(e, c, half[i]) : ptx_text(e, "ptx_from_%s(%s)", name, half[i]);
+        if (!to && c->relu)
+            half[i] = ptx_text(e, "ptx_relu_f16(%s)", half[i]);
+    }
+    if (to)
+        ptx_out_raw(e, &e->insn->operands[0], PTX_b16, "%s << 8 | %s", half[1], half[0]);
+    else
+        ptx_out_raw(e, &e->insn->operands[0], PTX_b32, "ptx_pack2(%s, %s)", half[0], half[1]);
+    if (!two)
+        ptx_statement(e, "}");
+}
+
 /* cvt.pack.sat.type.s32 d, a, b{, c}: b is the lowest part. */
 static void emit_pack(struct ptx_emit *e)
 {
@@ -212,7 +259,13 @@ void ptx_emit_cvt(struct ptx_emit *e)
     c.relu = ptx_has(e, "relu");
     c.satfinite = ptx_has(e, "satfinite");
     c.to = ptx_want_type(e);
-    c.from = ptx_want_type_of(e, "usfh");
+    c.from = ptx_want_type_of(e, "usfhxq");
+    if (ptx_type_class(c.to) == 'q' || ptx_type_class(c.from) == 'q') {
+        emit_bytes(e, &c);
+        return;
+    }
+    if (ptx_type_class(c.from) == 'x')
+        ptx_insn_fail(e, "not defined for .%s", ptx_type_name(c.from));
     if (c.relu && ptx_type_class(c.to) != 'h' && ptx_type_class(c.to) != 'x')
         ptx_insn_fail(e, ".relu wants a 16 bit float");
     if (c.to == PTX_f16x2 || c.to == PTX_bf16x2) {

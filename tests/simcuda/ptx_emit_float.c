@@ -98,9 +98,13 @@ void ptx_emit_float_fma(struct ptx_emit *e, enum ptx_type type)
 
 void ptx_emit_fma(struct ptx_emit *e)
 {
-    enum ptx_type type = ptx_want_type_of(e, "fhx");
+    enum ptx_type type = ptx_want_type_of(e, "fhxy");
 
     ptx_want_operands(e, 4, 4);
+    if (type == PTX_f32x2) {
+        ptx_emit_float_pair(e, "fma", 3);
+        return;
+    }
     ptx_emit_float_fma(e, type);
 }
 
@@ -263,6 +267,42 @@ void ptx_emit_approximate(struct ptx_emit *e)
             call = calls[i].call;
     ftz = take_ftz(e, type);
     finish(e, type, ptx_text(e, "(%s(%s))", call, operand(e, 1, type, ftz)), ftz);
+}
+
+static const char *pair_part(struct ptx_emit *e, const char *operation, const char *const *in,
+                             const char *round)
+{
+    bool nearest = is_nearest(round), fused = operation[0] == 'f', times = operation[0] == 'm';
+    const char *minus = operation[0] == 's' ? "-" : "";
+
+    if (!nearest)
+        return ptx_text(e, "ptx_round_%s_f32(%s, %s%s, %s, %s)", minus[0] ? "add" : operation,
+                        in[0], minus, in[1], in[2], round);
+    return fused ? ptx_text(e, "fmaf(%s, %s, %s)", in[0], in[1], in[2])
+                 : ptx_text(e, "(%s %c %s%s)", in[0], times ? '*' : '+', minus, in[1]);
+}
+
+void ptx_emit_float_pair(struct ptx_emit *e, const char *operation, unsigned operands)
+{
+    const char *round = ptx_take_round(e), *part[2];
+    bool ftz = ptx_has(e, "ftz");
+
+    if (!round)
+        ptx_insn_fail(e, "wants a rounding mode");
+    ptx_statement(e, "{ uint64_t p[3] = {0};");
+    for (unsigned i = 0; i < operands; i++)
+        ptx_statement(e, "p[%u] = %s;", i, ptx_in(e, i + 1, PTX_b64));
+    for (unsigned half = 0; half < 2; half++) {
+        const char *in[3];
+
+        for (unsigned i = 0; i < 3; i++)
+            in[i] =
+                flush(e, ptx_text(e, "ptx_f32((uint32_t)(p[%u]%s))", i, half ? " >> 32" : ""), ftz);
+        part[half] = pair_part(e, operation, in, round);
+        part[half] = ptx_text(e, "(uint64_t)ptx_bits32(ptx_canon(%s))", flush(e, part[half], ftz));
+    }
+    ptx_out_raw(e, &e->insn->operands[0], PTX_b64, "%s << 32 | %s", part[1], part[0]);
+    ptx_statement(e, "}");
 }
 
 /* 16 bit floats: one function of ptx_device_half.h for each half of the register. */

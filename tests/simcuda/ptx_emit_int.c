@@ -58,8 +58,10 @@ void ptx_emit_add(struct ptx_emit *e)
         return;
     }
     ptx_want_operands(e, 3, 3);
-    type = ptx_want_type_of(e, "usfhx");
-    if (ptx_type_class(type) == 'f' || is_half(type)) {
+    type = ptx_want_type_of(e, "usfhxy");
+    if (type == PTX_f32x2) {
+        ptx_emit_float_pair(e, e->insn->opcode, 2);
+    } else if (ptx_type_class(type) == 'f' || is_half(type)) {
         ptx_emit_float_add(e, type);
     } else if (ptx_type_class(type) == 'x') {
         emit_packed(e, type, "x + y");
@@ -132,10 +134,14 @@ static const char *product(struct ptx_emit *e, enum ptx_type type, enum ptx_type
 
 void ptx_emit_mul(struct ptx_emit *e)
 {
-    enum ptx_type type = ptx_want_type_of(e, "usfhx"), out;
+    enum ptx_type type = ptx_want_type_of(e, "usfhxy"), out;
     const char *value;
 
     ptx_want_operands(e, 3, 3);
+    if (type == PTX_f32x2) {
+        ptx_emit_float_pair(e, "mul", 2);
+        return;
+    }
     if (!is_int(type)) {
         ptx_emit_float_mul(e, type);
         return;
@@ -469,4 +475,21 @@ void ptx_emit_dot(struct ptx_emit *e)
     ptx_out(e, 0, PTX_u32, "ptx_%s(%s, %s, %s, %d, %d%s)", e->insn->opcode, ptx_in(e, 1, PTX_u32),
             ptx_in(e, 2, PTX_u32), ptx_in(e, 3, PTX_u32), ptx_type_class(a) == 's',
             ptx_type_class(b) == 's', two ? high ? ", 1" : ", 0" : "");
+}
+
+/* vabsdiff2 and vabsdiff4 .dtype.atype.btype{.add}: of all parts of the operands, as they stand. */
+void ptx_emit_absolute_differences(struct ptx_emit *e)
+{
+    bool sum = ptx_has(e, "add");
+    enum ptx_type types[3];
+
+    for (int i = 0; i < 3; i++) {
+        types[i] = ptx_want_type(e);
+        if (types[i] != PTX_u32 && types[i] != PTX_s32)
+            ptx_insn_fail(e, "wants .u32 or .s32");
+    }
+    ptx_want_operands(e, 4, 4);
+    ptx_out(e, 0, PTX_u32, "ptx_vabsdiff(%s, %s, %s, %s, %d, %d, %d)", ptx_in(e, 1, PTX_u32),
+            ptx_in(e, 2, PTX_u32), sum ? ptx_in(e, 3, PTX_u32) : "0",
+            e->insn->opcode[8] == '2' ? "16" : "8", types[1] == PTX_s32, types[2] == PTX_s32, sum);
 }

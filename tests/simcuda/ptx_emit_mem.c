@@ -383,13 +383,61 @@ static void emit_atomic_operation(struct ptx_emit *e, const char *op, enum ptx_t
                      "__ATOMIC_SEQ_CST));");
 }
 
+/* One element: `old` is what lay at `a`. */
+static void emit_atomic_element(struct ptx_emit *e, const char *what, enum ptx_type type,
+                                enum ptx_space space)
+{
+    const char *ctype = ptx_ctype(ptx_bits_of(type));
+    unsigned bytes = ptx_type_bytes(type);
+
+    ptx_place(e, space, "a", bytes, NULL);
+    ptx_count_bytes(e, space, "a", bytes, "rd");
+    ptx_count_bytes(e, space, "a", bytes, "wr");
+    ptx_statement(e, "{ %s *at = (%s *)p;", ctype, ctype);
+    emit_atomic_operation(e, what, type);
+    ptx_statement(e, "} (void)next;");
+}
+
+/* .v2, .v4 and .v8 of floats: each element is atomic, the vector is not. */
+static void emit_vector_atomic(struct ptx_emit *e, unsigned first, unsigned count, const char *what,
+                               enum ptx_type type, enum ptx_space space)
+{
+    struct ptx_operand *op = ptx_memory_operand(e, first), *val = &e->insn->operands[first + 1];
+    struct ptx_operand *out = &e->insn->operands[0];
+    enum ptx_type bits = ptx_bits_of(type);
+    unsigned bytes = ptx_type_bytes(type);
+
+    if (!strchr("fhx", ptx_type_class(type)) || type == PTX_f64 || bytes * count > 16 ||
+        space == PTX_SPACE_SHARED)
+        ptx_insn_fail(e, "no such vector in this state space");
+    if (val->kind != PTX_OPERAND_VEC || val->count != count ||
+        (first && (out->kind != PTX_OPERAND_VEC || out->count != count)))
+        ptx_insn_fail(e, "wants vectors of %u elements", count);
+    ptx_statement(e, "{ uint8_t *p; uint64_t a = %s; %s old, next, val, all[%u];",
+                  ptx_mem_address(e, op), ptx_ctype(bits), count);
+    for (unsigned i = 0; i < count; i++)
+        ptx_statement(e, "all[%u] = %s;", i, ptx_in_op(e, &val->items[i], bits));
+    ptx_statement(e,
+                  "if (PTX_UNLIKELY(a & %u)) { ptx_fault(run, PTX_FAULT_MISALIGNED, a); "
+                  "goto fault; }",
+                  bytes * count - 1);
+    for (unsigned i = 0; i < count; i++) {
+        ptx_statement(e, "val = all[%u];", i);
+        emit_atomic_element(e, what, type, space);
+        if (first)
+            ptx_out_raw(e, &out->items[i], bits, "old");
+        ptx_statement(e, "a += %u;", bytes);
+    }
+    ptx_statement(e, "}");
+}
+
 static void emit_atomic(struct ptx_emit *e, unsigned first)
 {
     enum ptx_space space = ptx_insn_space(e);
     struct ptx_operand *op = ptx_memory_operand(e, first);
     const char *what = take_atomic(e), *ctype;
+    unsigned count = take_vector(e);
     enum ptx_type type, bits;
-    unsigned bytes;
     bool cas = strcmp(what, "cas") == 0;
 
     take_order(e);
@@ -399,19 +447,17 @@ static void emit_atomic(struct ptx_emit *e, unsigned first)
     check_atomic(e, what, type);
     ptx_want_operands(e, first + 2, first + 3 + cas);
     space = ptx_space_of(e, op, space);
-    bytes = ptx_type_bytes(type);
+    if (count > 1) {
+        emit_vector_atomic(e, first, count, what, type, space);
+        return;
+    }
     bits = ptx_bits_of(type);
     ctype = ptx_ctype(bits);
     ptx_statement(e, "{ uint8_t *p; uint64_t a = %s; %s old, next, val = %s;",
                   ptx_mem_address(e, op), ctype, ptx_in(e, first + 1, bits));
     if (cas)
         ptx_statement(e, "%s val2 = %s;", ctype, ptx_in(e, first + 2, bits));
-    ptx_place(e, space, "a", bytes, NULL);
-    ptx_count_bytes(e, space, "a", bytes, "rd");
-    ptx_count_bytes(e, space, "a", bytes, "wr");
-    ptx_statement(e, "{ %s *at = (%s *)p;", ctype, ctype);
-    emit_atomic_operation(e, what, type);
-    ptx_statement(e, "} (void)next;");
+    emit_atomic_element(e, what, type, space);
     if (first)
         ptx_out_raw(e, &e->insn->operands[0], bits, "old");
     ptx_statement(e, "}");

@@ -15,7 +15,8 @@
 #include <stdint.h>
 
 /* Operand types. name, bytes, class: b bits, u unsigned, s signed, f float, h 16 bit float, x
- * packed, p predicate. Packed types and 16 bit floats are held as the bits of an unsigned integer.
+ * packed, y two floats, q two 8 bit floats, p predicate. Packed types and narrow floats are held as
+ * the bits of an unsigned integer.
  */
 #define PTX_TYPES(X)                                                                               \
     X(b8, 1, 'b')                                                                                  \
@@ -39,6 +40,9 @@
     X(bf16x2, 4, 'x')                                                                              \
     X(u16x2, 4, 'x')                                                                               \
     X(s16x2, 4, 'x')                                                                               \
+    X(f32x2, 8, 'y')                                                                               \
+    X(e4m3x2, 2, 'q')                                                                              \
+    X(e5m2x2, 2, 'q')                                                                              \
     X(tf32, 4, 'b')                                                                                \
     X(pred, 1, 'p')
 

@@ -171,6 +171,39 @@ static const struct ptx_row g_between_floats[] = {
     {"cvt.rna.tf32.f32 r, fa;", 'r', {0x3f800fff}, 0x3f800000},
 };
 
+/* 8 bit floats. e4m3: bias 7, 0x7e is 448, 0x7f is NaN. e5m2: the upper half of an f16. */
+static const struct ptx_row g_bytes[] = {
+    {"cvt.rn.satfinite.e4m3x2.f32 h, fa, fb;", 'h', {ONE, FN2_5}, 0x38c2},
+    {"cvt.rn.satfinite.e4m3x2.f32 h, fa, fb;", 'h', {0x43d80000, 0x43e00000}, 0x7e7e}, /* 432 448 */
+    {"cvt.rn.satfinite.e4m3x2.f32 h, fa, fb;", 'h', {NINF, 0x7f800000}, 0xfe7e},
+    {"cvt.rn.satfinite.e4m3x2.f32 h, fa, fb;", 'h', {FNAN, 0x43e80001}, 0x7f7e},
+    {"cvt.rn.satfinite.e4m3x2.f32 h, fa, fb;", 'h', {0x437f0000, 0x43870000}, 0x7878}, /* 255 270 */
+    {"cvt.rn.satfinite.e4m3x2.f32 h, fa, fb;", 'h', {0x43880000, 0x43880001}, 0x7879}, /* 272 */
+    {"cvt.rn.satfinite.e4m3x2.f32 h, fa, fb;", 'h', {0x43980000, 0x80000000}, 0x7a80}, /* 304 */
+    {"cvt.rn.satfinite.e4m3x2.f32 h, fa, fb;", 'h', {0x3b000000, 0x3a800000}, 0x0100}, /* 2^-9 */
+    {"cvt.rn.satfinite.e4m3x2.f32 h, fa, fb;", 'h', {0x3a800001, 0x3ac00000}, 0x0101},
+    {"cvt.rn.satfinite.relu.e4m3x2.f32 h, fa, fb;", 'h', {FN2_5, F2_5}, 0x0042},
+    {"cvt.rn.satfinite.relu.e4m3x2.f32 h, fa, fb;", 'h', {FNAN, NINF}, 0x7f00},
+    {"cvt.rn.satfinite.e5m2x2.f32 h, fa, fb;", 'h', {ONE, FN2_5}, 0x3cc1},
+    {"cvt.rn.satfinite.e5m2x2.f32 h, fa, fb;", 'h', {0x47600000, 0x47700000}, 0x7b7b}, /* 57344 */
+    {"cvt.rn.satfinite.e5m2x2.f32 h, fa, fb;", 'h', {NINF, FNAN}, 0xfb7f},
+    {"cvt.rn.satfinite.e5m2x2.f32 h, fa, fb;", 'h', {0x3f900000, 0x3fb00000}, 0x3c3e}, /* ties */
+    {"cvt.rn.satfinite.e4m3x2.f16x2 h, ra;", 'h', {0xc1003c00}, 0xc238},
+    {"cvt.rn.satfinite.e5m2x2.f16x2 h, ra;", 'h', {0x7c00c100}, 0x7bc1},
+    {"cvt.rn.f16x2.e4m3x2 r, ha;", 'r', {0x7ec2}, 0x5f00c100},
+    {"cvt.rn.f16x2.e4m3x2 r, ha;", 'r', {0xff01}, 0x7fff1800},
+    {"cvt.rn.f16x2.e4m3x2 r, ha;", 'r', {0x8078}, 0x80005c00},
+    {"cvt.rn.relu.f16x2.e4m3x2 r, ha;", 'r', {0x7fc2}, 0x7fff0000},
+    {"cvt.rn.f16x2.e5m2x2 r, ha;", 'r', {0xfc01}, 0xfc000100},
+    {"cvt.rn.f16x2.e5m2x2 r, ha;", 'r', {0x7dc1}, 0x7fffc100},
+};
+
+static void test_bytes(void **state)
+{
+    (void)state;
+    ROWS_CHECK(g_bytes, ".f32", ".f64");
+}
+
 static void test_between_integers(void **state)
 {
     (void)state;
@@ -202,6 +235,7 @@ int main(void)
         cmocka_unit_test(test_to_integers),
         cmocka_unit_test(test_from_integers),
         cmocka_unit_test(test_between_floats),
+        cmocka_unit_test(test_bytes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

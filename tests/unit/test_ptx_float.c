@@ -304,6 +304,32 @@ static void test_double_in_untyped_registers(void **state)
     ROWS_CHECK(g_double, ".b32", ".b64");
 }
 
+/* Two floats of 64 bits. 1 + 2^-24 is a tie, 2^-126 / 2 is subnormal. */
+static const struct ptx_row g_pairs[] = {
+    {"add.rn.f32x2 d, da, db;", 'd', {0x400000003f800000, 0x3f80000040000000}, 0x4040000040400000},
+    {"sub.rn.f32x2 d, da, db;", 'd', {0x400000003f800000, 0x3f80000040000000}, 0x3f800000bf800000},
+    {"mul.rn.f32x2 d, da, db;", 'd', {0x40400000bf800000, 0x4040000040000000}, 0x41100000c0000000},
+    {"fma.rn.f32x2 d, da, db, dc;",
+     'd',
+     {0x4040000040000000, 0x4000000040400000, 0x3f800000bf800000},
+     0x40e0000040a00000},
+    {"fma.rn.f32x2 d, da, db, dc;", /* one rounding: (1 + u)^2 - (1 + 2u) */
+     'd',
+     {0x3f8000013f800001, 0x3f8000013f800001, 0xbf800002bf800002},
+     0x2880000028800000},
+    {"add.rn.f32x2 d, da, db;", 'd', {0x7f8000003f800000, 0xff80000033800000}, 0x7fffffff3f800000},
+    {"add.rp.f32x2 d, da, db;", 'd', {0x3f8000003f800000, 0xb380000033800000}, 0x3f7fffff3f800001},
+    {"sub.rz.f32x2 d, da, db;", 'd', {0x3f8000003f800000, 0xb38000003f800000}, 0x3f80000000000000},
+    {"mul.rn.ftz.f32x2 d, da, db;", 'd', {0x0080000000400000, 0x3f0000003f800000}, 0},
+    {"mul.rn.f32x2 d, da, db;", 'd', {0x0080000000400000, 0x3f0000003f800000}, 0x0040000000400000},
+};
+
+static void test_pairs(void **state)
+{
+    (void)state;
+    ROWS_CHECK(g_pairs, ".b32", ".b64");
+}
+
 static void test_half(void **state)
 {
     (void)state;
@@ -319,6 +345,7 @@ int main(void)
         cmocka_unit_test(test_double),
         cmocka_unit_test(test_double_in_untyped_registers),
         cmocka_unit_test(test_half),
+        cmocka_unit_test(test_pairs),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -427,6 +427,46 @@ static void test_async_copy(void **state)
     rig_free(rig);
 }
 
+/* Vectors of atomics: every element by itself, and all of them where the vector is aligned. */
+static const char g_vectors[] =
+    HEAD ".visible .entry vectors(.param .u64 p0)\n{\n"
+         ".reg .b64 at; .reg .f32 f<4>; .reg .b32 r<2>; .reg .b16 h<2>;\n"
+         "ld.param.u64 at, [p0];\n"
+         "mov.f32 f0, 0f3F800000; mov.f32 f1, 0f40000000; mov.b32 r0, 0x40003c00;\n"
+         "atom.global.add.v4.f32 {f0, f1, f2, f3}, [at], {f0, f1, f1, f0};\n"
+         "st.global.v4.f32 [at+64], {f0, f1, f2, f3};\n"
+         "red.global.add.v2.f32 [at+24], {f1, f3};\n"
+         "atom.global.max.noftz.v2.f16x2 {r0, r1}, [at+32], {r0, r0};\n"
+         "st.global.v2.b32 [at+80], {r0, r1};\nret;\n}\n"
+         ".visible .entry crooked(.param .u64 p0)\n{\n"
+         ".reg .b64 at; .reg .f32 f<2>;\nld.param.u64 at, [p0];\n"
+         "red.global.add.v2.f32 [at+4], {f0, f1};\nret;\n}\n";
+
+static void test_atomic_vectors(void **state)
+{
+    struct rig *rig = rig_new();
+    uint64_t params[1] = {rig_alloc(rig, 128)};
+    float *cell = rig_at(rig, params[0]);
+    uint32_t *words = rig_at(rig, params[0]);
+    const float sums[8] = {11, 22, 32, 41, 50, 60, 90, 120}, old[4] = {10, 20, 30, 40};
+
+    (void)state;
+    rig_load(rig, g_vectors);
+    for (int i = 0; i < 8; i++)
+        cell[i] = (float)(10 * i + 10);
+    words[8] = 0x3c004000;
+    words[9] = 0xc000bc00;
+    assert_int_equal(rig_run(rig, "vectors", 1, 1, 0, params), 0);
+    assert_memory_equal(cell, sums, sizeof(sums));
+    assert_memory_equal(cell + 16, old, sizeof(old));
+    assert_int_equal(words[8], 0x40004000);
+    assert_int_equal(words[9], 0x40003c00);
+    assert_int_equal(words[20], 0x3c004000);
+    assert_int_equal(words[21], 0xc000bc00);
+    assert_int_equal(rig_run(rig, "crooked", 1, 1, 0, params), 716);
+    rig_free(rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -434,7 +474,7 @@ int main(void)
         cmocka_unit_test(test_local),      cmocka_unit_test(test_variables),
         cmocka_unit_test(test_params),     cmocka_unit_test(test_faults),
         cmocka_unit_test(test_atomics),    cmocka_unit_test(test_atomics_are_real),
-        cmocka_unit_test(test_async_copy),
+        cmocka_unit_test(test_async_copy), cmocka_unit_test(test_atomic_vectors),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
