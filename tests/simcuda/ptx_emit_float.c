@@ -224,9 +224,11 @@ static void emit_exact(struct ptx_emit *e, enum ptx_type type, const char *round
 static void emit_approximate_f64(struct ptx_emit *e)
 {
     const char *a = ptx_in(e, 1, PTX_f64);
+    bool rcp = strcmp(e->insn->opcode, "rcp") == 0, ftz = ptx_has(e, "ftz");
 
-    ptx_has(e, "ftz");
-    if (strcmp(e->insn->opcode, "rcp") == 0)
+    if (rcp && !ftz)
+        ptx_insn_fail(e, "wants .ftz");
+    if (rcp)
         ptx_out(e, 0, PTX_f64, "ptx_upper_half(1.0 / %s)", a);
     else if (strcmp(e->insn->opcode, "rsqrt") == 0)
         ptx_out(e, 0, PTX_f64, "ptx_upper_half(1.0 / sqrt(%s))", a);

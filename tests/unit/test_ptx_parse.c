@@ -31,6 +31,7 @@ static const struct refusal g_refusals[] = {
     {BODY("add.s32 r0, r1, d1;"), 218, BODY_LINE(0), "'d1' of type .b64"},
     {BODY("add.f32 f0, f1, 1;"), 218, BODY_LINE(0), "integer constant"},
     {BODY("add.f32 f0, f1, d1;"), 218, BODY_LINE(0), "'d1'"},
+    {BODY("rcp.approx.f64 d1, d1;"), 218, BODY_LINE(0), "wants .ftz"},
     {BODY("setp.lo.s32 p, r0, r1;"), 218, BODY_LINE(0), ".lo is not defined for .s32"},
     {BODY("selp.b32 r0, r1, r2, r3;"), 218, BODY_LINE(0), "'r3'"},
     {BODY("mov.u32 r0, %nosuch;"), 218, BODY_LINE(0), "unknown special register '%nosuch'"},
