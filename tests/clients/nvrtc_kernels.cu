@@ -4,6 +4,8 @@
  */
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
+#include <cuda_fp8.h>
+#include <mma.h>
 
 typedef unsigned int u32;
 typedef unsigned long long u64;
@@ -377,6 +379,69 @@ __global__ void matvec(const float4 *w, const float4 *x, float *out, u32 n)
     sum = warp_reduce(sum, plus<float>());
     if ((threadIdx.x & 31) == 0)
         out[row] = sum;
+}
+
+/* C = A * B, each n by n, by a warp for each 16 by 16 of C. */
+__global__ void tensor_cores(const __half *a, const __half *b, float *c, u32 n)
+{
+    using namespace nvcuda::wmma;
+    fragment<matrix_a, 16, 16, 16, __half, row_major> left;
+    fragment<matrix_b, 16, 16, 16, __half, row_major> right;
+    fragment<accumulator, 16, 16, 16, float> sum;
+    u32 row = blockIdx.y * 16, column = blockIdx.x * 16;
+
+    fill_fragment(sum, 0.0f);
+    for (u32 k = 0; k < n; k += 16) {
+        load_matrix_sync(left, a + row * n + k, n);
+        load_matrix_sync(right, b + k * n + column, n);
+        mma_sync(sum, left, right, sum);
+    }
+    for (u32 i = 0; i < sum.num_elements; i++)
+        sum.x[i] *= 2;
+    store_matrix_sync(c + row * n + column, sum, n, mem_row_major);
+}
+
+__global__ void parts(const u32 *a, const u32 *b, u32 *out)
+{
+    u32 i = blockIdx.x * blockDim.x + threadIdx.x, x = a[i], y = b[i];
+
+    out[4 * i] = __vabsdiffu4(x, y);
+    out[4 * i + 1] = __vsads4(x, y) + __vsadu2(x, y);
+    out[4 * i + 2] = __vmaxu4(x, y) ^ __vadd2(x, y);
+    out[4 * i + 3] = __vcmpgtu4(x, y) ^ __vavgu4(x, y);
+}
+
+__global__ void bytes(const float *in, unsigned char *e4m3, unsigned char *e5m2, float *back)
+{
+    u32 i = blockIdx.x * blockDim.x + threadIdx.x;
+    __nv_fp8_e4m3 small(in[i]);
+    __nv_fp8_e5m2 wide(in[i] * 64);
+
+    e4m3[i] = small.__x;
+    e5m2[i] = wide.__x;
+    back[i] = float(small) + float(wide);
+}
+
+/* What devices from 9.0 and 10.0 on have instructions for. */
+__global__ void pairs(const float2 *a, const float2 *b, float2 *out, float4 *sums)
+{
+    u32 i = blockIdx.x * blockDim.x + threadIdx.x;
+    float2 x = a[i], y = b[i];
+
+#if __CUDA_ARCH__ >= 1000
+    x = __ffma2_rn(__fadd2_rn(x, y), y, __fmul2_rn(x, x));
+#else
+    x = make_float2((x.x + y.x) * y.x + x.x * x.x, (x.y + y.y) * y.y + x.y * x.y);
+#endif
+    out[i] = x;
+#if __CUDA_ARCH__ >= 900
+    atomicAdd(&sums[i & 1], make_float4(x.x, x.y, y.x, y.y));
+#else
+    atomicAdd(&sums[i & 1].x, x.x);
+    atomicAdd(&sums[i & 1].y, x.y);
+    atomicAdd(&sums[i & 1].z, y.x);
+    atomicAdd(&sums[i & 1].w, y.y);
+#endif
 }
 
 }

@@ -416,6 +416,79 @@ def check_bfloat16(gpu, data):
     expect("rms_norm", [from_bf16(v) for v in gpu.download(out, "H", N)], want, 2 ** -8)
 
 
+def check_tensor_cores(gpu, data):
+    n, out = 64, gpu.upload("f", [0.0] * 64 * 64)
+    a, b = data.matrix[:n * n], data.matrix[n * n:]
+    gpu.launch("tensor_cores", gpu.upload("e", a), gpu.upload("e", b), out, n,
+               grid=(n // 16, n // 16), block=(32, 1))
+    columns = [b[j::n] for j in range(n)]
+    expect("tensor_cores", gpu.download(out, "f", n * n),
+           [2 * sum(x * y for x, y in zip(a[i:i + n], c))
+            for i in range(0, n * n, n) for c in columns])
+
+
+def split(word, code):
+    return struct.unpack("<" + code, struct.pack("<I", word))
+
+
+def joined(values, bits):
+    return sum((v & (1 << bits) - 1) << bits * k for k, v in enumerate(values))
+
+
+def of_parts(x, y):
+    bytes_of = list(zip(split(x, "4B"), split(y, "4B")))
+    signed_of, halves = zip(split(x, "4b"), split(y, "4b")), list(zip(split(x, "2H"), split(y, "2H")))
+    return [joined([abs(p - q) for p, q in bytes_of], 8),
+            sum(abs(p - q) for p, q in signed_of) + sum(abs(p - q) for p, q in halves),
+            joined([max(p, q) for p, q in bytes_of], 8) ^ joined([p + q for p, q in halves], 16),
+            joined([-(p > q) for p, q in bytes_of], 8) ^
+            joined([p + q + 1 >> 1 for p, q in bytes_of], 8)]
+
+
+def check_parts(gpu, data):
+    a, b, out = data.words[:N], data.words[N:], gpu.upload("I", [0] * 4 * N)
+    gpu.launch("parts", gpu.upload("I", a), gpu.upload("I", b), out)
+    expect("parts", gpu.download(out, "I", 4 * N),
+           [v for x, y in zip(a, b) for v in of_parts(x, y)])
+
+
+def small_floats(mantissa_bits, bias, count):
+    """The values of the first codes of an 8 bit float, from 0 on."""
+    one = 1 << mantissa_bits
+    return [(code % one + (one if code >= one else 0)) * 2.0 **
+            (max(code // one, 1) - bias - mantissa_bits) for code in range(count)]
+
+
+def nearest(x, values):
+    """The code of the value that is nearest to x, an even one of two."""
+    code = min(range(len(values)), key=lambda c: (abs(values[c] - abs(x)), c & 1))
+    return code | (0x80 if math.copysign(1, x) < 0 else 0)
+
+
+def check_bytes(gpu, data):
+    e4m3, e5m2 = small_floats(3, 7, 0x7F), small_floats(2, 15, 0x7C)
+    floats = data.floats[:-4] + [1000.0, -449.0, 2.0 ** -10, -0.0]
+    small, wide = gpu.upload("B", [0] * N), gpu.upload("B", [0] * N)
+    back = gpu.upload("f", [0.0] * N)
+    gpu.launch("bytes", gpu.upload("f", floats), small, wide, back)
+    want = [(nearest(x, e4m3), nearest(x * 64, e5m2)) for x in floats]
+    expect("e4m3", gpu.download(small, "B", N), [p for p, _ in want])
+    expect("e5m2", gpu.download(wide, "B", N), [q for _, q in want])
+    expect("8 bit floats", gpu.download(back, "f", N),
+           [math.copysign(e4m3[p & 127], x) + math.copysign(e5m2[q & 127], x)
+            for x, (p, q) in zip(floats, want)])
+
+
+def check_pairs(gpu, data):
+    a, b = [v / 4 for v in data.matrix[:2 * N]], data.matrix[2 * N:4 * N]
+    out, sums = gpu.upload("f", [0.0] * 2 * N), gpu.upload("f", [0.0] * 8)
+    gpu.launch("pairs", gpu.upload("f", a), gpu.upload("f", b), out, sums)
+    want = [(x + y) * y + x * x for x, y in zip(a, b)]
+    expect("pairs", gpu.download(out, "f", 2 * N), want)
+    expect("atomicAdd of float4", gpu.download(sums, "f", 8),
+           [sum(v[first::4]) for odd in (0, 2) for v in (want, b) for first in (odd, odd + 1)])
+
+
 def check_layers(gpu, data):
     """The same few matrices over and over, as a model's steps use its weights."""
     x = data.matrix[:ROW]
