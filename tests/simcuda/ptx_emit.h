@@ -150,6 +150,7 @@ void ptx_emit_insn(struct ptx_emit *e, struct ptx_insn *insn);
     X(madc, mad)                                                                                   \
     X(match, match)                                                                                \
     X(max, minmax)                                                                                 \
+    X(mbarrier, mbarrier)                                                                          \
     X(membar, fence)                                                                               \
     X(min, minmax)                                                                                 \
     X(mma, mma)                                                                                    \
@@ -202,6 +203,8 @@ void ptx_emit_insn(struct ptx_emit *e, struct ptx_insn *insn);
 PTX_INSTRUCTIONS(X)
 #undef X
 
+/* cp.async.mbarrier.arrive */
+void ptx_emit_copy_arrival(struct ptx_emit *e);
 /* Parts of emitters that another file's emitter hands over to, by the class of the type. */
 void ptx_emit_float_add(struct ptx_emit *e, enum ptx_type type);
 void ptx_emit_float_mul(struct ptx_emit *e, enum ptx_type type);

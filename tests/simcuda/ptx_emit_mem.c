@@ -523,6 +523,10 @@ void ptx_emit_cp_async(struct ptx_emit *e)
         ptx_insn_fail(e, "wants .async");
     if (ptx_has(e, "commit_group") || ptx_has(e, "wait_group") || ptx_has(e, "wait_all"))
         return;
+    if (ptx_has(e, "mbarrier")) {
+        ptx_emit_copy_arrival(e);
+        return;
+    }
     if ((!ptx_has(e, "shared") && !ptx_has(e, "shared::cta")) || !ptx_has(e, "global"))
         ptx_insn_fail(e, "wants .shared.global");
     take_hints(e);

@@ -271,6 +271,77 @@ static void test_spinning_gives_way(void **state)
     assert_int_equal(((uint32_t *)run_barriers("lock", 96, 0))[1], 96);
 }
 
+/* A barrier in shared memory. Thread 0 comes first and has to wait for all others, three times; in
+ * the last phase eight of 64 stay away for good. */
+static const char g_mbarrier[] =
+    ".version 8.0\n.target sm_90\n.address_size 64\n"
+    ".visible .entry phases(.param .u64 p0)\n{\n"
+    ".reg .b64 out, state; .reg .b32 tid, n, sum, at, other; .reg .pred p, first, last;\n"
+    ".shared .align 8 .b64 bar; .shared .align 4 .b8 cells[256];\n"
+    "ld.param.u64 out, [p0]; mov.u32 tid, %tid.x; mad.wide.u32 out, tid, 8, out;\n"
+    "setp.eq.u32 first, tid, 0; mov.u32 n, %ntid.x; mov.u32 sum, 0;\n"
+    "@first mbarrier.init.shared.b64 [bar], n;\n"
+    "bar.sync 0;\n"
+    "mad.lo.u32 at, tid, 4, 0; mov.u32 other, cells; add.u32 at, at, other;\n"
+    "xor.b32 other, tid, 63; mad.lo.u32 other, other, 4, 0;\n"
+    "{ .reg .b32 base; mov.u32 base, cells; add.u32 other, other, base; }\n"
+    "add.u32 n, tid, 100; st.shared.u32 [at], n;\n"
+    "mbarrier.arrive.shared.b64 state, [bar];\n"
+    "WAIT1: mbarrier.test_wait.shared.b64 p, [bar], state;\n@!p bra WAIT1;\n"
+    "ld.shared.u32 sum, [other];\n"
+    "mbarrier.arrive.release.cta.shared::cta.b64 _, [bar];\n"
+    "WAIT2: mbarrier.try_wait.parity.shared::cta.b64 p, [bar], 1;\n@!p bra WAIT2;\n"
+    "setp.ge.u32 last, tid, 56;\n"
+    "@last mbarrier.arrive_drop.shared.b64 _, [bar];\n"
+    "@!last mbarrier.arrive.shared.b64 state, [bar], 1;\n"
+    "WAIT3: mbarrier.test_wait.parity.shared.b64 p, [bar], 0;\n@!p bra WAIT3;\n"
+    "mbarrier.pending_count.b64 n, state; ld.shared.b64 state, [bar];\n"
+    "mbarrier.pending_count.b64 n, state;\n"
+    "st.global.v2.u32 [out], {sum, n}; ret;\n}\n"
+    ".visible .entry early(.param .u64 p0)\n{\n"
+    ".reg .b64 out, s; .reg .pred p; .reg .b32 r<4>; .shared .align 8 .b64 bar;\n"
+    "ld.param.u64 out, [p0]; mbarrier.init.shared.b64 [bar], 3;\n"
+    "mbarrier.arrive.noComplete.shared.b64 s, [bar], 2; mbarrier.pending_count.b64 r0, s;\n"
+    "mbarrier.test_wait.shared.b64 p, [bar], s; selp.u32 r1, 1, 0, p;\n"
+    "mbarrier.arrive.shared.b64 s, [bar]; mbarrier.pending_count.b64 r2, s;\n"
+    "mbarrier.test_wait.shared.b64 p, [bar], s; selp.u32 r3, 1, 0, p;\n"
+    "st.global.v4.u32 [out], {r0, r1, r2, r3}; mbarrier.inval.shared.b64 [bar]; ret;\n}\n"
+    ".visible .entry copies(.param .u64 p0)\n{\n"
+    ".reg .b64 out, s; .reg .b32 r<2>; .shared .align 8 .b64 bar;\n"
+    "ld.param.u64 out, [p0]; mbarrier.init.shared.b64 [bar], 3;\n"
+    "cp.async.mbarrier.arrive.shared.b64 [bar]; ld.shared.b64 s, [bar];\n"
+    "mbarrier.pending_count.b64 r0, s;\n"
+    "cp.async.mbarrier.arrive.noinc.shared::cta.b64 [bar]; ld.shared.b64 s, [bar];\n"
+    "mbarrier.pending_count.b64 r1, s; st.global.v2.u32 [out], {r0, r1}; ret;\n}\n"
+    ".visible .entry many(.param .u64 p0)\n{\n"
+    ".reg .b64 s; .shared .align 8 .b64 bar; mbarrier.init.shared.b64 [bar], 3;\n"
+    "mbarrier.arrive.shared.b64 s, [bar], 4; ret;\n}\n"
+    ".visible .entry none(.param .u64 p0)\n{\n"
+    ".shared .align 8 .b64 bar; mbarrier.init.shared.b64 [bar], 0; ret;\n}\n";
+
+static void test_mbarrier(void **state)
+{
+    struct result *out;
+
+    (void)state;
+    rig_load(g_rig, g_mbarrier);
+    out = run("phases", 64, 0, 0, 0);
+    for (uint32_t tid = 0; tid < 64; tid++) {
+        assert_int_equal(out[tid].value, 100 + (tid ^ 63));
+        assert_int_equal(out[tid].flag, 56);
+    }
+    out = run("early", 1, 0, 0, 0);
+    assert_int_equal(out[0].value, 3); /* before the two arrivals */
+    assert_int_equal(out[0].flag, 0);
+    assert_int_equal(out[1].value, 1);
+    assert_int_equal(out[1].flag, 1);
+    out = run("copies", 1, 0, 0, 0);
+    assert_int_equal(out[0].value, 3);
+    assert_int_equal(out[0].flag, 2);
+    run("many", 1, 0, 0, 719);
+    run("none", 1, 0, 0, 719);
+}
+
 int main(void)
 {
     const struct CMUnitTest warps[] = {
@@ -291,6 +362,7 @@ int main(void)
         cmocka_unit_test(test_named_barriers),
         cmocka_unit_test(test_deadlocks_are_faults),
         cmocka_unit_test(test_spinning_gives_way),
+        cmocka_unit_test(test_mbarrier), /* loads another module */
     };
 
     return cmocka_run_group_tests(warps, setup, teardown) +
