@@ -45,6 +45,7 @@ UNIT_SRC    := $(sort $(wildcard tests/unit/test_*.c))
 PRELOAD_SRC := $(sort $(wildcard tests/preload/*.c))
 PRELOAD_LIB := $(filter tests/preload/common.c,$(PRELOAD_SRC))
 PRELOAD_APP := $(filter-out $(PRELOAD_LIB),$(PRELOAD_SRC))
+STRESS_SRC  := $(sort $(wildcard tests/preload/stress/*.c))
 KERNELS     := $(sort $(wildcard tests/apps/kernels/*.cu))
 
 # The shim without the names that it exports, for unit tests; the stub and the library itself apart.
@@ -65,7 +66,7 @@ UNIT     := $(patsubst tests/unit/%.c,$(OUT)/unit/%,$(UNIT_SRC))
 PRELOAD  := $(patsubst tests/preload/%.c,$(OUT)/preload/%,$(PRELOAD_APP))
 PTX      := $(patsubst tests/apps/kernels/%.cu,$(OUT)/ptx/%.ptx,$(KERNELS))
 
-.PHONY: all tests check demo bench install uninstall clean help deps format
+.PHONY: all tests check soak demo bench install uninstall clean help deps format
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -78,6 +79,7 @@ help:
 
 #: make              the library, the command
 #: make check        every test that this machine can run; closes with a count
+#: make soak         random work under random budgets, every byte checked; SEEDS=100 FIRST=1
 #: make demo         a real model in a third of the memory it needs, bits compared
 #: make bench        what a launch and a name cost; results into bench/results/
 #: make deps         install what is missing to build (apt-get); DEPS=skip makes it a no-op
@@ -159,6 +161,9 @@ $(OUT)/preload/%: $(OUT)/obj/tests/preload/%.o $(call obj,$(PRELOAD_LIB)) $(PTX_
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) -o $@ $(filter %.o,$^) $(LDFLAGS) $(WITH_SIM) -lm -ldl
 
+# A program too large for one file.
+$(OUT)/preload/stress: $(call obj,$(STRESS_SRC))
+
 $(CONFORM): $(call obj,$(CONF_SRC)) $(PTX_OBJ) $(SIMCUDA)
 	$(call say,LD,$@)
 	$(Q)$(CC) -o $@ $(filter %.o,$^) $(LDFLAGS) $(WITH_SIM) -lm -ldl
@@ -206,6 +211,13 @@ $(addprefix $(OUT)/unit/test_simcuda_,gate memory_calls pace_run): | $(SIMCUDA)
 check: deps
 	$(Q)$(MAKE) --no-print-directory tests
 	$(Q)OUT=$(OUT) SAN=$(SAN) tests/check
+
+SEEDS ?= 100
+FIRST ?= 1
+
+soak: deps
+	$(Q)$(MAKE) --no-print-directory all $(SIMCUDA) $(OUT)/preload/stress
+	$(Q)OUT=$(OUT) SAN=$(SAN) tests/soak --seeds $(SEEDS) --first $(FIRST)
 
 demo: deps
 	$(Q)$(MAKE) --no-print-directory all $(SIMCUDA) $(MINILM)
