@@ -35,27 +35,28 @@ void tensor_create(struct tensor *t, CUstream stream)
     CUDA_CHECK(cuMemcpyHtoDAsync(t->p, t->shadow, tensor_bytes(t), stream));
 }
 
-/* A copy that takes no stream runs in the default one, and that must not run ahead. */
-static void follow_default_stream(CUstream stream, CUstream default_stream)
+/* What stream does from now on comes behind what the other one was given so far. */
+static void follow_stream(CUstream stream, CUstream other)
 {
     CUevent event;
 
     CUDA_CHECK(cuEventCreate(&event, 0));
-    CUDA_CHECK(cuEventRecord(event, default_stream));
+    CUDA_CHECK(cuEventRecord(event, other));
     CUDA_CHECK(cuStreamWaitEvent(stream, event, 0));
     CUDA_CHECK(cuEventDestroy(event));
 }
 
+/* Such a copy runs in the default stream. */
 static void upload_synchronously(const struct operation *op, CUstream stream, CUdeviceptr to,
                                  const void *from, uint64_t bytes)
 {
     CUDA_CHECK(cuStreamSynchronize(stream));
     if (op->draw & 16) {
         CUDA_CHECK(cuMemcpyHtoD_v2_ptds(to, from, bytes));
-        follow_default_stream(stream, CU_STREAM_PER_THREAD);
+        follow_stream(stream, CU_STREAM_PER_THREAD);
     } else {
         CUDA_CHECK(cuMemcpyHtoD(to, from, bytes));
-        follow_default_stream(stream, CU_STREAM_LEGACY);
+        follow_stream(stream, CU_STREAM_LEGACY);
     }
 }
 
@@ -169,26 +170,30 @@ static void device_copy(struct worker *w, const struct operation *op)
     memcpy(to->shadow + to_offset, from->shadow + from_offset, bytes);
 }
 
-/* The tensor goes and comes back at another place, with another size and other bytes. */
+/* The tensor goes and comes back at another place, with another size and other bytes. A free waits
+ * for the work of its context, hence what comes then need not wait for what was before. */
 static void reallocate(struct worker *w, const struct operation *op)
 {
     struct tensor *t = &g_tensors[op->tensor[0]];
-    CUstream stream = operation_stream(w, op);
+    CUstream stream = operation_stream(w, op), other = stream;
 
     if (t->pooled && op->draw & 4) {
         CUDA_CHECK(cuMemFreeAsync(t->p, stream));
     } else {
-        /* A free waits for the work of its context, hence for this stream. */
         if (op->draw & 8)
             CUDA_CHECK(cuStreamSynchronize(stream));
         CUDA_CHECK(cuMemFree(t->p));
+        if (op->lane < STREAMS)
+            other = w->streams[(op->draw >> 60) % STREAMS];
     }
     t->words = TENSOR_WORDS_MIN + (op->draw >> 24) % (t->capacity_words - TENSOR_WORDS_MIN + 1);
     t->tail_bytes = op->draw >> 20 & 3;
     t->pooled = op->draw >> 22 & 1;
     fill_pattern(shadow_words(t), t->words, (uint32_t)(op->draw >> 32));
     memset(t->shadow + t->words * 4, 0x5a, t->tail_bytes);
-    tensor_create(t, stream);
+    tensor_create(t, other);
+    if (other != stream)
+        follow_stream(stream, other);
 }
 
 /* A context of one's own that comes and goes, with its memory and its work, while others compute.
