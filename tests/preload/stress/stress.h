@@ -48,7 +48,7 @@
     X(DOWNLOAD, 1, 0, 10)                                                                          \
     X(DEVICE_COPY, 2, 1, 5)                                                                        \
     X(PEER_COPY, 2, 1, 3)                                                                          \
-    X(REALLOCATE, 1, 1, 12)                                                                         \
+    X(REALLOCATE, 1, 1, 12)                                                                        \
     X(VISIT, 0, 0, 0)
 
 enum kind {
