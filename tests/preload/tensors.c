@@ -75,6 +75,8 @@ int main(int argc, char **argv)
     make(tensors, count, (int)option(argc, argv, "arena", 0), &seed);
     CUDA_CHECK(cuMemAlloc(&sums, sizeof(sum)));
     CUDA_CHECK(cuMemAlloc(&scratch, SCRATCH));
+    CUDA_CHECK(
+        cuStreamSynchronize(NULL)); /* the uploads: the other stream does not wait for them */
     for (long s = 0; s < steps; s++) {
         for (long i = 0; i < count; i++) {
             long t = shuffle ? (long)(next_random(&seed) % (uint64_t)count) : i;

@@ -146,6 +146,8 @@ static inline void weights_upload(struct weights *weights, uint64_t words, uint3
     /* The driver has taken the bytes: what becomes of the buffer is nobody's business any more. */
     memset(host, 0xdb, words * sizeof(*host));
     free(host);
+    /* They are on their way in the default stream, which a non-blocking one does not wait for. */
+    CUDA_CHECK(cuStreamSynchronize(NULL));
 }
 
 /* Queue their hash into out, a device address of 8 bytes. */
