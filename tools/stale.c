@@ -4,21 +4,37 @@
 #include "shim/stats_file.h"
 #include <dirent.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
+#define MAKING_S 60 /* longer than any process takes from creating its file to filling it in */
+
+/* A file that holds nothing yet: was its process ended before it could fill it in? A process of
+ * another namespace, which we cannot ask for, would be making it at this moment. */
+static int is_abandoned(const char *path, pid_t pid)
+{
+    struct stat status;
+
+    return kill(pid, 0) != 0 && errno == ESRCH && lstat(path, &status) == 0 &&
+           status.st_mtime < time(NULL) - MAKING_S;
+}
+
 /* Does the process of this file live? What cannot be read is nobody's that we could show; it is
- * left to the version of berth, or to the process of another namespace, that is making it. */
+ * left to the version of berth that made it. */
 static int is_living(pid_t pid, int *removable)
 {
     char path[STATS_PATH_BYTES];
     struct stats_view view;
-    int exists;
+    int err, exists;
 
-    *removable = 0;
     stats_file_path(path, geteuid(), pid);
-    if (stats_file_read(path, &view))
+    err = stats_file_read(path, &view);
+    *removable = err == -ENOMSG && is_abandoned(path, pid);
+    if (err)
         return 0;
     exists = stats_process_exists(view.header);
     *removable = !exists;

@@ -9,10 +9,10 @@
  *
  * timeout: 120
  * stats: .errors.driver_failures == 0 and .errors.refused == 0
- * run: max-memory=0=5MiB arg=--ops arg=300 seeds=4
- * run: max-memory=0=24MiB arg=--ops arg=300 seeds=4
- * run: max-memory=0=70MiB arg=--ops arg=300 seeds=4 env=SIMCUDA_PARAM_INFO=0
- * run: max-memory=0=115MiB arg=--ops arg=300 seeds=4
+ * run: max-memory=0=5MiB arg=--ops arg=250 seeds=2
+ * run: max-memory=0=24MiB arg=--ops arg=250 seeds=2
+ * run: max-memory=0=70MiB arg=--ops arg=250 seeds=2 env=SIMCUDA_PARAM_INFO=0
+ * run: max-memory=0=115MiB arg=--ops arg=250 seeds=2
  */
 #include "stress/stress.h"
 
