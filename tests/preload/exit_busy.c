@@ -144,18 +144,39 @@ static void *work(void *arg)
     return NULL;
 }
 
-/* The last that is left of a first thread that ended before the others. */
-static void *end_later(void *arg)
+/* Called by the first thread when it ends before the others. */
+static void say_ended(void *ended)
 {
-    pthread_join(*(pthread_t *)arg, NULL);
+    pthread_mutex_lock(&g_progress.lock);
+    *(int *)ended = 1;
+    pthread_cond_broadcast(&g_progress.changed);
+    pthread_mutex_unlock(&g_progress.lock);
+}
+
+static void *end_after_first(void *ended)
+{
+    pthread_mutex_lock(&g_progress.lock);
+    while (!*(int *)ended)
+        pthread_cond_wait(&g_progress.changed, &g_progress.lock);
+    pthread_mutex_unlock(&g_progress.lock);
     exit(0);
+}
+
+static void end_first_thread(void)
+{
+    static int ended;
+    pthread_key_t key;
+    pthread_t thread;
+
+    EXPECT(pthread_key_create(&key, say_ended) == 0 && pthread_setspecific(key, &ended) == 0);
+    EXPECT(pthread_create(&thread, NULL, end_after_first, &ended) == 0);
+    pthread_exit(NULL);
 }
 
 int main(int argc, char **argv)
 {
     static struct weights weights[8];
     static int index[THREADS];
-    static pthread_t main_thread;
     pthread_t thread;
 
     g_way = argc > 1 ? argv[1] : "exit";
@@ -171,11 +192,8 @@ int main(int argc, char **argv)
         EXPECT(pthread_create(&thread, NULL, work, &index[i]) == 0);
     }
     wait_for_rounds();
-    if (strcmp(g_way, "pthread_exit") == 0) {
-        main_thread = pthread_self();
-        EXPECT(pthread_create(&thread, NULL, end_later, &main_thread) == 0);
-        pthread_exit(NULL);
-    }
+    if (strcmp(g_way, "pthread_exit") == 0)
+        end_first_thread();
     if (!strstr(g_way, "-thread"))
         end();
     for (;;)
