@@ -9,16 +9,21 @@
  * stats: .errors.driver_failures == 0 and .errors.refused == 0
  * run: max-memory=0=1792KiB only=berth seeds=2
  * run: max-memory=0=4MiB only=berth seeds=2
- * stats: .weights.peak_resident_bytes <= 4 * 2**20 and .transfers.h2d_bytes > 0
+ * stats: .weights.peak_resident_bytes <= 4 * 2**20
+ * stats: .transfers.h2d_bytes > 0
  * run: max-memory=0=9MiB env=SIMCUDA_VRAM=20MiB only=berth seeds=2
- * stats: .weights.peak_resident_bytes <= 9 * 2**20 and .transfers.written_back_bytes > 0
- * run: max-memory=0=17MiB seeds=2
- * stats: .steps.learned and .transfers.written_back_bytes > 0
- * run: max-memory=0=17MiB arg=--indirect arg=0 only=berth seeds=2
- * stats: .steps.learned and .transfers.written_back_bytes > 0
- * run: max-memory=0=26MiB env=SIMCUDA_PARAM_INFO=0 env=SIMCUDA_DRIVER_VERSION=12030 only=berth
- * seeds=2 stats: .transfers.written_back_bytes > 0 run: max-memory=0=33MiB only=berth seeds=2
+ * stats: .weights.peak_resident_bytes <= 9 * 2**20
  * stats: .transfers.written_back_bytes > 0
+ * run: max-memory=0=17MiB seeds=2
+ * stats: .steps.learned
+ * stats: .transfers.written_back_bytes + .transfers.dropped_bytes > 0
+ * run: max-memory=0=17MiB arg=--indirect arg=0 only=berth seeds=2
+ * stats: .steps.learned
+ * stats: .transfers.written_back_bytes + .transfers.dropped_bytes > 0
+ * run: max-memory=0=26MiB env=SIMCUDA_PARAM_INFO=0 only=berth seeds=2
+ * stats: .transfers.written_back_bytes + .transfers.dropped_bytes > 0
+ * run: max-memory=0=33MiB only=berth seeds=2
+ * stats: .transfers.written_back_bytes + .transfers.dropped_bytes > 0
  * run: max-memory=0=42MiB only=berth seeds=2
  * stats: .transfers.h2d_bytes == 0
  */
