@@ -11,7 +11,7 @@
  * stats: .errors.driver_failures == 0 and .errors.refused == 0
  * run: max-memory=0=5MiB arg=--ops arg=250 seeds=2
  * run: max-memory=0=24MiB arg=--ops arg=250 seeds=2
- * run: max-memory=0=70MiB arg=--ops arg=250 seeds=2 env=SIMCUDA_PARAM_INFO=0
+ * run: max-memory=0=70MiB arg=--ops arg=250 seeds=2 env=SIMCUDA_DRIVER_VERSION=12030
  * run: max-memory=0=115MiB arg=--ops arg=250 seeds=2
  */
 #include "stress/stress.h"

@@ -20,7 +20,7 @@
  * run: max-memory=0=17MiB arg=--indirect arg=0 only=berth seeds=2
  * stats: .steps.learned
  * stats: .transfers.written_back_bytes + .transfers.dropped_bytes > 0
- * run: max-memory=0=26MiB env=SIMCUDA_PARAM_INFO=0 only=berth seeds=2
+ * run: max-memory=0=26MiB env=SIMCUDA_DRIVER_VERSION=12030 only=berth seeds=2
  * stats: .transfers.written_back_bytes + .transfers.dropped_bytes > 0
  * run: max-memory=0=33MiB only=berth seeds=2
  * stats: .transfers.written_back_bytes + .transfers.dropped_bytes > 0
