@@ -85,16 +85,15 @@ static CUresult end_primary(CUdevice dev, CUresult (*end)(CUdevice))
     int active = 0;
     CUresult result;
 
-    if (entry_is_passive() ||
-        drv->cuDevicePrimaryCtxGetState(dev, &flags, &active) != CUDA_SUCCESS || !active ||
-        drv->cuDevicePrimaryCtxRetain(&primary, dev) != CUDA_SUCCESS)
+    if (entry_is_passive() || stats_note(drv->cuDevicePrimaryCtxGetState(dev, &flags, &active)) ||
+        !active || stats_note(drv->cuDevicePrimaryCtxRetain(&primary, dev)))
         return end(dev);
-    drv->cuDevicePrimaryCtxRelease_v2(dev);
+    stats_note(drv->cuDevicePrimaryCtxRelease_v2(dev));
     residency_pause(dev);
     layout_forget_all();
     result = end(dev);
     if (result == CUDA_SUCCESS &&
-        (drv->cuDevicePrimaryCtxGetState(dev, &flags, &active) != CUDA_SUCCESS || !active))
+        (stats_note(drv->cuDevicePrimaryCtxGetState(dev, &flags, &active)) || !active))
         forget(primary);
     residency_resume(dev);
     return result;

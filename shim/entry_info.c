@@ -8,6 +8,7 @@
 #include "log.h"
 #include "range.h"
 #include "residency.h"
+#include "stats.h"
 #include <string.h>
 
 static int find_paged(CUdeviceptr addr, struct range_view *view)
@@ -37,7 +38,7 @@ CUresult cuMemGetInfo_v2(size_t *free_bytes, size_t *total_bytes)
     uint64_t free_now, total;
     CUdevice device;
 
-    if (result == CUDA_SUCCESS && drv->cuCtxGetDevice(&device) == CUDA_SUCCESS &&
+    if (result == CUDA_SUCCESS && stats_note(drv->cuCtxGetDevice(&device)) == CUDA_SUCCESS &&
         is_paged_device(device)) {
         range_capacity(device, &free_now, &total);
         if (free_bytes)

@@ -142,13 +142,15 @@ static void init_extent(struct extent *e, struct range *range, size_t index)
  * lane's context is current, the lock is held. */
 static void order_drops_behind_births(struct residency *res, struct lane *lane)
 {
-    CUevent born = lane && lane->h2d && lane->d2h ? transfer_take_event(res->drv, lane) : NULL;
+    int is_open = lane && lane->h2d && lane->d2h;
+    CUevent born = is_open ? transfer_take_event(res->drv, lane) : NULL;
+    int is_ordered = born && !stats_note(res->drv->cuEventRecord(born, lane->h2d)) &&
+                     !stats_note(res->drv->cuStreamWaitEvent(lane->d2h, born, 0));
 
-    if (!born)
-        return;
-    if (res->drv->cuEventRecord(born, lane->h2d) == CUDA_SUCCESS)
-        res->drv->cuStreamWaitEvent(lane->d2h, born, 0);
-    transfer_give_event(res->drv, lane, born);
+    if (is_open && !is_ordered)
+        stats_note(res->drv->cuStreamSynchronize(lane->h2d));
+    if (born)
+        transfer_give_event(res->drv, lane, born);
 }
 
 /* Extents [from, to) of a range are in use from now on. While everything fits they are born in
@@ -170,10 +172,10 @@ static void use_extents(struct residency *res, struct range *range, size_t from,
         extent_set_state(res, e, EXTENT_RESIDENT);
         e->mode = BACKEND_MOVED;
         residency_count(res, e->bytes);
-        if (lane && transfer_open_streams(res->drv, lane) == CUDA_SUCCESS &&
-            res->backend->load(res->drv, res->device, e->first, e->bytes, BACKEND_MOVED,
-                               lane->h2d) != CUDA_SUCCESS)
-            stats_add(driver_failures, 1); /* then it is born at its first touch */
+        /* Where that fails it is born at its first touch. */
+        if (lane && stats_note(transfer_open_streams(res->drv, lane)) == CUDA_SUCCESS)
+            stats_note(res->backend->load(res->drv, res->device, e->first, e->bytes, BACKEND_MOVED,
+                                          lane->h2d));
     }
     order_drops_behind_births(res, lane);
 }

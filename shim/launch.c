@@ -302,7 +302,7 @@ int launch_is_capturing(CUstream stream)
     const struct driver *drv = driver_get();
     CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
 
-    return drv->cuStreamIsCapturing && (drv->cuStreamIsCapturing(stream, &status) != CUDA_SUCCESS ||
+    return drv->cuStreamIsCapturing && (stats_note(drv->cuStreamIsCapturing(stream, &status)) ||
                                         status != CU_STREAM_CAPTURE_STATUS_NONE);
 }
 
@@ -311,7 +311,7 @@ static CUdevice paged_device(void)
 {
     CUdevice device;
 
-    if (driver_get()->cuCtxGetDevice(&device) != CUDA_SUCCESS || !residency_active(device))
+    if (stats_note(driver_get()->cuCtxGetDevice(&device)) || !residency_active(device))
         return -1;
     return device;
 }

@@ -81,7 +81,7 @@ static CUresult enter(struct residency *res, struct range *range, struct lane **
     if (result == CUDA_SUCCESS)
         result = transfer_open_streams(res->drv, *lane);
     if (result == CUDA_SUCCESS && !*event)
-        res->drv->cuEventCreate(event, CU_EVENT_DISABLE_TIMING);
+        stats_note(res->drv->cuEventCreate(event, CU_EVENT_DISABLE_TIMING));
     return result;
 }
 
@@ -129,7 +129,10 @@ static void load(struct residency *res, struct extent *e)
     }
     if (result == CUDA_SUCCESS) {
         object_account(e->first, e->first + e->bytes, OBJECT_LOADED);
-        recorded = ready && res->drv->cuEventRecord(ready, lane->h2d) == CUDA_SUCCESS;
+        recorded = ready && stats_note(res->drv->cuEventRecord(ready, lane->h2d)) == CUDA_SUCCESS;
+        /* Without an event nobody could wait for it, a drop as little as a launch. */
+        if (!recorded)
+            stats_note(res->drv->cuStreamSynchronize(lane->h2d));
     }
     leave(res);
     if (ready && !recorded)
@@ -168,12 +171,14 @@ static void drop(struct residency *res, struct extent *e)
     if (result == CUDA_SUCCESS) {
         object_account(e->first, e->first + e->bytes, OBJECT_DROPPED);
         /* What is loaded next, in any context, must find the room that a copy back still takes. */
-        dropped = gone && res->drv->cuEventRecord(gone, lane->d2h) == CUDA_SUCCESS;
+        dropped = gone && stats_note(res->drv->cuEventRecord(gone, lane->d2h)) == CUDA_SUCCESS;
+        if (!dropped)
+            stats_note(res->drv->cuStreamSynchronize(lane->d2h));
     }
     leave(res);
     for (struct lane *other = res->lanes; dropped && other; other = other->next)
         if (other->h2d)
-            res->drv->cuStreamWaitEvent(other->h2d, gone, 0);
+            stats_note(res->drv->cuStreamWaitEvent(other->h2d, gone, 0));
     if (gone)
         transfer_give_event(res->drv, lane, gone);
     if (result != CUDA_SUCCESS) {
@@ -215,12 +220,13 @@ static void measure_link(struct residency *res)
 }
 
 /* Forget the events of loads that have arrived: launches need not wait for them any more. They
- * arrive in the order of the list, but for those of another context, which may wait. */
+ * arrive in the order of the list, but for those of another context, which may wait. An event that
+ * cannot be asked says nothing. */
 static void retire_loads(struct residency *res)
 {
     struct extent *e;
 
-    while ((e = res->arriving) && res->drv->cuEventQuery(e->ready) != CUDA_ERROR_NOT_READY) {
+    while ((e = res->arriving) && !stats_note(res->drv->cuEventQuery(e->ready))) {
         transfer_give_event(res->drv, transfer_lane(&res->lanes, e->range->ctx), e->ready);
         extent_set_ready(res, e, NULL);
         if (e->fixed)

@@ -57,7 +57,7 @@ static CUresult range_create(struct residency *res, CUdevice device, CUcontext c
     return CUDA_SUCCESS;
 
 err_release:
-    backend_um.release(drv, r->base, r->bytes);
+    stats_note(backend_um.release(drv, r->base, r->bytes));
 err_free:
     free(r);
     return result;
@@ -69,7 +69,7 @@ static CUresult range_destroy(struct range *r)
     CUresult result;
 
     residency_detach(residency_get(r->device), r);
-    result = backend_um.release(driver_get(), r->base, r->bytes);
+    result = stats_note(backend_um.release(driver_get(), r->base, r->bytes));
     residency_forget(residency_get(r->device), r);
     free(r);
     return result;
@@ -345,8 +345,8 @@ CUresult range_alloc(size_t bytes, range_plain_fn *plain, void *plain_arg, CUdev
     CUdevice device = -1;
     CUresult result;
 
-    if (drv->cuCtxGetCurrent(&ctx) == CUDA_SUCCESS && ctx &&
-        drv->cuCtxGetDevice(&device) == CUDA_SUCCESS)
+    if (stats_note(drv->cuCtxGetCurrent(&ctx)) == CUDA_SUCCESS && ctx &&
+        stats_note(drv->cuCtxGetDevice(&device)) == CUDA_SUCCESS)
         res = residency_get(device);
     else
         ctx = NULL;
@@ -407,14 +407,14 @@ static CUresult synchronize(CUcontext ctx)
     CUcontext current = NULL;
     CUresult result;
 
-    drv->cuCtxGetCurrent(&current);
+    stats_note(drv->cuCtxGetCurrent(&current));
     if (current == ctx)
         return drv->cuCtxSynchronize();
     result = drv->cuCtxPushCurrent_v2(ctx);
     if (result != CUDA_SUCCESS)
         return result;
     result = drv->cuCtxSynchronize();
-    drv->cuCtxPopCurrent_v2(&current);
+    stats_note(drv->cuCtxPopCurrent_v2(&current));
     return result;
 }
 
@@ -486,17 +486,19 @@ CUresult range_free_async(CUdeviceptr base, CUstream stream, int *paged)
         return CUDA_ERROR_OUT_OF_MEMORY;
     d->base = base;
     d->ctx = view.ctx;
-    drv->cuCtxGetCurrent(&d->event_ctx);
+    stats_note(drv->cuCtxGetCurrent(&d->event_ctx));
     result = drv->cuEventCreate(&d->event, CU_EVENT_DISABLE_TIMING);
     if (result == CUDA_SUCCESS)
         result = drv->cuEventRecord(d->event, stream);
+    /* An event of this thread's context cannot mark a stream of another. */
+    if (result != CUDA_ERROR_INVALID_HANDLE)
+        stats_note(result);
     if (result != CUDA_SUCCESS || !mark_leaving(base)) {
         if (d->event)
-            drv->cuEventDestroy_v2(d->event);
+            stats_note(drv->cuEventDestroy_v2(d->event));
         free(d);
         if (result == CUDA_SUCCESS)
             return CUDA_ERROR_INVALID_VALUE; /* freed before */
-        /* An event of this thread's context cannot mark a stream of another: wait here instead. */
         result = drv->cuStreamSynchronize(stream);
         return result == CUDA_SUCCESS ? range_free(base, paged) : result;
     }
@@ -512,11 +514,12 @@ static void finish_deferred(struct deferred *d)
 {
     free(take_out(d->base, NULL));
     if (d->event)
-        driver_get()->cuEventDestroy_v2(d->event);
+        stats_note(driver_get()->cuEventDestroy_v2(d->event));
     free(d);
 }
 
-/* Free what the program freed in stream order and whose time has come. */
+/* Free what the program freed in stream order and whose time has come. An event that cannot be
+ * asked says nothing: its memory may be in use, and waits until there is need for it. */
 static void retire_deferred(void)
 {
     struct deferred *done = NULL, **link;
@@ -525,7 +528,7 @@ static void retire_deferred(void)
     for (link = &g_deferred; *link;) {
         struct deferred *d = *link;
 
-        if (driver_get()->cuEventQuery(d->event) != CUDA_ERROR_NOT_READY) {
+        if (stats_note(driver_get()->cuEventQuery(d->event)) == CUDA_SUCCESS) {
             *link = d->next;
             d->next = done;
             done = d;
@@ -588,7 +591,8 @@ static void wait_for_deferred(void)
         pthread_mutex_unlock(&g_deferred_lock);
         if (!d)
             return;
-        driver_get()->cuEventSynchronize(d->event);
+        if (stats_note(driver_get()->cuEventSynchronize(d->event)) != CUDA_SUCCESS)
+            stats_note(synchronize(d->ctx));
         finish_deferred(d);
     }
 }

@@ -30,9 +30,9 @@ static uint64_t choose_budget(const struct driver *drv, CUdevice device)
     CUdevice current = -1;
 
     /* What is free can be asked only from inside a context of the device. */
-    if (drv->cuCtxGetDevice(&current) != CUDA_SUCCESS || current != device ||
-        drv->cuMemGetInfo_v2(&free_bytes, &total_bytes) != CUDA_SUCCESS) {
-        if (drv->cuDeviceTotalMem_v2(&free_bytes, device) != CUDA_SUCCESS)
+    if (stats_note(drv->cuCtxGetDevice(&current)) != CUDA_SUCCESS || current != device ||
+        stats_note(drv->cuMemGetInfo_v2(&free_bytes, &total_bytes)) != CUDA_SUCCESS) {
+        if (stats_note(drv->cuDeviceTotalMem_v2(&free_bytes, device)) != CUDA_SUCCESS)
             return given != POLICY_UNSET ? given : 0;
     }
     if (given <= free_bytes)
@@ -193,7 +193,7 @@ void residency_activate(struct residency *res)
         last = range;
         result =
             res->backend->rest(res->drv, res->device, range->base, range->bytes, BACKEND_REST_HOST);
-        if (result != CUDA_SUCCESS) {
+        if (stats_note(result) != CUDA_SUCCESS) {
             pager_break(res, "advising", result);
             return;
         }

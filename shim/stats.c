@@ -69,6 +69,21 @@ struct stats_header *stats(void)
     return atomic_load_explicit(&g_stats, memory_order_acquire);
 }
 
+CUresult stats_note(CUresult result)
+{
+    switch (result) {
+    case CUDA_SUCCESS:
+    case CUDA_ERROR_NOT_READY:
+    case CUDA_ERROR_NOT_INITIALIZED:
+    case CUDA_ERROR_DEINITIALIZED:
+    case CUDA_ERROR_INVALID_CONTEXT:
+        break;
+    default:
+        stats_add(driver_failures, 1);
+    }
+    return result;
+}
+
 struct stats_shard *stats_shard(void)
 {
     if (!g_shard)

@@ -6,6 +6,7 @@
 #ifndef BERTH_STATS_H
 #define BERTH_STATS_H
 
+#include "cuda_abi.h"
 #include "stats_file.h"
 
 /* Set by `berth run` for the program that it launches; a child of that program inherits both, and
@@ -44,6 +45,14 @@ void stats_detach(void);
  * locks    takes the statistics' own
  */
 void stats_close(void);
+
+/* Count a driver call of our own that was refused, where the failure goes no further. That work is
+ * not done yet, that there is no context, and a call before cuInit or at the end are no failures.
+ *
+ * returns  the call's result
+ * locks    none
+ */
+CUresult stats_note(CUresult result);
 
 #define stats_add(counter, n)                                                                      \
     atomic_fetch_add_explicit(&stats()->counter, (uint64_t)(n), memory_order_relaxed)

@@ -1,4 +1,5 @@
 #include "transfer.h"
+#include "stats.h"
 #include <stdlib.h>
 
 struct lane *transfer_lane(struct lane **list, CUcontext ctx)
@@ -39,7 +40,7 @@ CUevent transfer_take_event(const struct driver *drv, struct lane *lane)
 
     if (event)
         return event;
-    if (drv->cuEventCreate(&event, CU_EVENT_DISABLE_TIMING) != CUDA_SUCCESS)
+    if (stats_note(drv->cuEventCreate(&event, CU_EVENT_DISABLE_TIMING)) != CUDA_SUCCESS)
         return NULL;
     return event;
 }
@@ -51,7 +52,7 @@ void transfer_give_event(const struct driver *drv, struct lane *lane, CUevent ev
         CUevent *grown = realloc(lane->events, room * sizeof(CUevent));
 
         if (!grown) {
-            drv->cuEventDestroy_v2(event);
+            stats_note(drv->cuEventDestroy_v2(event));
             return;
         }
         lane->events = grown;
@@ -74,22 +75,22 @@ int transfer_timing_begin(const struct driver *drv, struct lane *lane)
 {
     if (lane->timed_bytes || !drv->cuEventElapsedTime)
         return 0;
-    if (!lane->timed_from && drv->cuEventCreate(&lane->timed_from, CU_EVENT_DEFAULT))
+    if (!lane->timed_from && stats_note(drv->cuEventCreate(&lane->timed_from, CU_EVENT_DEFAULT)))
         return 0;
-    if (!lane->timed_to && drv->cuEventCreate(&lane->timed_to, CU_EVENT_DEFAULT))
+    if (!lane->timed_to && stats_note(drv->cuEventCreate(&lane->timed_to, CU_EVENT_DEFAULT)))
         return 0;
-    return drv->cuEventRecord(lane->timed_from, lane->h2d) == CUDA_SUCCESS;
+    return stats_note(drv->cuEventRecord(lane->timed_from, lane->h2d)) == CUDA_SUCCESS;
 }
 
 void transfer_timing_end(const struct driver *drv, struct lane *lane, uint64_t bytes)
 {
-    if (bytes && drv->cuEventRecord(lane->timed_to, lane->h2d) == CUDA_SUCCESS)
+    if (bytes && stats_note(drv->cuEventRecord(lane->timed_to, lane->h2d)) == CUDA_SUCCESS)
         lane->timed_bytes = bytes;
 }
 
 int transfer_timing_take(const struct driver *drv, struct lane *lane, uint64_t *bytes, uint64_t *ns)
 {
-    if (!lane->timed_bytes || drv->cuEventQuery(lane->timed_to) == CUDA_ERROR_NOT_READY)
+    if (!lane->timed_bytes || stats_note(drv->cuEventQuery(lane->timed_to)) == CUDA_ERROR_NOT_READY)
         return 0;
     *bytes = lane->timed_bytes;
     *ns = transfer_elapsed_ns(drv, lane->timed_from, lane->timed_to);
@@ -106,15 +107,15 @@ void transfer_close(const struct driver *drv, struct lane **list, CUcontext ctx,
             continue;
         *link = lane->next;
         for (size_t i = 0; i < lane->event_count && !gone; i++)
-            drv->cuEventDestroy_v2(lane->events[i]);
+            stats_note(drv->cuEventDestroy_v2(lane->events[i]));
         if (lane->timed_from && !gone)
-            drv->cuEventDestroy_v2(lane->timed_from);
+            stats_note(drv->cuEventDestroy_v2(lane->timed_from));
         if (lane->timed_to && !gone)
-            drv->cuEventDestroy_v2(lane->timed_to);
+            stats_note(drv->cuEventDestroy_v2(lane->timed_to));
         if (lane->h2d && !gone)
-            drv->cuStreamDestroy_v2(lane->h2d);
+            stats_note(drv->cuStreamDestroy_v2(lane->h2d));
         if (lane->d2h && !gone)
-            drv->cuStreamDestroy_v2(lane->d2h);
+            stats_note(drv->cuStreamDestroy_v2(lane->d2h));
         free(lane->events);
         free(lane);
         return;

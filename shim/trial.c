@@ -10,6 +10,7 @@
  */
 #include "log.h"
 #include "pager.h"
+#include "stats.h"
 
 #define DENSE_SHARE                                                                                \
     2 /* a trial is dense that takes 1 / DENSE_SHARE of the load's time or longer                  \
@@ -39,12 +40,12 @@ static int make_events(const struct driver *drv, struct use *use)
 {
     CUevent ended = NULL;
 
-    if (drv->cuEventCreate(&use->began, CU_EVENT_DEFAULT) != CUDA_SUCCESS) {
+    if (stats_note(drv->cuEventCreate(&use->began, CU_EVENT_DEFAULT)) != CUDA_SUCCESS) {
         use->began = NULL;
         return -1;
     }
-    if (drv->cuEventCreate(&ended, CU_EVENT_DEFAULT) != CUDA_SUCCESS) {
-        drv->cuEventDestroy_v2(use->began);
+    if (stats_note(drv->cuEventCreate(&ended, CU_EVENT_DEFAULT)) != CUDA_SUCCESS) {
+        stats_note(drv->cuEventDestroy_v2(use->began));
         use->began = NULL;
         return -1;
     }
@@ -65,7 +66,7 @@ void trial_begin(struct residency *res, struct use *use, struct residency_trial 
 {
     if (make_events(res->drv, use))
         return;
-    if (res->drv->cuEventRecord(use->began, stream) != CUDA_SUCCESS) {
+    if (stats_note(res->drv->cuEventRecord(use->began, stream)) != CUDA_SUCCESS) {
         trial_end(res, use, 0);
         return;
     }
@@ -98,7 +99,7 @@ void trial_end(struct residency *res, struct use *use, int has_run)
     use->verdict = NULL;
     if (!use->began)
         return;
-    res->drv->cuEventDestroy_v2(use->began);
-    res->drv->cuEventDestroy_v2(use->event);
+    stats_note(res->drv->cuEventDestroy_v2(use->began));
+    stats_note(res->drv->cuEventDestroy_v2(use->event));
     use->began = use->event = NULL;
 }

@@ -88,7 +88,7 @@ size_t use_retire(struct residency *res)
             i++;
         if (!use->recorded || i < busy_count) {
             link = &use->next;
-        } else if (res->drv->cuEventQuery(use->event) == CUDA_ERROR_NOT_READY) {
+        } else if (stats_note(res->drv->cuEventQuery(use->event)) == CUDA_ERROR_NOT_READY) {
             busy[busy_count++] = use->stream;
             link = &use->next;
         } else {
@@ -229,7 +229,7 @@ static int wait_for_loads(struct residency *res, const struct use *use, CUstream
                 last = 0;
         }
         if (last) {
-            res->drv->cuStreamWaitEvent(stream, e->ready, 0);
+            stats_note(res->drv->cuStreamWaitEvent(stream, e->ready, 0));
             waited = 1;
         }
     }
@@ -282,8 +282,8 @@ struct use *residency_acquire(struct residency *res, struct extent *const *set, 
     if ((!count && !trial) || !atomic_load_explicit(&res->active, memory_order_relaxed))
         return NULL;
     start = now_ns();
-    res->drv->cuCtxGetCurrent(&current);
-    if (!res->drv->cuStreamGetCtx || res->drv->cuStreamGetCtx(stream, &ctx) != CUDA_SUCCESS)
+    stats_note(res->drv->cuCtxGetCurrent(&current));
+    if (!res->drv->cuStreamGetCtx || stats_note(res->drv->cuStreamGetCtx(stream, &ctx)))
         ctx = current;
     pthread_mutex_lock(&res->lock);
     if (trial && (ctx != current || !trial_is_due(res, trial)))
@@ -318,7 +318,7 @@ void residency_release(struct use *use, CUstream stream, CUresult result)
 {
     struct residency *res = use->res;
     int recorded = use->event && result == CUDA_SUCCESS &&
-                   res->drv->cuEventRecord(use->event, stream) == CUDA_SUCCESS;
+                   stats_note(res->drv->cuEventRecord(use->event, stream)) == CUDA_SUCCESS;
 
     pthread_mutex_lock(&res->lock);
     if (recorded && use->event) { /* the context has not been destroyed in between */
