@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pace.h"
 #include "ptx.h"
 #include "ptx_build.h"
 #include "ptx_ir.h"
@@ -91,6 +92,8 @@ static void translate(struct ptx_module *m, const char *text, size_t bytes)
     int res;
 
     ptx_parse(unit, text, bytes);
+    if (pace_is_on())
+        ptx_put(unit, "#define MMU_WATCHED 1\n");
     ptx_put(unit, "%s\n", ptx_preamble);
     ptx_emit_unit(unit);
     list_globals(m);

@@ -4,6 +4,8 @@
  * wake up late; so every start and end is known to the nanosecond, and what late waking does to the
  * ends (nothing) can be stated. One real nanosecond is SCALE times less in simulated time.
  */
+#define MMU_WATCHED 1
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
