@@ -81,7 +81,7 @@ help:
 #: make check        every test that this machine can run; closes with a count
 #: make soak         random work under random budgets, every byte checked; SEEDS=100 FIRST=1
 #: make demo         a real model in a third of the memory it needs, bits compared
-#: make bench        what a launch and a name cost; results into bench/results/
+#: make bench        speed, memory and growth against their targets; results into bench/results/
 #: make deps         install what is missing to build (apt-get); DEPS=skip makes it a no-op
 #: make install      DESTDIR= PREFIX=/usr/local
 #: make uninstall    the same DESTDIR= PREFIX=

@@ -9,7 +9,8 @@
 
 /* Sizes in hundredths of a square matrix of the model's hidden size. A language model's
  * feed-forward matrices are 2.75 squares, its keys and values a quarter (grouped queries), its
- * vocabulary 7.8. The sentence encoder's: 4 squares, 1 square, 79.5 and 1.3. */
+ * vocabulary 7.8 (the embeddings and the head are one tensor). The sentence encoder's: 4 squares, 1
+ * square, 79.5 and 1.3. */
 #define SQUARE           100
 #define KEYS             25
 #define FORWARD          275
@@ -22,7 +23,7 @@
 #define PHASES_LAYERS    16
 #define MOE_LAYERS       8
 #define ALTERNATE_LAYERS 12
-#define TABLE_ROWS       2048 /* of each table: fewer and longer than the model's */
+#define TABLE_ROWS       16384
 
 #define EXPERTS     8
 #define EXPERTS_RUN 2
@@ -41,7 +42,8 @@ static uint64_t random_of(uint64_t seed, uint64_t a, uint64_t b)
     return z;
 }
 
-/* Until the shape is scaled, a tensor's bytes are its relative size. */
+/* Until the shape is scaled, a tensor's bytes are its relative size, and row_bytes only tells that
+ * there are rows. */
 static struct tensor *add(struct shape *shape, uint32_t model, uint64_t size, const char *name)
 {
     struct tensor *t = &shape->tensor[shape->tensor_count++];
@@ -53,6 +55,14 @@ static struct tensor *add(struct shape *shape, uint32_t model, uint64_t size, co
     t->expert = EXPERT_NONE;
     t->model = model;
     return t;
+}
+
+static void add_table(struct shape *shape, uint64_t size, const char *name)
+{
+    struct tensor *t = add(shape, 0, size, name);
+
+    t->is_table = 1;
+    t->row_bytes = 1;
 }
 
 static void end_module(struct shape *shape)
@@ -83,8 +93,8 @@ static void add_forward(struct shape *shape, uint32_t model, uint32_t expert)
 
 static void make_encoder(struct shape *shape)
 {
-    add(shape, 0, ENCODER_WORDS, "words")->is_table = 1;
-    add(shape, 0, ENCODER_PLACES, "places")->is_table = 1;
+    add_table(shape, ENCODER_WORDS, "words");
+    add_table(shape, ENCODER_PLACES, "places");
     end_module(shape);
     end_layer(shape);
     for (int l = 0; l < ENCODER_LAYERS; l++) {
@@ -98,9 +108,6 @@ static void make_encoder(struct shape *shape)
 
 static void make_language_model(struct shape *shape, uint32_t model, int layers, uint32_t experts)
 {
-    add(shape, model, VOCABULARY, "words")->is_table = 1;
-    end_module(shape);
-    end_layer(shape);
     for (int l = 0; l < layers; l++) {
         add_attention(shape, model, KEYS);
         if (experts)
@@ -115,7 +122,7 @@ static void make_language_model(struct shape *shape, uint32_t model, int layers,
             end_module(shape);
         end_layer(shape);
     }
-    add(shape, model, VOCABULARY, "head");
+    add(shape, model, VOCABULARY, "head")->row_bytes = 1; /* tied to the embeddings */
     end_module(shape);
     end_layer(shape);
 }
@@ -152,11 +159,11 @@ static void scale(struct shape *shape, uint64_t bytes)
         size += shape->tensor[i].bytes;
     for (uint32_t i = 0; i < shape->tensor_count; i++) {
         struct tensor *t = &shape->tensor[i];
-        uint64_t unit = t->is_table ? TABLE_ROWS * 16 : ROUND_BYTES;
+        uint64_t unit = t->row_bytes ? TABLE_ROWS * 16 : ROUND_BYTES;
         uint64_t scaled = (uint64_t)((double)t->bytes / (double)size * (double)bytes);
 
         t->bytes = scaled < unit ? unit : scaled / unit * unit;
-        t->row_bytes = t->is_table ? t->bytes / TABLE_ROWS : 0;
+        t->row_bytes = t->row_bytes ? t->bytes / TABLE_ROWS : 0;
         shape->bytes += t->bytes;
         if (t->bytes > shape->bytes_max)
             shape->bytes_max = t->bytes;
@@ -211,11 +218,16 @@ uint32_t shape_step(const struct shape *shape, uint64_t step, struct op *ops, co
     for (uint32_t i = 0; i < shape->tensor_count; i++) {
         const struct tensor *t = &shape->tensor[i];
 
-        if (!is_read(shape, step, t))
+        if (t->row_bytes && is_read(shape, step, t))
+            ops[count++] = (struct op){.kind = OP_GATHER, .tensor = i, .tiles = 1};
+    }
+    for (uint32_t i = 0; i < shape->tensor_count; i++) {
+        const struct tensor *t = &shape->tensor[i];
+
+        if (t->is_table || !is_read(shape, step, t))
             continue;
-        ops[count++] = (struct op){.kind = t->is_table ? OP_GATHER : OP_MATRIX,
-                                   .tensor = i,
-                                   .tiles = is_prefill ? shape->prefill_tiles : 1};
+        ops[count++] = (struct op){
+            .kind = OP_MATRIX, .tensor = i, .tiles = is_prefill ? shape->prefill_tiles : 1};
         if (t->attends_then)
             ops[count++] = (struct op){.kind = OP_ATTEND, .tensor = i, .tiles = 1};
     }

@@ -31,12 +31,13 @@ enum op_kind {
 struct tensor {
     char name[32];
     uint64_t bytes;     /* a multiple of 256 */
-    uint64_t row_bytes; /* of a table of embeddings, a multiple of 16; else 0 */
+    uint64_t row_bytes; /* of a table of embeddings, a multiple of 16; else 0. A step begins with
+                           some rows of each */
     uint32_t module;    /* what is executed or left out as a whole: a layer, or an expert of one */
     uint32_t layer;
     uint32_t expert; /* of its layer; EXPERT_NONE when the layer always reads it */
     uint32_t model;
-    int is_table;     /* of embeddings */
+    int is_table;     /* of embeddings, and nothing else: it is never read as a whole */
     int attends_then; /* attention comes behind it */
 };
 

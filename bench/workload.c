@@ -156,6 +156,20 @@ static void prepare_working_memory(struct workload *w)
     CUDA_CHECK(cuMemAlloc(&w->rows, ROWS_READ * sizeof(uint32_t)));
 }
 
+static void print_ops(const struct workload *w, enum op_kind kind, const char *name, uint32_t count)
+{
+    const char *separator = "";
+
+    printf(", \"%s\": [", name);
+    for (uint32_t i = 0; i < count; i++) {
+        if (w->ops[i].kind != kind)
+            continue;
+        printf("%s%u", separator, w->ops[i].tensor);
+        separator = ", ";
+    }
+    printf("]");
+}
+
 static void print_trace(struct workload *w, uint64_t steps)
 {
     w->ops = workload_need(calloc(shape_ops_max(&w->shape), sizeof(*w->ops)));
@@ -168,17 +182,13 @@ static void print_trace(struct workload *w, uint64_t steps)
                (unsigned long long)w->shape.tensor[i].row_bytes, ROWS_READ);
     printf("], \"steps\": [");
     for (uint64_t step = 0; step < steps; step++) {
-        const char *phase, *separator = "";
+        const char *phase;
         uint32_t count = shape_step(&w->shape, step, w->ops, &phase);
 
-        printf("%s{\"phase\": \"%s\", \"reads\": [", step ? ", " : "", phase);
-        for (uint32_t i = 0; i < count; i++) {
-            if (w->ops[i].kind == OP_ATTEND)
-                continue;
-            printf("%s%u", separator, w->ops[i].tensor);
-            separator = ", ";
-        }
-        printf("]}");
+        printf("%s{\"phase\": \"%s\"", step ? ", " : "", phase);
+        print_ops(w, OP_GATHER, "gathers", count);
+        print_ops(w, OP_MATRIX, "reads", count);
+        printf("}");
     }
     printf("]}\n");
 }

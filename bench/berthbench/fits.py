@@ -8,14 +8,14 @@ import sys
 from .common import OUT, ROOT, execute, fail, read_stats, spread, under_berth
 
 
-def write_sentences(arguments, folder, most=None):
+def write_sentences(arguments, folder):
     golden = os.path.join(ROOT, "tests", "data", "minilm.json")
     out, _, _, _ = execute([sys.executable, os.path.join(ROOT, "tests", "apps",
                                                          "check_embeddings.py"),
                             golden, "--sentences"], arguments.seed)
-    path = os.path.join(folder, f"sentences-{most}.txt")
+    path = os.path.join(folder, "sentences.txt")
     with open(path, "wb") as file:
-        file.writelines(out.splitlines(keepends=True)[:most])
+        file.write(out)
     return path
 
 
@@ -76,12 +76,14 @@ def show_fits(rows):
 
 
 def count_instructions(arguments, folder):
-    """Instructions of the whole program on one sentence, plain and under Berth, from its start to its
-    end: other programs on the machine do not change them. None where there is no valgrind."""
+    """Instructions of the demo, plain and under Berth, from its start to its end: other programs on the
+    machine do not change them. None where there is no valgrind, or no time for it."""
+    if arguments.quick:
+        return None
     if not shutil.which("valgrind"):
         print("bench: no valgrind: instructions are not counted")
         return None
-    sentences, found = write_sentences(arguments, folder, 1), []
+    sentences, found = write_sentences(arguments, folder), []
     for budget in (None, "1GiB"):
         command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/callgrind",
                    *minilm_command(1)]

@@ -7,12 +7,14 @@ furthest away go first, and an arriving byte that would be used later than all o
 That is Belady's rule, and for units that are all alike (here: single bytes) it is exact. No program
 that moves tensors in larger pieces, or that needs room for what is on its way, can do with less.
 
-All of a tensor counts as read. Of a table of embeddings a step reads but some rows; whoever sees only
-which pointers a kernel is given cannot know that. `rows_only` counts just the rows, which is what a
-program could do with that knows its tables: it lets them lie on the host and reads them in place.
+Of a table of embeddings a step reads some rows, and those are what counts: they are read in place,
+through the link, all of them. (A program that keeps a part of such a table saves that part of the
+rows, which is next to nothing, and may so seem better than the fewest.)
 """
+import functools
 import heapq
 import math
+import random
 
 
 def next_uses(accesses):
@@ -57,22 +59,60 @@ def streamed(accesses, sizes, room_bytes):
     return moved
 
 
-def fewest(trace, room_bytes, first_step, step_count, rows_only=False):
+def fewest(trace, room_bytes, first_step, step_count):
     """Bytes streamed in each of the steps [first_step, first_step + step_count) of a trace, which
     goes on behind them so that they do not profit from an end."""
-    sizes, fixed = {}, {}
-    for i, tensor in enumerate(trace["tensors"]):
-        sizes[i] = tensor["bytes"]
-        if rows_only and tensor["row_bytes"]:
-            fixed[i] = tensor["row_bytes"] * tensor["rows"]
+    tensors = trace["tensors"]
+    sizes = {i: tensor["bytes"] for i, tensor in enumerate(tensors)}
     accesses, step_of, by_step = [], [], [0] * len(trace["steps"])
     for s, step in enumerate(trace["steps"]):
-        for tensor in step["reads"]:
-            if tensor in fixed:
-                by_step[s] += fixed[tensor]
-            elif not accesses or accesses[-1] != tensor or step_of[-1] != s:
-                accesses.append(tensor)
-                step_of.append(s)
+        whole = set(step["reads"])
+        by_step[s] = sum(tensors[i]["row_bytes"] * tensors[i]["rows"]
+                         for i in step["gathers"] if i not in whole)
+        accesses += step["reads"]
+        step_of += [s] * len(step["reads"])
     for s, moved in zip(step_of, streamed(accesses, sizes, room_bytes)):
         by_step[s] += moved
     return by_step[first_step:first_step + step_count]
+
+
+def online(trace, room_bytes, first_step, step_count):
+    """Bytes of these steps that nobody can save who learns of each step's experts as it comes: where
+    they are drawn independently and evenly, an expert that is drawn is there with the probability of
+    its being kept, whatever was seen before. What every step reads is kept first."""
+    steps = trace["steps"][first_step:first_step + step_count]
+    reads = [set(step["reads"]) for step in steps]
+    always = set.intersection(*reads)
+    drawn = {i for i, tensor in enumerate(trace["tensors"]) if i not in always}
+    size = lambda tensors: sum(trace["tensors"][i]["bytes"] for i in tensors)
+    room = room_bytes - size(always)
+    kept = min(1, max(0, room) / size(drawn)) if drawn else 1
+    return [size(read - always) * (1 - kept) + max(0, -room) for read in reads]
+
+
+def by_trial(accesses, room):
+    """The fewest misses of unit-sized items, by trying everything: for check()."""
+    @functools.lru_cache(None)
+    def best(i, kept):
+        if i == len(accesses):
+            return 0
+        if accesses[i] in kept:
+            return best(i + 1, kept)
+        choices = [kept]  # read through: it does not stay
+        if len(kept) < room:
+            choices.append(kept | {accesses[i]})
+        else:
+            choices += [kept - {victim} | {accesses[i]} for victim in kept]
+        return 1 + min(best(i + 1, choice) for choice in choices)
+    return best(0, frozenset())
+
+
+def check(trials=200):
+    """Does streamed() find what trying everything finds? returns the first counterexample, or None"""
+    draw = random.Random(1)
+    for _ in range(trials):
+        accesses = tuple(draw.randrange(5) for _ in range(12))
+        room = draw.randrange(1, 5)
+        if sum(streamed(accesses, [1] * 5, room)) != by_trial(accesses, room):
+            return accesses, room
+    return None

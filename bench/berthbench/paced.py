@@ -14,7 +14,7 @@ import os
 import statistics
 
 from .common import MIB, execute, fail, program, read_json, read_stats, spread, under_berth
-from .optimum import fewest
+from .optimum import check, fewest, online
 
 # warm: steps before those that are measured: the first pass loads, a step is known once it has come
 # round twice, and the first turns of a new plan move what it keeps. A prompt with its tokens is one
@@ -31,6 +31,7 @@ PEERS = ("managed", "sync", "buffered")
 SHARE_TARGET = {"moe": 0.85}
 TRACE_BEYOND = 64  # steps that the optimum sees behind the measured ones
 TILES = 16
+ACTIVATIONS_BYTES = 2 * (256 << 10)  # as in workload.c
 
 
 class Bench:
@@ -91,11 +92,10 @@ class Bench:
             found["stats"] = read_stats(stats)
         return found
 
-    def limit(self, percent, rows_only=False):
-        """(nanoseconds, bytes) of the measured steps, at least."""
-        activations = 2 * (256 << 10)
-        moved = fewest(self.trace, self.budget_bytes(percent) - activations, self.counts["warm"],
-                       self.counts["steps"], rows_only)
+    def limit(self, percent, of=fewest):
+        """(nanoseconds, bytes) of the measured steps, at least. The activations are always there."""
+        moved = of(self.trace, self.budget_bytes(percent) - ACTIVATIONS_BYTES, self.counts["warm"],
+                   self.counts["steps"])
         compute = self.plain["step_ns"]
         link = [b * 1e9 / self.link_bytes_per_s for b in moved]
         if self.counts["by_step"]:
@@ -114,7 +114,6 @@ class Bench:
                "compute_ms": round(sum(self.plain["step_ns"]) / steps / 1e6, 3),
                "share": limit_ns / total, "streamed_bytes": run["h2d_bytes"] / steps,
                "fewest_bytes": least / steps,
-               "fewest_bytes_rows_only": self.limit(percent, True)[1] / steps,
                "written_back_bytes": run["d2h_bytes"] / steps,
                "bytes_ratio": run["h2d_bytes"] / least if least else None,
                "link_busy": run["h2d_bytes"] * 1e9 / self.link_bytes_per_s / total,
@@ -124,6 +123,11 @@ class Bench:
             for phase in ("prefill", "decode"):
                 row[f"{phase}_ms"] = round(statistics.mean(
                     ns for ns, p in zip(run["step_ns"], run["phases"]) if p == phase) / 1e6, 3)
+        if self.shape == "moe":
+            online_ns, online_bytes = self.limit(percent, online)
+            row["online_limit_ms"] = round(online_ns / steps / 1e6, 3)
+            row["online_share"] = online_ns / total
+            row["online_bytes_ratio"] = run["h2d_bytes"] / online_bytes if online_bytes else None
         if "stats" in run:
             row["launches"] = run["stats"]["launches"]
             row["learned"] = run["stats"]["steps"]
@@ -144,7 +148,10 @@ def show(row):
 
 def measure(arguments, folder, verdicts):
     rows = []
-    print("\n" + HEADER)
+    wrong = check()
+    if wrong:
+        fail(f"the optimum is none: {wrong}")
+    print(HEADER)
     for shape in arguments.shapes:
         for percent in arguments.budgets:
             mib = arguments.mib if percent < 90 else arguments.mib_large
@@ -165,6 +172,9 @@ def judge(by_mode, verdicts):
                       SHARE_TARGET.get(berth["shape"], 0.95))
     if berth["bytes_ratio"]:
         verdicts.at_most("paced", f"{name}: streamed / fewest", berth["bytes_ratio"], 1.05)
+    if "online_share" in berth:
+        verdicts.tell("paced", f"{name}: share of what is possible online", berth["online_share"])
+        verdicts.tell("paced", f"{name}: streamed / possible online", berth["online_bytes_ratio"])
     for mode, row in by_mode.items():
         if mode == "managed" and berth["percent"] == 50:
             verdicts.at_least("paced", f"{name}: managed / berth, time",
