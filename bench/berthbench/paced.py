@@ -19,15 +19,18 @@ from .optimum import check, fewest, online
 # warm: steps before those that are measured: the first pass loads, a step is known once it has come
 # round twice, and the first turns of a new plan move what it keeps. A prompt with its tokens is one
 # turn of 8 steps, two alternating models one of 4. The peers have nothing to learn.
+# times: how much larger the model is than --mib says. An expert's matrices shall be larger than a
+# page, as they are; a step reads a quarter of them.
 SHAPES = {
     "minilm": {"warm": 10, "peer_warm": 2, "steps": 8, "by_step": True},
     "dense": {"warm": 8, "peer_warm": 2, "steps": 6, "by_step": True},
     "phases": {"warm": 24, "peer_warm": 8, "steps": 8, "by_step": True},
-    "moe": {"warm": 24, "peer_warm": 2, "steps": 24, "by_step": False},
+    "moe": {"warm": 24, "peer_warm": 2, "steps": 24, "by_step": False, "times": 4},
     "alternate": {"warm": 16, "peer_warm": 4, "steps": 8, "by_step": False},
 }
 BUDGETS = (25, 50, 75, 95)
 PEERS = ("managed", "sync", "buffered")
+LARGE_PERCENT = 90
 MANAGED_PERCENT = 50  # managed is measured at twice oversubscribed only: it takes its time
 SHARE_TARGET = {"moe": 0.85}
 TRACE_BEYOND = 64  # steps that the optimum sees behind the measured ones
@@ -158,7 +161,8 @@ def measure(arguments, folder, verdicts):
     print(HEADER)
     for shape in arguments.shapes:
         for percent in arguments.budgets:
-            mib = arguments.mib if percent < 90 else arguments.mib_large
+            mib = arguments.mib * SHAPES[shape].get("times", 1)
+            mib = max(mib, arguments.mib_large) if percent >= LARGE_PERCENT else mib
             bench = Bench(shape, mib, arguments.pace, arguments.seed, folder)
             by_mode = {}
             for mode in ("berth",) + arguments.peers:
