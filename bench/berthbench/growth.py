@@ -11,7 +11,7 @@ import struct
 from .common import MIB, execute, program, read_stats, under_berth
 
 PARAMS = (100, 1000, 10000, 100000)
-RANGES = (10, 100, 1000, 6000)
+RANGES = (10, 100, 1000, 10000)
 BUDGET_BYTES = 48 * MIB
 GROWTH_TARGET = 1.5
 PARAM_BYTES = 1024
@@ -38,7 +38,7 @@ def run(params, ranges, arguments, folder):
     if params:
         write_checkpoint(path, params)
         command += ["--file", path]
-    settings = {"VRAM": "120GiB"}
+    settings = {"VRAM": "180GiB"}
     plain = json.loads(execute(command, arguments.seed, settings=settings)[0])
     berth = under_berth(BUDGET_BYTES, stats, command)
     berth[2:2] = ["--max-memory", "cpu=1000GiB"]

@@ -5,7 +5,7 @@
 #include <sys/mman.h>
 
 #define GIB               ((uint64_t)1 << 30)
-#define ARENA_BYTES       (128 * GIB)
+#define ARENA_BYTES       (192 * GIB) /* with the random start, less than what lies between hints */
 #define ARENA_BYTES_LEAST GIB
 #define ARENA_HINT        ((uint64_t)0x7e8000000000)
 #define ARENA_HINT_STEP   ((uint64_t)0x4000000000) /* 256 GiB: hints of two arenas never overlap */
