@@ -189,6 +189,8 @@ def judge(by_mode, verdicts):
         if mode == "managed":
             verdicts.at_least("paced", f"{name}: managed / berth, time",
                               row["mean_step_ms"] / berth["mean_step_ms"], 10)
+            verdicts.tell("paced", f"{name}: managed / limit, time",
+                          row["mean_step_ms"] / row["limit_ms"])
         elif mode != "berth":
             verdicts.at_least("paced", f"{name}: {mode} / berth, time",
                               row["mean_step_ms"] / berth["mean_step_ms"], 1)
