@@ -93,7 +93,7 @@ static void list_sequence(struct placement *p, uint64_t steps)
     uint32_t last = NO_GROUP;
     const char *phase;
 
-    p->sequence = workload_need(calloc(steps * p->group_count, sizeof(*p->sequence)));
+    p->sequence = workload_need(calloc(steps * shape_ops_max(p->shape), sizeof(*p->sequence)));
     for (uint64_t step = 0; step < steps; step++) {
         uint32_t count = shape_step(p->shape, step, ops, &phase);
 

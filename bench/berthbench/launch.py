@@ -33,7 +33,8 @@ def launch_run(memory, arguments, state, folder):
         command = under_berth(budget, stats, command)
     out, _, _, _ = execute(command, arguments.seed)
     if state and not is_state(read_stats(stats)):
-        fail(f"the run was not of the state {name}")
+        found = read_stats(stats)
+        fail(f"the run was not of the state {name}: {found['steps']}, {found['transfers']}")
     figures = [json.loads(line) for line in out.splitlines()]
     return {(f["threads"], f["pointers"]): f for f in figures}
 
