@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NO_LAUNCH  UINT32_MAX
+#define NO_LAUNCH UINT32_MAX
 /* Each window that is tried is smaller by this share than the one before; for long steps, where a
  * try takes long, there are fewer. */
 #define TRY_SHARE      16
@@ -234,7 +234,8 @@ static uint64_t hold_down(const struct schedule_trace *step, const struct schedu
 
             if (work->fixed[e])
                 continue;
-            if (!shared && (both + bytes > window_bytes || (own && own + bytes > window_bytes / 2))) {
+            if (!shared &&
+                (both + bytes > window_bytes || (own && own + bytes > window_bytes / 2))) {
                 work->fixed[e] = 1;
                 taken += bytes;
                 continue;
@@ -295,8 +296,8 @@ static uint64_t moved_bytes(const struct schedule_plan *plan, const struct sched
     return bytes;
 }
 
-/* Take what has been tried for the plan when fewer bytes move. *fewest is what moved so far. returns
- * 0 or -ENOMEM */
+/* Take what has been tried for the plan when fewer bytes move. *fewest is what moved so far.
+ * returns 0 or -ENOMEM */
 static int take_if_better(const struct schedule_trace *step, const struct schedule_extent *extents,
                           uint64_t budget_bytes, uint64_t fixed_bytes, uint64_t window_bytes,
                           const struct workspace *work, uint64_t *fewest, struct schedule_plan *out)
