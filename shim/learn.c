@@ -14,6 +14,7 @@
 #define FIRST_TRY            16
 #define MISSES_MIN           8 /* more than these and a quarter of a step's loads end the plan */
 #define DOUBTS_MAX           3
+#define STEADY_TURNS         8  /* of a step that fits as it is, before that is the plan */
 #define WINDOW_SHARE         64 /* of the room, for what does not stay, without a step */
 #define VISITS_MIN           4  /* of an extent, on average, before the hottest can be told */
 
@@ -257,7 +258,9 @@ out:
     return err ? -1 : 0;
 }
 
-/* Let the extents stay that fixed says, and no others. */
+/* Let the extents stay that fixed says, and no others. Without a step they do not settle: what is
+ * touched without the lock is not recorded, and neither would a step show nor their visits count.
+ */
 static void adopt_fixed(struct residency *res, const uint8_t *fixed)
 {
     for (uint32_t i = 0; i < res->table_count; i++) {
@@ -265,7 +268,8 @@ static void adopt_fixed(struct residency *res, const uint8_t *fixed)
 
         e->ahead = 0;
         extent_set_fixed(res, e, fixed[i]);
-        atomic_store_explicit(&e->settled, e->fixed && e->state == EXTENT_RESIDENT && !e->ready,
+        atomic_store_explicit(&e->settled,
+                              res->learned && e->fixed && e->state == EXTENT_RESIDENT && !e->ready,
                               memory_order_release);
     }
 }
@@ -343,6 +347,19 @@ out:
     free(fixed);
 }
 
+/* Has nothing but the step at the end of the history been going on for a while? */
+static int is_steady(const struct history *h, size_t length)
+{
+    size_t turns = STEADY_TURNS * length;
+
+    if (turns > h->launches)
+        return 0;
+    for (size_t i = h->launches - turns; i + length < h->launches; i++)
+        if (h->signature[i] != h->signature[i + length])
+            return 0;
+    return 1;
+}
+
 void learn_plan(struct residency *res)
 {
     struct history *h = &res->history;
@@ -356,9 +373,9 @@ void learn_plan(struct residency *res)
     res->step_first = h->launches - length;
     if (make_plan(res))
         return;
-    if (res->plan.load_count)
+    if (res->plan.load_count || is_steady(h, length))
         adopt_plan(res);
-    else /* this stretch fits as it is: nothing to plan for */
+    else /* this stretch fits as it is, but it is perhaps a loop within a step */
         schedule_plan_destroy(&res->plan);
 }
 

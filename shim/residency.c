@@ -232,7 +232,7 @@ int residency_is_valid(const struct residency *res)
             there += e->bytes;
         ahead += e->ahead;
         if (atomic_load_explicit(&e->settled, memory_order_relaxed) &&
-            (e->state != EXTENT_RESIDENT || !e->fixed))
+            (e->state != EXTENT_RESIDENT || !e->fixed || !res->learned))
             return 0;
         if (e->id != i || (e->ready && e->state != EXTENT_RESIDENT))
             return 0;

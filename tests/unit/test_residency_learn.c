@@ -10,6 +10,8 @@ enum {
     DEVICE_BORN,
     DEVICE_BUFFER,
     DEVICE_ANEW,
+    DEVICE_ROUTED,
+    DEVICE_STEADY,
 };
 
 /* A cycle is learned; then what the plan keeps settles, and the rest is there before it is used. */
@@ -199,12 +201,70 @@ static void test_planned_anew(void **state)
     bench_end(&b);
 }
 
+/* A mixture of experts: three extents in every turn, and one that nobody can foresee. No step
+ * shows, but what is touched most often stays. */
+static void test_no_step(void **state)
+{
+    struct bench b = bench_make(DEVICE_ROUTED, 40, HELD);
+    uint64_t loads = 0;
+
+    (void)state;
+    g_seed = 7;
+    for (int turn = 0; turn < 600; turn++) {
+        unsigned before;
+
+        if (turn == 400)
+            loads = 0;
+        before = FAKE_READ(g_fake.loads);
+        for (size_t i = 0; i < 3; i++) {
+            launch(&b, i);
+            fake_finish(b.stream);
+        }
+        launch(&b, 3 + random_below(37));
+        fake_finish(b.stream);
+        loads += FAKE_READ(g_fake.loads) - before;
+    }
+    assert_false(LOCKED(b.res, b.res->learned));
+    assert_true(LOCKED(b.res, b.res->hot_limit) != 0);
+    for (size_t i = 0; i < 3; i++) {
+        assert_true(LOCKED(b.res, b.range->extents[i].fixed));
+        /* What is touched without the lock would not be counted. */
+        assert_false(atomic_load(&b.range->extents[i].settled));
+    }
+    assert_true(loads <= 200); /* none but of the fourth, and of that not all */
+    bench_end(&b);
+}
+
+/* A part of the weights that fits, and that the program does not leave for a while, settles. */
+static void test_steady_part(void **state)
+{
+    struct bench b = bench_make(DEVICE_STEADY, 20, HELD);
+
+    (void)state;
+    loads_of_a_step(&b, 20);
+    for (int turn = 0; turn < 40; turn++)
+        loads_of_a_step(&b, 5);
+    WAIT_FOR(LOCKED(b.res, b.res->learned));
+    assert_int_equal(LOCKED(b.res, b.res->plan.load_count), 0);
+    for (size_t i = 0; i < 5; i++) {
+        launch(&b, i);
+        fake_finish(b.stream);
+        WAIT_FOR(atomic_load(&b.range->extents[i].settled));
+    }
+    /* It goes on to other weights: the plan is over, soon. */
+    for (int turn = 0; turn < 3; turn++)
+        loads_of_a_step(&b, 20);
+    assert_false(LOCKED(b.res, b.res->learned && b.res->plan.load_count == 0));
+    bench_end(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_step),         cmocka_unit_test(test_touched_again),
         cmocka_unit_test(test_born_in_vram), cmocka_unit_test(test_step_with_a_buffer),
-        cmocka_unit_test(test_planned_anew),
+        cmocka_unit_test(test_planned_anew), cmocka_unit_test(test_no_step),
+        cmocka_unit_test(test_steady_part),
     };
 
     return cmocka_run_group_tests(tests, bench_setup, NULL);
