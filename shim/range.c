@@ -5,6 +5,7 @@
 #include "range_index.h"
 #include "residency.h"
 #include "stats.h"
+#include "unwanted.h"
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -52,12 +53,12 @@ static CUresult range_create(struct residency *res, CUdevice device, CUcontext c
         goto err_free;
     result = residency_attach(res, r);
     if (result != CUDA_SUCCESS)
-        goto err_release;
+        goto err_keep;
     *out = r;
     return CUDA_SUCCESS;
 
-err_release:
-    stats_note(backend_um.release(drv, r->base, r->bytes));
+err_keep:
+    unwanted_keep(ctx, r->base, r->bytes);
 err_free:
     free(r);
     return result;
@@ -451,8 +452,10 @@ CUresult range_free(CUdeviceptr base, int *paged)
         residency_charge(residency_get(a->device), -(int64_t)a->bytes);
     if (empty)
         result = range_destroy(empty);
-    if (*paged)
+    if (*paged) {
         release_emptied(a->ctx, EMPTIED_ALL);
+        unwanted_release(a->ctx);
+    }
     free(a);
     return result;
 }
@@ -469,6 +472,20 @@ static int mark_leaving(CUdeviceptr base)
         marked = a->leaving = 1;
     range_unlock();
     return marked;
+}
+
+/* Where no event can tell when the stream is there. The stream alone is waited for: another one may
+ * be held up by what this very thread does next. */
+static CUresult free_behind_stream(CUdeviceptr base, CUstream stream)
+{
+    CUresult result = driver_get()->cuStreamSynchronize(stream);
+
+    if (result != CUDA_SUCCESS)
+        return result;
+    if (!mark_leaving(base))
+        return CUDA_ERROR_INVALID_VALUE;
+    free(take_out(base, NULL));
+    return CUDA_SUCCESS;
 }
 
 CUresult range_free_async(CUdeviceptr base, CUstream stream, int *paged)
@@ -499,8 +516,7 @@ CUresult range_free_async(CUdeviceptr base, CUstream stream, int *paged)
         free(d);
         if (result == CUDA_SUCCESS)
             return CUDA_ERROR_INVALID_VALUE; /* freed before */
-        result = drv->cuStreamSynchronize(stream);
-        return result == CUDA_SUCCESS ? range_free(base, paged) : result;
+        return free_behind_stream(base, stream);
     }
     pthread_mutex_lock(&g_deferred_lock);
     d->next = g_deferred;
@@ -630,6 +646,7 @@ void range_context_destroyed(CUcontext ctx)
     struct range *mine = NULL;
 
     drop_deferred(ctx);
+    unwanted_forget(ctx);
     range_write_lock();
     range_index_take_context(ctx, forget);
     for (struct range **link = &g_ranges; *link;) {

@@ -1,0 +1,76 @@
+#include "unwanted.h"
+
+#include "backend.h"
+#include "driver.h"
+#include "stats.h"
+#include <pthread.h>
+#include <stdlib.h>
+
+struct unwanted {
+    CUcontext ctx;
+    CUdeviceptr base;
+    size_t bytes;
+    struct unwanted *next;
+};
+
+static pthread_mutex_t g_unwanted_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct unwanted *g_unwanted; /* g_unwanted_lock */
+
+void unwanted_keep(CUcontext ctx, CUdeviceptr base, size_t bytes)
+{
+    struct unwanted *kept = malloc(sizeof(*kept));
+
+    if (!kept)
+        return;
+    *kept = (struct unwanted){.ctx = ctx, .base = base, .bytes = bytes};
+    pthread_mutex_lock(&g_unwanted_lock);
+    kept->next = g_unwanted;
+    g_unwanted = kept;
+    pthread_mutex_unlock(&g_unwanted_lock);
+}
+
+/* What is kept of ctx, off the list. */
+static struct unwanted *take(CUcontext ctx)
+{
+    struct unwanted *taken = NULL, **link = &g_unwanted;
+
+    pthread_mutex_lock(&g_unwanted_lock);
+    while (*link) {
+        struct unwanted *kept = *link;
+
+        if (kept->ctx != ctx) {
+            link = &kept->next;
+            continue;
+        }
+        *link = kept->next;
+        kept->next = taken;
+        taken = kept;
+    }
+    pthread_mutex_unlock(&g_unwanted_lock);
+    return taken;
+}
+
+void unwanted_release(CUcontext ctx)
+{
+    struct unwanted *kept = take(ctx);
+
+    while (kept) {
+        struct unwanted *next = kept->next;
+
+        stats_note(backend_um.release(driver_get(), kept->base, kept->bytes));
+        free(kept);
+        kept = next;
+    }
+}
+
+void unwanted_forget(CUcontext ctx)
+{
+    struct unwanted *kept = take(ctx);
+
+    while (kept) {
+        struct unwanted *next = kept->next;
+
+        free(kept);
+        kept = next;
+    }
+}

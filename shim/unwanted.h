@@ -1,0 +1,22 @@
+/* unwanted.h - managed memory of ours that came to nothing, until it can be given back.
+ *
+ * The driver's free waits for all work of a context, and an allocation must not: other work may be
+ * held up by what the allocating thread does next. So what an allocation could not use is kept, and
+ * goes when the program itself waits. Nobody is ever told of its addresses.
+ *
+ * Locks: one of its own, a leaf.
+ */
+#ifndef BERTH_UNWANTED_H
+#define BERTH_UNWANTED_H
+
+#include "cuda_abi.h"
+#include <stddef.h>
+
+/* Keep [base, base + bytes) of ctx. Without memory for that it stays until the process ends. */
+void unwanted_keep(CUcontext ctx, CUdeviceptr base, size_t bytes);
+/* Give back what is kept of ctx, whose work the program has waited for. Call with no lock held. */
+void unwanted_release(CUcontext ctx);
+/* The context is gone, and all of its memory with it. */
+void unwanted_forget(CUcontext ctx);
+
+#endif
