@@ -48,9 +48,12 @@ static CUresult range_create(struct residency *res, CUdevice device, CUcontext c
     r->ctx = ctx;
     r->shared = shared;
     r->used_bytes = shared ? 0 : r->bytes;
-    result = backend_um.reserve(drv, device, r->bytes, &r->base);
-    if (result != CUDA_SUCCESS)
-        goto err_free;
+    r->base = unwanted_take(ctx, r->bytes);
+    if (!r->base) {
+        result = backend_um.reserve(drv, device, r->bytes, &r->base);
+        if (result != CUDA_SUCCESS)
+            goto err_free;
+    }
     result = residency_attach(res, r);
     if (result != CUDA_SUCCESS)
         goto err_keep;

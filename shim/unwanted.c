@@ -29,6 +29,24 @@ void unwanted_keep(CUcontext ctx, CUdeviceptr base, size_t bytes)
     pthread_mutex_unlock(&g_unwanted_lock);
 }
 
+CUdeviceptr unwanted_take(CUcontext ctx, size_t bytes)
+{
+    struct unwanted **link = &g_unwanted, *kept;
+    CUdeviceptr base = 0;
+
+    pthread_mutex_lock(&g_unwanted_lock);
+    while (*link && ((*link)->ctx != ctx || (*link)->bytes != bytes))
+        link = &(*link)->next;
+    kept = *link;
+    if (kept) {
+        base = kept->base;
+        *link = kept->next;
+        free(kept);
+    }
+    pthread_mutex_unlock(&g_unwanted_lock);
+    return base;
+}
+
 /* What is kept of ctx, off the list. */
 static struct unwanted *take(CUcontext ctx)
 {

@@ -14,6 +14,8 @@
 
 /* Keep [base, base + bytes) of ctx. Without memory for that it stays until the process ends. */
 void unwanted_keep(CUcontext ctx, CUdeviceptr base, size_t bytes);
+/* One of that size again, which is kept no longer; 0 when there is none. */
+CUdeviceptr unwanted_take(CUcontext ctx, size_t bytes);
 /* Give back what is kept of ctx, whose work the program has waited for. Call with no lock held. */
 void unwanted_release(CUcontext ctx);
 /* The context is gone, and all of its memory with it. */
