@@ -66,7 +66,7 @@ UNIT     := $(patsubst tests/unit/%.c,$(OUT)/unit/%,$(UNIT_SRC))
 PRELOAD  := $(patsubst tests/preload/%.c,$(OUT)/preload/%,$(PRELOAD_APP))
 PTX      := $(patsubst tests/apps/kernels/%.cu,$(OUT)/ptx/%.ptx,$(KERNELS))
 
-.PHONY: all tests check soak demo bench install uninstall clean help deps format
+.PHONY: all tests check soak demo bench mutate install uninstall clean help deps format
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -82,6 +82,7 @@ help:
 #: make soak         random work under random budgets, every byte checked; SEEDS=100 FIRST=1
 #: make demo         a real model in a third of the memory it needs, bits compared
 #: make bench        speed, memory and growth against their targets; results into bench/results/
+#: make mutate       break lines of the shim, count what the tests catch; MUTATE="--seed 2 ..."
 #: make deps         install what is missing to build (apt-get); DEPS=skip makes it a no-op
 #: make install      DESTDIR= PREFIX=/usr/local
 #: make uninstall    the same DESTDIR= PREFIX=
@@ -227,6 +228,9 @@ bench: deps
 	$(Q)$(MAKE) --no-print-directory all $(SIMCUDA) $(MINILM) $(BENCH) $(NAMING)
 	$(Q)OUT=$(OUT) bench/run
 	$(Q)OUT=$(OUT) bench/content
+
+mutate: deps
+	$(Q)tests/mutate $(MUTATE)
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/berth/berth-stub
