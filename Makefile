@@ -204,6 +204,9 @@ $(OUT)/unit/%: $(OUT)/obj/tests/unit/%.o $(OUT)/libshim.a $(OUT)/libpolicy.a $(O
 	$(Q)$(CC) -o $@ $(filter %.o,$^) $(LDFLAGS) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group \
 	    -lcmocka -lelf -lzstd -llz4 -lcjson -lm -ldl
 
+# What the command judges by, and nothing of the rest of it.
+$(OUT)/unit/test_stats_advice: $(call obj,tools/stats_advice.c tools/stats_text.c)
+
 # These open the simulated driver as a program would.
 $(addprefix $(OUT)/unit/test_simcuda_,gate memory_calls pace_run): | $(SIMCUDA)
 

@@ -161,6 +161,7 @@ static void use_extents(struct residency *res, struct range *range, size_t from,
 
     for (size_t i = from; i < to; i++)
         res->total_bytes += range->extents[i].bytes;
+    residency_count_need(res);
     if (!is_active(res) && !res->broken && res->total_bytes > room_limit(res))
         residency_activate(res);
     if (is_active(res) || res->broken)

@@ -126,6 +126,8 @@ static size_t scan_params(CUfunction function, void **params, void **extra, uint
     if (!params)
         return extra ? scan_extra(extra, first, end, words) : 0;
     layout = layout_get(function);
+    if (!layout || !layout->known)
+        atomic_fetch_add_explicit(&stats_shard()->launches_unknown, 1, memory_order_relaxed);
     for (uint32_t i = 0; layout && i < layout->count; i++) {
         if (layout->param[i].bytes == 8)
             count = scan_word(params[i], first, end, words, count);
@@ -344,8 +346,10 @@ struct use *launch_begin(CUfunction function, void **params, void **extra, uint6
         if (all_settled(r->set, r->count))
             goto resident;
     }
-    if (launch_is_capturing(stream))
+    if (launch_is_capturing(stream)) {
+        atomic_fetch_add_explicit(&shard->launches_captured, 1, memory_order_relaxed);
         return NULL;
+    }
     return acquire(r, stream);
 
 resident:

@@ -286,6 +286,7 @@ static void adopt_plan(struct residency *res)
     adopt_fixed(res, res->plan.fixed);
     stats_set(step_learned, 1);
     stats_set(launches_per_step, res->plan.launches);
+    stats_set(step_load_bytes, res->plan.load_bytes);
     log_debug("residency", "a step of %zu launches: %llu bytes stay, %llu stream in %zu loads",
               res->plan.launches, (unsigned long long)res->plan.fixed_bytes,
               (unsigned long long)res->plan.load_bytes, res->plan.load_count);

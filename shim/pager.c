@@ -32,10 +32,11 @@ void pager_break(struct residency *res, const char *what, CUresult result)
     if (res->broken)
         return;
     res->broken = 1;
+    stats_add(paging_ended, 1);
     res->drv->cuGetErrorName(result, &name);
     log_warn("residency",
-             "%s failed on device %d with %s (%d): paging ends there, the program goes "
-             "on and reads in place",
+             "%s failed on GPU %d with %s (%d): paging ends there; the program goes on, and reads "
+             "what is not in VRAM over the link, which is slow",
              what, res->device, name ? name : "?", (int)result);
     learn_forget(res);
     for (struct request *r = res->requests; r; r = r->next)

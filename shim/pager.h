@@ -164,12 +164,17 @@ void trial_end(struct residency *res, struct use *use, int has_run);
 /* Do the books agree with each other? Walks over all extents: for BERTH_ASSERT_SLOW. */
 int residency_is_valid(const struct residency *res);
 
-/* residency_limit() for those who hold the lock. The driver gives memory out in whole pages, so
- * what the program holds plain counts in pages too, and a small block more seldom changes anything.
- */
+/* The driver gives memory out in whole pages, so what the program holds plain counts in pages too,
+ * and a small block more seldom changes anything. */
+static inline uint64_t plain_pages_bytes(const struct residency *res)
+{
+    return (res->plain_bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+}
+
+/* residency_limit() for those who hold the lock. */
 static inline uint64_t room_limit(const struct residency *res)
 {
-    uint64_t plain = (res->plain_bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+    uint64_t plain = plain_pages_bytes(res);
 
     return res->budget_bytes > plain ? res->budget_bytes - plain : 0;
 }
@@ -191,6 +196,8 @@ void extent_set_ready(struct residency *res, struct extent *e, CUevent ready);
 
 /* The device's extents take more VRAM (or less), and so does the program's account of it. */
 void residency_count(struct residency *res, int64_t bytes);
+/* The program has allocated more: the statistics tell what would hold all of it. */
+void residency_count_need(struct residency *res);
 
 static inline int extent_is_present(const struct extent *e)
 {

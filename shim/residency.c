@@ -13,13 +13,19 @@
 #define EXTENT_BYTES_MAX ((size_t)32 << 20)
 #define EXTENTS_PER_BUDGET                                                                         \
     512 /* at least: so that a window of some extents is a small share of it */
-#define PATIENCE_NS  2000000000ull
-#define MARGIN_SHARE 16 /* of the free VRAM, left alone when no budget is given */
+#define PATIENCE_NS    2000000000ull
+#define BYTES_TOLD_MAX (((uint64_t)1 << 53) - 1) /* beyond that no JSON holds it exactly */
+#define MARGIN_SHARE   16 /* of the free VRAM, left alone when no budget is given */
 
 static pthread_mutex_t g_registry_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct residency *_Atomic g_residency[STATS_DEVICES_MAX];
 static _Atomic int g_tried[STATS_DEVICES_MAX];
 static _Atomic int g_any_active;
+
+static void tell_device(_Atomic uint64_t *values, CUdevice device, uint64_t bytes)
+{
+    atomic_store_explicit(&values[device], bytes, memory_order_relaxed);
+}
 
 /* What the policy gives, at most what the card has: beyond that the driver itself would evict, in
  * an order of its own and without our knowing. */
@@ -29,12 +35,16 @@ static uint64_t choose_budget(const struct driver *drv, CUdevice device)
     size_t free_bytes = 0, total_bytes = 0;
     CUdevice current = -1;
 
+    if (given != POLICY_UNSET)
+        tell_device(stats()->asked_bytes, device, given < BYTES_TOLD_MAX ? given : BYTES_TOLD_MAX);
+
     /* What is free can be asked only from inside a context of the device. */
     if (stats_note(drv->cuCtxGetDevice(&current)) != CUDA_SUCCESS || current != device ||
         stats_note(drv->cuMemGetInfo_v2(&free_bytes, &total_bytes)) != CUDA_SUCCESS) {
         if (stats_note(drv->cuDeviceTotalMem_v2(&free_bytes, device)) != CUDA_SUCCESS)
             return given != POLICY_UNSET ? given : 0;
     }
+    tell_device(stats()->card_bytes, device, free_bytes);
     if (given <= free_bytes)
         return given;
     free_bytes -= free_bytes / MARGIN_SHARE;
@@ -107,7 +117,8 @@ static struct residency *create(CUdevice device)
     pthread_cond_init(&res->work, &attr);
     pthread_cond_init(&res->progress, &attr);
     pthread_condattr_destroy(&attr);
-    atomic_store_explicit(&stats()->budget_bytes[device], res->budget_bytes, memory_order_relaxed);
+    tell_device(stats()->budget_bytes, device, res->budget_bytes);
+    tell_device(stats()->needed_bytes, device, 0);
     if (atomic_load_explicit(&stats()->device_count, memory_order_relaxed) <= (unsigned)device)
         stats_set(device_count, device + 1);
     if (is_known_not_to_fit(res->budget_bytes))
@@ -219,6 +230,11 @@ void residency_count(struct residency *res, int64_t bytes)
     count_vram(bytes);
 }
 
+void residency_count_need(struct residency *res)
+{
+    stats_peak(&stats()->needed_bytes[res->device], res->total_bytes + plain_pages_bytes(res));
+}
+
 int residency_is_valid(const struct residency *res)
 {
     uint64_t there = 0, ahead = 0;
@@ -265,6 +281,7 @@ void residency_charge(struct residency *res, int64_t bytes)
         wait_until_it_fits(res);
     stats_add(plain_bytes, bytes);
     count_vram(bytes);
+    residency_count_need(res);
     pthread_mutex_unlock(&res->lock);
 }
 
@@ -286,6 +303,8 @@ int residency_shrink(struct residency *res, uint64_t bytes)
              "within %llu",
              res->device, (unsigned long long)res->budget_bytes, (unsigned long long)keep);
     res->budget_bytes = keep;
+    tell_device(stats()->budget_bytes, res->device, keep);
+    tell_device(stats()->card_bytes, res->device, keep);
     if (!is_active(res))
         residency_activate(res);
     learn_forget(res);

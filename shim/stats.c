@@ -204,8 +204,12 @@ static void fill_header(struct stats_header *header, const char *driver_text, co
     snprintf(header->program, sizeof(header->program), "%s", program_invocation_short_name);
     snprintf(header->driver, sizeof(header->driver), "%s", driver_text ? driver_text : "");
     snprintf(header->backend, sizeof(header->backend), "%s", backend ? backend : "");
-    for (size_t i = 0; i < STATS_DEVICES_MAX; i++)
-        atomic_store_explicit(&header->budget_bytes[i], STATS_NO_BUDGET, memory_order_relaxed);
+    for (size_t i = 0; i < STATS_DEVICES_MAX; i++) {
+#define X(name, help)                                                                              \
+    atomic_store_explicit(&header->name[i], STATS_NO_BUDGET, memory_order_relaxed);
+        STATS_DEVICE_VALUES(X)
+#undef X
+    }
     atomic_store_explicit(&header->magic, STATS_MAGIC, memory_order_release);
 }
 

@@ -31,13 +31,20 @@
  * share a cache line. A reader adds the shards up.
  *
  * launches.count = all kernel launches seen; resident = those that found everything in place;
- * waited = those that waited, on the host or by an event, for a load.
+ * waited = those that waited, on the host or by an event, for a load. The rest went ahead with what
+ * was there and read in place. unknown = of the resident ones, those of which nobody told while
+ * extents came and went where their parameters lie; captured = of the rest, those into a graph.
+ * stall = what launches waited on the host, most of it harmless: for earlier work to end and make
+ * room. starved = of that, while the device had none of the program's work to run.
  */
 #define STATS_LAUNCH_COUNTERS(X)                                                                   \
     X(launches)                                                                                    \
     X(launches_resident)                                                                           \
     X(launches_waited)                                                                             \
+    X(launches_unknown)                                                                            \
+    X(launches_captured)                                                                           \
     X(stall_ns)                                                                                    \
+    X(starved_ns)                                                                                  \
     X(overhead_ns)
 
 /* Counters of the slow paths. Bytes unless the name says otherwise; "now" values may go down. */
@@ -66,8 +73,23 @@
     X(evictions)                                                                                   \
     X(steps)                                                                                       \
     X(launches_per_step) /* now; 0 while no step is learned */                                     \
+    X(step_load_bytes)   /* now: what the step's plan loads in each step; 0 likewise */            \
+    X(paging_ended)      /* count: devices on which trouble ended it */                            \
     X(driver_failures)   /* count: calls of ours that the driver refused */                        \
     X(refused)           /* count: allocations passed through because they could not be paged */
+
+/* What is known of each device; STATS_NO_BUDGET where nothing is.
+ *
+ * budget   in force
+ * asked    the budget that the user gave
+ * needed   the budget that would have held all that the program had allocated when that was most
+ * card     VRAM that there was for the program when it began, as far as is known by now
+ */
+#define STATS_DEVICE_VALUES(X)                                                                     \
+    X(budget_bytes, "VRAM that weights may take")                                                  \
+    X(asked_bytes, "VRAM that the user allowed")                                                   \
+    X(needed_bytes, "VRAM that would have held all of the program's allocations")                  \
+    X(card_bytes, "VRAM that there was for the program when it began")
 
 /* How a parameter's name is known.
  *
@@ -129,7 +151,7 @@ struct stats_shard {
 #define X(name) _Atomic uint64_t name;
     STATS_LAUNCH_COUNTERS(X)
 #undef X
-    char pad[128 - (5 * sizeof(uint64_t)) % 128];
+    char pad[128 - (8 * sizeof(uint64_t)) % 128];
 };
 
 struct stats_unknown {
@@ -152,8 +174,10 @@ struct stats_header {
     char program[256]; /* basename, NUL-terminated */
     char driver[256];  /* "libcuda.so.1 13000" */
     char backend[16];  /* "um", "off" */
-    _Atomic uint64_t budget_bytes[STATS_DEVICES_MAX];
-    _Atomic uint32_t device_count; /* of budget_bytes */
+#define X(name, help) _Atomic uint64_t name[STATS_DEVICES_MAX];
+    STATS_DEVICE_VALUES(X)
+#undef X
+    _Atomic uint32_t device_count; /* of these */
 #define X(name) _Atomic uint64_t name;
     STATS_COUNTERS(X)
 #undef X

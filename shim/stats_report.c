@@ -18,6 +18,18 @@ const struct stats_value_info stats_values[] = {
 };
 const size_t stats_value_count = sizeof(stats_values) / sizeof(stats_values[0]);
 
+#define X(group, key, kind, help) +1
+const size_t stats_first_value_count = STATS_FIRST_VALUES(X);
+#undef X
+
+const struct stats_device_info stats_device_values[] = {
+#define X(name, help) {#name, help, offsetof(struct stats_report, name)},
+    STATS_DEVICE_VALUES(X)
+#undef X
+};
+const size_t stats_device_value_count =
+    sizeof(stats_device_values) / sizeof(stats_device_values[0]);
+
 const struct stats_value_info stats_parameter_values[] = {
 #define X(key, kind, help) {NULL, #key, STATS_##kind, help, offsetof(struct stats_parameter, key)},
     STATS_PARAMETER_VALUES(X)
@@ -80,13 +92,36 @@ static void add_counters(const struct stats_header *header, struct stats_report 
     report->steps_count = load(&header->steps);
     report->errors_driver_failures = load(&header->driver_failures);
     report->errors_refused = load(&header->refused);
+    report->paging_ended = load(&header->paging_ended);
+    report->paging_step_bytes = load(&header->step_load_bytes);
     for (size_t i = 0; i < STATS_SHARDS; i++) {
         report->launches_count += load(&header->shard[i].launches);
         report->launches_resident += load(&header->shard[i].launches_resident);
         report->launches_waited += load(&header->shard[i].launches_waited);
         report->launches_stall_ns += load(&header->shard[i].stall_ns);
         report->launches_overhead_ns += load(&header->shard[i].overhead_ns);
+        report->paging_starved_ns += load(&header->shard[i].starved_ns);
+        report->paging_unknown_launches += load(&header->shard[i].launches_unknown);
+        report->paging_captured_launches += load(&header->shard[i].launches_captured);
     }
+}
+
+/* What the link did between the first load and the last. Timed loads say how fast it is; they are a
+ * sample, so that the loads may seem to have taken longer than there was time. */
+static void add_link(const struct stats_header *header, struct stats_report *report)
+{
+    uint64_t first_ns = load(&header->first_load_ns), last_ns = load(&header->last_load_ns);
+    double timed_ns = (double)load(&header->link_timed_ns);
+    double timed_bytes = (double)load(&header->link_timed_bytes);
+    double busy_ns, share;
+
+    report->link_span_ns = last_ns > first_ns ? last_ns - first_ns : 0;
+    if (timed_ns <= 0 || timed_bytes <= 0)
+        return;
+    report->link_bytes_per_s = (uint64_t)(timed_bytes * 1e9 / timed_ns);
+    busy_ns = (double)report->transfers_h2d_bytes * timed_ns / timed_bytes;
+    share = report->link_span_ns ? busy_ns / (double)report->link_span_ns : 0;
+    report->link_share = (uint64_t)((share < 1 ? share : 1) * STATS_SHARE_ONE);
 }
 
 static void add_unknown(const struct stats_header *header, struct stats_report *report)
@@ -113,8 +148,11 @@ static void add_identity(const struct stats_header *header, struct stats_report 
     memcpy(report->driver, header->driver, sizeof(report->driver));
     memcpy(report->backend, header->backend, sizeof(report->backend));
     report->device_count = devices < STATS_DEVICES_MAX ? devices : STATS_DEVICES_MAX;
-    for (unsigned i = 0; i < report->device_count; i++)
-        report->budget_bytes[i] = load(&header->budget_bytes[i]);
+    for (unsigned i = 0; i < report->device_count; i++) {
+#define X(name, help) report->name[i] = load(&header->name[i]);
+        STATS_DEVICE_VALUES(X)
+#undef X
+    }
 }
 
 /* Is this record of one parameter from its first byte to its last, and does its name lie inside? */
@@ -203,6 +241,7 @@ int stats_report_make(const struct stats_view *view, struct stats_report *report
     memset(report, 0, sizeof(*report));
     add_identity(view->header, report);
     add_counters(view->header, report);
+    add_link(view->header, report);
     add_unknown(view->header, report);
     err = add_parameters(view, report);
     if (err) {
@@ -247,6 +286,9 @@ static void write_values(const struct stats_report *report, FILE *out)
             fprintf(out, "  \"%s\": {", info->group);
         if (info->kind == STATS_BOOL)
             fprintf(out, "\"%s\": %s", info->key, value ? "true" : "false");
+        else if (info->kind == STATS_SHARE)
+            fprintf(out, "\"%s\": %" PRIu64 ".%06" PRIu64, info->key, value / STATS_SHARE_ONE,
+                    value % STATS_SHARE_ONE);
         else
             fprintf(out, "\"%s\": %" PRIu64, info->key, value);
         fputs(last ? "},\n" : ", ", out);
@@ -271,18 +313,22 @@ static void write_parameter(const struct stats_parameter *parameter, FILE *out)
     fputc('}', out);
 }
 
-static void write_budgets(const struct stats_report *report, FILE *out)
+static void write_devices(const struct stats_report *report, FILE *out)
 {
-    const char *between = "";
+    for (size_t row = 0; row < stats_device_value_count; row++) {
+        const struct stats_device_info *info = &stats_device_values[row];
+        const uint64_t *values = (const uint64_t *)((const char *)report + info->offset);
+        const char *between = "";
 
-    fputs("  \"budget_bytes\": {", out);
-    for (unsigned i = 0; i < report->device_count; i++) {
-        if (report->budget_bytes[i] == STATS_NO_BUDGET)
-            continue;
-        fprintf(out, "%s\"%u\": %" PRIu64, between, i, report->budget_bytes[i]);
-        between = ", ";
+        fprintf(out, "%s\"%s\": {", row > 1 ? ", " : "  ", info->key);
+        for (unsigned i = 0; i < report->device_count; i++) {
+            if (values[i] == STATS_NO_BUDGET)
+                continue;
+            fprintf(out, "%s\"%u\": %" PRIu64, between, i, values[i]);
+            between = ", ";
+        }
+        fputs(row == 0 || row + 1 == stats_device_value_count ? "},\n" : "}", out);
     }
-    fputs("},\n", out);
 }
 
 int stats_report_write(const struct stats_report *report, FILE *out)
@@ -295,7 +341,7 @@ int stats_report_write(const struct stats_report *report, FILE *out)
     fputs(", \"driver\": ", out);
     write_text(out, report->driver);
     fputs(",\n", out);
-    write_budgets(report, out);
+    write_devices(report, out);
     write_values(report, out);
     fputs("  \"unknown_entry_points\": {", out);
     for (size_t i = 0; i < report->unknown_count; i++) {

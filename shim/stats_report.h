@@ -12,19 +12,23 @@
 
 #define STATS_REPORT_VERSION 1
 
-/* What a value is: it may fall (gauge), or it only grows (counter), or it is true or false. */
+/* What a value is: it may fall (gauge), or it only grows (counter), or it is true or false, or a
+ * share: from 0 to 1, held in parts of STATS_SHARE_ONE. */
 enum stats_kind {
     STATS_GAUGE,
     STATS_COUNTER,
     STATS_BOOL,
+    STATS_SHARE,
 };
+
+#define STATS_SHARE_ONE 1000000u
 
 /* group  object of the document; its rows stand together
  * key    within the group; the field of the report is group_key
  * kind   STATS_*
  * help   for people and for metrics
  */
-#define STATS_VALUES(X)                                                                            \
+#define STATS_FIRST_VALUES(X)                                                                      \
     X(weights, total_bytes, GAUGE, "Weights in paged allocations")                                 \
     X(weights, named_bytes, GAUGE, "Weights bound to a parameter")                                 \
     X(weights, resident_bytes, GAUGE, "VRAM taken by weights and the program's own allocations")   \
@@ -48,6 +52,22 @@ enum stats_kind {
     X(steps, count, COUNTER, "Steps done")                                                         \
     X(errors, driver_failures, COUNTER, "Driver calls of berth's own that failed")                 \
     X(errors, refused, COUNTER, "Allocations passed through because they could not be paged")
+
+/* Values that came later, in groups of their own: a document that has none of them is read as well,
+ * with zeros for them. */
+#define STATS_LATER_VALUES(X)                                                                      \
+    X(link, bytes_per_s, GAUGE, "Speed of the link to the GPU, from loads that were timed")        \
+    X(link, share, SHARE, "Share of the time from the first load to the last that loads took")     \
+    X(link, span_ns, GAUGE, "Time from the first load to the last")                                \
+    X(paging, ended, COUNTER, "Devices on which trouble ended paging")                             \
+    X(paging, step_bytes, GAUGE, "Bytes that are loaded in each step, by plan")                    \
+    X(paging, starved_ns, COUNTER, "Time that launches waited with nothing to run on the GPU")     \
+    X(paging, unknown_launches, COUNTER, "Kernel launches whose parameters nobody could tell")     \
+    X(paging, captured_launches, COUNTER, "Kernel launches into a graph with weights not in VRAM")
+
+#define STATS_VALUES(X)                                                                            \
+    STATS_FIRST_VALUES(X)                                                                          \
+    STATS_LATER_VALUES(X)
 
 /* The same for one parameter. */
 #define STATS_PARAMETER_VALUES(X)                                                                  \
@@ -80,8 +100,10 @@ struct stats_report {
     char program[256];
     char driver[256];
     char backend[16];
-    unsigned device_count; /* of budget_bytes, STATS_NO_BUDGET where there is no limit */
-    uint64_t budget_bytes[STATS_DEVICES_MAX];
+    unsigned device_count; /* of the next, STATS_NO_BUDGET where nothing is known */
+#define X(name, help) uint64_t name[STATS_DEVICES_MAX];
+    STATS_DEVICE_VALUES(X)
+#undef X
 #define X(group, key, kind, help) uint64_t group##_##key;
     STATS_VALUES(X)
 #undef X
@@ -102,8 +124,19 @@ struct stats_value_info {
 
 extern const struct stats_value_info stats_values[];
 extern const size_t stats_value_count;
+extern const size_t stats_first_value_count; /* the rows of STATS_FIRST_VALUES, which come first */
 extern const struct stats_value_info stats_parameter_values[]; /* group is NULL */
 extern const size_t stats_parameter_value_count;
+
+/* A row of STATS_DEVICE_VALUES. */
+struct stats_device_info {
+    const char *key;
+    const char *help;
+    size_t offset; /* of the array in struct stats_report */
+};
+
+extern const struct stats_device_info stats_device_values[];
+extern const size_t stats_device_value_count;
 
 /* The words of the document: "file", "host". */
 const char *stats_evidence_name(enum stats_evidence evidence);

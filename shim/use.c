@@ -182,9 +182,28 @@ int patience_wait(struct residency *res, struct patience *patience)
     return 1;
 }
 
+/* What bringing in a use's extents took of the launching thread's time. */
+struct stall {
+    uint64_t ns;
+    uint64_t starved_ns;    /* of it, while nothing of the program was queued on the device */
+    CUdeviceptr first, end; /* of the extent that was missed first; end is 0 when none was */
+};
+
+/* patience_wait() that tells how long the device had nothing to run. */
+static int wait_and_watch(struct residency *res, struct patience *patience, struct stall *stall)
+{
+    int starved = !use_is_any_recorded(res);
+    uint64_t from = now_ns();
+    int more = patience_wait(res, patience);
+
+    if (starved)
+        stall->starved_ns += now_ns() - from;
+    return more;
+}
+
 /* Queue a request and wait until the pager has queued its loads. Without progress for a while the
  * request is withdrawn: some work that holds the room may itself wait for this thread. */
-static void wait_for_pager(struct residency *res, struct use *use)
+static void wait_for_pager(struct residency *res, struct use *use, struct stall *stall)
 {
     struct request request = {.use = use};
     struct patience patience;
@@ -194,7 +213,7 @@ static void wait_for_pager(struct residency *res, struct use *use)
     *res->requests_tail = &request;
     res->requests_tail = &request.next;
     pager_wake(res);
-    while (!request.done && !res->broken && patience_wait(res, &patience))
+    while (!request.done && !res->broken && wait_and_watch(res, &patience, stall))
         ;
     if (!request.done) {
         struct request **link = &res->requests;
@@ -236,12 +255,6 @@ static int wait_for_loads(struct residency *res, const struct use *use, CUstream
     return waited;
 }
 
-/* What bringing in a use's extents took of the launching thread's time. */
-struct stall {
-    uint64_t ns;
-    CUdeviceptr first, end; /* of the extent that was missed first; end is 0 when none was */
-};
-
 /* Pin what the use touches, when all of it is there or its loads are queued; and make stream wait
  * for those. */
 static void bring_in(struct residency *res, struct use *use, CUstream stream, struct stall *stall)
@@ -260,7 +273,7 @@ static void bring_in(struct residency *res, struct use *use, CUstream stream, st
 
         stall->first = missed->first;
         stall->end = missed->first + missed->bytes;
-        wait_for_pager(res, use);
+        wait_for_pager(res, use, stall);
         stall->ns = now_ns() - waits;
     }
     if (wait_for_loads(res, use, stream) || missed)
@@ -309,6 +322,7 @@ out:
     if (stall.end)
         object_account_stall(stall.first, stall.end, stall.ns);
     atomic_fetch_add_explicit(&shard->stall_ns, stall.ns, memory_order_relaxed);
+    atomic_fetch_add_explicit(&shard->starved_ns, stall.starved_ns, memory_order_relaxed);
     atomic_fetch_add_explicit(&shard->overhead_ns, now_ns() - start - stall.ns,
                               memory_order_relaxed);
     return use;

@@ -90,8 +90,8 @@ static void print_json(const struct checkpoint *checkpoint, FILE *out)
 /* The table ------------------------------------------------------------------------------------ */
 
 static const struct table_column g_columns[] = {
-    {"tensor", TABLE_SHRINKS}, {"dtype", TABLE_LEFT},   {"shape", TABLE_LEFT},
-    {"bytes", TABLE_RIGHT},    {"offset", TABLE_RIGHT}, {"file", TABLE_LEFT},
+    {"tensor", TABLE_SHRINKS, 0}, {"dtype", TABLE_LEFT, 0},   {"shape", TABLE_LEFT, 1},
+    {"bytes", TABLE_RIGHT, 0},    {"offset", TABLE_RIGHT, 3}, {"file", TABLE_LEFT, 2},
 };
 
 static const char *shape_text(const struct tensor *tensor, char *text, size_t bytes)

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define INTEGER_MAX 9007199254740991.0 /* exact in a double */
+
 struct reader {
     char *reason;
     size_t reason_bytes;
@@ -37,6 +39,22 @@ static int read_text(const struct reader *reader, const cJSON *object, const cha
     return 0;
 }
 
+/* The document's numbers are integers, but for shares. */
+static int read_integer(const cJSON *item, uint64_t *value)
+{
+    if (json_get_u64(item, value))
+        return -EINVAL;
+    return item->valuedouble <= INTEGER_MAX && (double)*value == item->valuedouble ? 0 : -EINVAL;
+}
+
+static int read_share(const cJSON *item, uint64_t *value)
+{
+    if (!cJSON_IsNumber(item) || item->valuedouble < 0 || item->valuedouble > 1)
+        return -EINVAL;
+    *value = (uint64_t)(item->valuedouble * STATS_SHARE_ONE + 0.5);
+    return 0;
+}
+
 /* Read a value of a table: of the report, or of a parameter. */
 static int read_value(const struct reader *reader, const cJSON *object,
                       const struct stats_value_info *info, void *base)
@@ -44,9 +62,17 @@ static int read_value(const struct reader *reader, const cJSON *object,
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, info->key);
     uint64_t value = 0;
 
-    if (info->kind == STATS_BOOL && cJSON_IsBool(item))
+    int err = 0;
+
+    if (info->kind == STATS_BOOL)
+        err = cJSON_IsBool(item) ? 0 : -EINVAL;
+    else if (info->kind == STATS_SHARE)
+        err = read_share(item, &value);
+    else
+        err = read_integer(item, &value);
+    if (info->kind == STATS_BOOL)
         value = cJSON_IsTrue(item);
-    else if (info->kind == STATS_BOOL || json_get_u64(item, &value))
+    if (err)
         return refuse(reader, "%s%s%s is missing or no number", info->group ? info->group : "",
                       info->group ? "." : "", info->key);
     memcpy((char *)base + info->offset, &value, sizeof(value));
@@ -59,32 +85,51 @@ static int read_values(const struct reader *reader, const cJSON *root, struct st
         const struct stats_value_info *info = &stats_values[i];
         const cJSON *group = cJSON_GetObjectItemCaseSensitive(root, info->group);
 
+        if (!group && i >= stats_first_value_count)
+            continue;
         if (read_value(reader, group, info, report))
             return -EINVAL;
     }
     return 0;
 }
 
-static int read_budgets(const struct reader *reader, const cJSON *root, struct stats_report *report)
+/* Read what is known of each device under one key. */
+static int read_device_values(const struct reader *reader, const cJSON *object, const char *key,
+                              uint64_t *values, unsigned *device_count)
 {
-    const cJSON *budgets = cJSON_GetObjectItemCaseSensitive(root, "budget_bytes");
     const cJSON *item;
 
-    if (!cJSON_IsObject(budgets))
-        return refuse(reader, "budget_bytes is missing or no object");
-    for (size_t i = 0; i < STATS_DEVICES_MAX; i++)
-        report->budget_bytes[i] = STATS_NO_BUDGET;
-    cJSON_ArrayForEach(item, budgets)
+    cJSON_ArrayForEach(item, object)
     {
         char *end;
         unsigned long device = strtoul(item->string, &end, 10);
 
         if (*end || !*item->string || device >= STATS_DEVICES_MAX)
-            return refuse(reader, "budget_bytes has no device %s", item->string);
-        if (json_get_u64(item, &report->budget_bytes[device]))
-            return refuse(reader, "budget_bytes.%s is no number", item->string);
-        if (device >= report->device_count)
-            report->device_count = (unsigned)device + 1;
+            return refuse(reader, "%s has no device %s", key, item->string);
+        if (read_integer(item, &values[device]))
+            return refuse(reader, "%s.%s is no number", key, item->string);
+        if (device >= *device_count)
+            *device_count = (unsigned)device + 1;
+    }
+    return 0;
+}
+
+/* Budgets are in every document; what else is told of devices came later. */
+static int read_devices(const struct reader *reader, const cJSON *root, struct stats_report *report)
+{
+    for (size_t row = 0; row < stats_device_value_count; row++) {
+        const struct stats_device_info *info = &stats_device_values[row];
+        uint64_t *values = (uint64_t *)((char *)report + info->offset);
+        const cJSON *object = cJSON_GetObjectItemCaseSensitive(root, info->key);
+
+        for (size_t i = 0; i < STATS_DEVICES_MAX; i++)
+            values[i] = STATS_NO_BUDGET;
+        if (!object && row > 0)
+            continue;
+        if (!cJSON_IsObject(object))
+            return refuse(reader, "%s is missing or no object", info->key);
+        if (read_device_values(reader, object, info->key, values, &report->device_count))
+            return -EINVAL;
     }
     return 0;
 }
@@ -103,7 +148,7 @@ static int read_unknown(const struct reader *reader, const cJSON *root, struct s
         if (report->unknown_count == STATS_UNKNOWN_MAX)
             return refuse(reader, "unknown_entry_points has more than %u names", STATS_UNKNOWN_MAX);
         snprintf(entry->name, sizeof(entry->name), "%s", item->string);
-        if (json_get_u64(item, &entry->count))
+        if (read_integer(item, &entry->count))
             return refuse(reader, "unknown_entry_points.%s is no number", item->string);
         report->unknown_count++;
     }
@@ -149,7 +194,7 @@ static int read_parameter(const struct reader *reader, const cJSON *item, char *
     cJSON_ArrayForEach(extent, shape)
     {
         if (parameter->rank == STATS_RANK_MAX ||
-            json_get_u64(extent, &parameter->shape[parameter->rank]))
+            read_integer(extent, &parameter->shape[parameter->rank]))
             return refuse(reader, "%s: no shape", parameter->name);
         parameter->rank++;
     }
@@ -161,7 +206,7 @@ static int read_parameter(const struct reader *reader, const cJSON *item, char *
     parameter->evidence = find_evidence(word);
     if (parameter->tier == STATS_TIER_COUNT || parameter->evidence == STATS_EVIDENCE_COUNT)
         return refuse(reader, "%s: unknown tier or evidence", parameter->name);
-    if (json_get_u64(cJSON_GetObjectItemCaseSensitive(item, "bytes"), &parameter->bytes))
+    if (read_integer(cJSON_GetObjectItemCaseSensitive(item, "bytes"), &parameter->bytes))
         return refuse(reader, "%s: bytes is missing or no number", parameter->name);
     for (size_t i = 0; i < stats_parameter_value_count; i++) {
         if (read_value(reader, item, &stats_parameter_values[i], parameter))
@@ -209,19 +254,19 @@ static int read_root(const struct reader *reader, const cJSON *root, struct stat
     uint64_t version, pid;
     int err;
 
-    if (json_get_u64(cJSON_GetObjectItemCaseSensitive(root, "version"), &version))
+    if (read_integer(cJSON_GetObjectItemCaseSensitive(root, "version"), &version))
         return refuse(reader, "not a statistics document of berth (no version)");
     if (version != STATS_REPORT_VERSION)
         return refuse(reader, "version %llu of the document, this berth reads version %d",
                       (unsigned long long)version, STATS_REPORT_VERSION);
-    if (json_get_u64(cJSON_GetObjectItemCaseSensitive(root, "pid"), &pid) || pid > INT32_MAX)
+    if (read_integer(cJSON_GetObjectItemCaseSensitive(root, "pid"), &pid) || pid > INT32_MAX)
         return refuse(reader, "pid is missing or no process's number");
     report->pid = (int32_t)pid;
     if (read_text(reader, root, "program", report->program, sizeof(report->program)) ||
         read_text(reader, root, "backend", report->backend, sizeof(report->backend)) ||
         read_text(reader, root, "driver", report->driver, sizeof(report->driver)))
         return -EINVAL;
-    err = read_budgets(reader, root, report);
+    err = read_devices(reader, root, report);
     if (!err)
         err = read_values(reader, root, report);
     if (!err)
@@ -241,7 +286,7 @@ int stats_document_parse(const char *text, size_t bytes, struct stats_report *re
 
     memset(report, 0, sizeof(*report));
     input_error_clear(&error);
-    err = json_parse(text, bytes, JSON_INTEGERS, &root, &error);
+    err = json_parse(text, bytes, 0, &root, &error);
     if (err) {
         char line[INPUT_ERROR_TEXT_BYTES];
 

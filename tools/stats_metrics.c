@@ -62,6 +62,8 @@ static void print_value(FILE *out, const void *base, const struct stats_value_in
     memcpy(&value, (const char *)base + info->offset, sizeof(value));
     if (is_time(info))
         fprintf(out, " %" PRIu64 ".%09" PRIu64 "\n", value / 1000000000, value % 1000000000);
+    else if (info->kind == STATS_SHARE)
+        fprintf(out, " %.9f\n", (double)value / STATS_SHARE_ONE);
     else
         fprintf(out, " %" PRIu64 "\n", value);
 }
@@ -125,15 +127,24 @@ static void print_identity(const struct stats_report *report, FILE *out)
     print_label(out, report->backend);
     fputs(",driver=", out);
     print_label(out, report->driver);
-    fputs("} 1\n# HELP berth_budget_bytes VRAM that weights may take.\n"
-          "# TYPE berth_budget_bytes gauge\n",
-          out);
-    for (unsigned i = 0; i < report->device_count; i++) {
-        if (report->budget_bytes[i] == STATS_NO_BUDGET)
-            continue;
-        fputs("berth_budget_bytes{", out);
-        print_process_labels(out, report);
-        fprintf(out, ",device=\"%u\"} %" PRIu64 "\n", i, report->budget_bytes[i]);
+    fputs("} 1\n", out);
+}
+
+static void print_devices(const struct stats_report *report, FILE *out)
+{
+    for (size_t row = 0; row < stats_device_value_count; row++) {
+        const struct stats_device_info *info = &stats_device_values[row];
+        const uint64_t *values = (const uint64_t *)((const char *)report + info->offset);
+
+        fprintf(out, "# HELP berth_%s %s.\n# TYPE berth_%s gauge\n", info->key, info->help,
+                info->key);
+        for (unsigned i = 0; i < report->device_count; i++) {
+            if (values[i] == STATS_NO_BUDGET)
+                continue;
+            fprintf(out, "berth_%s{", info->key);
+            print_process_labels(out, report);
+            fprintf(out, ",device=\"%u\"} %" PRIu64 "\n", i, values[i]);
+        }
     }
 }
 
@@ -173,6 +184,7 @@ int stats_metrics_print(const struct stats_report *report, FILE *out)
     if (!copies)
         return -ENOMEM;
     print_identity(report, out);
+    print_devices(report, out);
     for (size_t i = 0; i < stats_value_count; i++) {
         const struct stats_value_info *info = &stats_values[i];
 

@@ -2,13 +2,17 @@
 #include "stats_views.h"
 
 #include "policy/size.h"
+#include "stats_advice.h"
+#include "stats_text.h"
 #include "table.h"
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define TIME_TEXT_BYTES 32
+#define LABEL_COLUMNS 10
+#define WORST_MAX     3
 
 /* One way to write sizes in all of the table. */
 static const char *size_text(uint64_t bytes, char text[SIZE_TEXT_BYTES])
@@ -16,142 +20,195 @@ static const char *size_text(uint64_t bytes, char text[SIZE_TEXT_BYTES])
     return size_format(bytes, SIZE_BINARY, text);
 }
 
-static const char *time_text(uint64_t ns, char text[TIME_TEXT_BYTES])
-{
-    static const struct {
-        double ns;
-        const char *unit;
-    } units[] = {{1e9, "s"}, {1e6, "ms"}, {1e3, "us"}};
-
-    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
-        if ((double)ns >= units[i].ns) {
-            snprintf(text, TIME_TEXT_BYTES, "%.1f %s", (double)ns / units[i].ns, units[i].unit);
-            return text;
-        }
-    }
-    snprintf(text, TIME_TEXT_BYTES, "%" PRIu64 " ns", ns);
-    return text;
-}
-
 /* The summary ---------------------------------------------------------------------------------- */
 
-/* Begin a line: what it is about, in a column of its own. */
-static void print_label(FILE *out, const char *label)
+/* A line of the summary: what it is about in a column of its own, then text, which goes on in the
+ * second column where the terminal ends. Text may hold names from elsewhere: it is cleaned.
+ */
+static void print_line(FILE *out, const char *label, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void print_line(FILE *out, const char *label, const char *format, ...)
 {
     const struct terminal_style *style = terminal_style(out);
+    char *text = NULL;
+    va_list args;
 
-    fprintf(out, "%s%-10s%s ", style->title, label, style->end);
+    va_start(args, format);
+    if (vasprintf(&text, format, args) < 0)
+        text = NULL;
+    va_end(args);
+    fprintf(out, "%s%-*s%s ", style->title, LABEL_COLUMNS, label, style->end);
+    terminal_print_wrapped(out, LABEL_COLUMNS + 1, text ? text : "?");
+    free(text);
 }
 
 static void print_program(const struct stats_report *report, FILE *out)
 {
-    print_label(out, "program");
-    terminal_print_clean(out, report->program);
-    fprintf(out, ", pid %" PRId32 "\n", report->pid);
-    print_label(out, "backend");
-    terminal_print_clean(out, *report->backend ? report->backend : "none");
-    fputs(", driver ", out);
-    terminal_print_clean(out, *report->driver ? report->driver : "none");
-    fputc('\n', out);
+    print_line(out, "program", "%s, pid %" PRId32, report->program, report->pid);
+    print_line(out, "backend", "%s, driver %s", *report->backend ? report->backend : "none",
+               *report->driver ? report->driver : "none");
+}
+
+static void print_budgets(const struct stats_report *report, FILE *out)
+{
+    char budget[SIZE_TEXT_BYTES], needed[SIZE_TEXT_BYTES];
+    int any = 0;
+
+    for (unsigned i = 0; i < report->device_count; i++) {
+        if (report->budget_bytes[i] == STATS_NO_BUDGET)
+            continue;
+        size_text(report->budget_bytes[i], budget);
+        size_text(report->needed_bytes[i], needed);
+        if (report->needed_bytes[i] == STATS_NO_BUDGET)
+            print_line(out, any ? "" : "budget", "GPU %u: %s", i, budget);
+        else if (report->needed_bytes[i] <= report->budget_bytes[i])
+            print_line(out, any ? "" : "budget", "GPU %u: %s, all %s of the program fit", i, budget,
+                       needed);
+        else
+            print_line(out, any ? "" : "budget", "GPU %u: %s of the %s that the program takes", i,
+                       budget, needed);
+        any = 1;
+    }
+    if (!any)
+        print_line(out, "budget", "none");
 }
 
 static void print_weights(const struct stats_report *report, FILE *out)
 {
     char total[SIZE_TEXT_BYTES], named[SIZE_TEXT_BYTES], resident[SIZE_TEXT_BYTES];
-    char host[SIZE_TEXT_BYTES], disk[SIZE_TEXT_BYTES], peak[SIZE_TEXT_BYTES];
-    char ambiguous[SIZE_TEXT_BYTES];
-    const char *between = "";
+    char vram[SIZE_TEXT_BYTES], host[SIZE_TEXT_BYTES], disk[SIZE_TEXT_BYTES];
+    char peak[SIZE_TEXT_BYTES], ambiguous[SIZE_TEXT_BYTES];
+    uint64_t away = report->weights_host_bytes + report->weights_disk_bytes;
+    uint64_t there = report->weights_total_bytes > away ? report->weights_total_bytes - away : 0;
 
-    print_label(out, "budget");
-    for (unsigned i = 0; i < report->device_count; i++) {
-        if (report->budget_bytes[i] == STATS_NO_BUDGET)
-            continue;
-        fprintf(out, "%sGPU %u: %s", between, i, size_text(report->budget_bytes[i], total));
-        between = ", ";
-    }
-    fprintf(out, "%s\n", *between ? "" : "none");
-    print_label(out, "vram");
-    fprintf(out, "%s taken, at most %s; the program's own allocations count\n",
-            size_text(report->weights_resident_bytes, resident),
-            size_text(report->weights_peak_resident_bytes, peak));
-    print_label(out, "weights");
-    fprintf(out, "%s in %zu object%s, %s of them named\n",
-            size_text(report->weights_total_bytes, total), report->parameter_count,
-            report->parameter_count == 1 ? "" : "s", size_text(report->weights_named_bytes, named));
-    if (report->weights_ambiguous_bytes) {
-        print_label(out, "");
-        fprintf(out, "%s fit several parameters by their content, and stay anonymous\n",
-                size_text(report->weights_ambiguous_bytes, ambiguous));
-    }
-    print_label(out, "");
-    fprintf(out, "%s in host memory only, %s on disk only\n",
-            size_text(report->weights_host_bytes, host),
-            size_text(report->weights_disk_bytes, disk));
+    print_line(out, "weights", "%s in %zu object%s, %s of them named",
+               size_text(report->weights_total_bytes, total), report->parameter_count,
+               report->parameter_count == 1 ? "" : "s",
+               size_text(report->weights_named_bytes, named));
+    if (report->weights_ambiguous_bytes)
+        print_line(out, "", "%s fit several parameters by their content, and stay anonymous",
+                   size_text(report->weights_ambiguous_bytes, ambiguous));
+    print_line(out, "", "%s in VRAM, %s only in host memory%s%s%s", size_text(there, vram),
+               size_text(report->weights_host_bytes, host),
+               report->weights_disk_bytes ? ", only on disk: " : "",
+               report->weights_disk_bytes ? size_text(report->weights_disk_bytes, disk) : "",
+               there && !report->weights_resident_bytes ? " before they were freed" : "");
+    print_line(out, "vram", "%s taken, at most %s: weights and the program's other memory",
+               size_text(report->weights_resident_bytes, resident),
+               size_text(report->weights_peak_resident_bytes, peak));
 }
 
 static void print_transfers(const struct stats_report *report, FILE *out)
 {
-    char h2d[SIZE_TEXT_BYTES], d2h[SIZE_TEXT_BYTES], disk[SIZE_TEXT_BYTES];
-    char dropped[SIZE_TEXT_BYTES], written[SIZE_TEXT_BYTES];
+    char h2d[SIZE_TEXT_BYTES], d2h[SIZE_TEXT_BYTES], dropped[SIZE_TEXT_BYTES];
+    char disk[SIZE_TEXT_BYTES], speed[SIZE_TEXT_BYTES], share[STATS_TEXT_BYTES];
 
-    print_label(out, "moved");
-    fprintf(out, "%s to the GPU in %" PRIu64 " copies, %s back (%s changed), %s read from disk\n",
-            size_text(report->transfers_h2d_bytes, h2d), report->transfers_h2d_count,
-            size_text(report->transfers_d2h_bytes, d2h),
-            size_text(report->transfers_written_back_bytes, written),
-            size_text(report->transfers_disk_read_bytes, disk));
-    print_label(out, "");
-    fprintf(out, "%s dropped without a copy\n",
-            size_text(report->transfers_dropped_bytes, dropped));
+    print_line(
+        out, "moved", "%s to the GPU in %" PRIu64 " loads, %s back, %s given up without a copy%s%s",
+        size_text(report->transfers_h2d_bytes, h2d), report->transfers_h2d_count,
+        size_text(report->transfers_d2h_bytes, d2h),
+        size_text(report->transfers_dropped_bytes, dropped),
+        report->transfers_disk_read_bytes ? ", read from disk: " : "",
+        report->transfers_disk_read_bytes ? size_text(report->transfers_disk_read_bytes, disk)
+                                          : "");
+    if (!report->link_bytes_per_s)
+        return;
+    print_line(out, "link", "busy with loads %s of the time, at %s/s",
+               stats_share_text((double)report->link_share / STATS_SHARE_ONE, share),
+               size_text(report->link_bytes_per_s, speed));
+}
+
+/* Whom launches waited for longest. returns 0 where nobody, else how many of worst are filled */
+static size_t find_worst(const struct stats_report *report,
+                         const struct stats_parameter *worst[WORST_MAX])
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < report->parameter_count; i++) {
+        const struct stats_parameter *parameter = &report->parameters[i];
+        size_t at = count;
+
+        while (at > 0 && worst[at - 1]->stall_ns < parameter->stall_ns)
+            at--;
+        if (!parameter->stall_ns || at == WORST_MAX)
+            continue;
+        count += count < WORST_MAX;
+        for (size_t j = count - 1; j > at; j--)
+            worst[j] = worst[j - 1];
+        worst[at] = parameter;
+    }
+    return count;
+}
+
+static void print_stalls(const struct stats_report *report, FILE *out)
+{
+    const struct stats_parameter *worst[WORST_MAX];
+    char stall[STATS_TEXT_BYTES], starved[STATS_TEXT_BYTES];
+    size_t count = find_worst(report, worst);
+
+    if (!report->launches_stall_ns && !count) {
+        print_line(out, "stalls", "none");
+        return;
+    }
+    print_line(out, "stalls", "launches waited %s, the GPU had nothing to do meanwhile for %s%s",
+               stats_time_text(report->launches_stall_ns, stall),
+               stats_time_text(report->paging_starved_ns, starved), count ? "; longest for" : "");
+    for (size_t i = 0; i < count; i++)
+        print_line(out, "", "%s (%s)", worst[i]->name, stats_time_text(worst[i]->stall_ns, stall));
 }
 
 static void print_launches(const struct stats_report *report, FILE *out)
 {
-    char stall[TIME_TEXT_BYTES], overhead[TIME_TEXT_BYTES];
+    uint64_t served = report->launches_resident + report->launches_waited;
+    uint64_t rest = report->launches_count > served ? report->launches_count - served : 0;
+    char overhead[STATS_TEXT_BYTES];
 
-    print_label(out, "launches");
-    fprintf(out,
-            "%" PRIu64 ": %" PRIu64 " found all in VRAM, %" PRIu64 " waited %s; berth took %s\n",
-            report->launches_count, report->launches_resident, report->launches_waited,
-            time_text(report->launches_stall_ns, stall),
-            time_text(report->launches_overhead_ns, overhead));
-    print_label(out, "steps");
+    print_line(out, "launches",
+               "%" PRIu64 ": %" PRIu64 " found all in VRAM, %" PRIu64 " waited, %" PRIu64
+               " read over the link; berth itself took %s",
+               report->launches_count, report->launches_resident, report->launches_waited, rest,
+               stats_time_text(report->launches_overhead_ns, overhead));
     if (report->steps_learned)
-        fprintf(out, "%" PRIu64 " of %" PRIu64 " launches each\n", report->steps_count,
-                report->steps_launches_per_step);
+        print_line(out, "steps", "%" PRIu64 " of %" PRIu64 " launches each", report->steps_count,
+                   report->steps_launches_per_step);
+    else if (stats_fits(report))
+        print_line(out, "steps", "not looked for while everything fits");
     else
-        fputs("no repeating sequence found\n", out);
+        print_line(out, "steps", "no repeating sequence of launches found");
 }
 
 static void print_errors(const struct stats_report *report, FILE *out)
 {
     const struct terminal_style *style = terminal_style(out);
 
-    if (!report->errors_driver_failures && !report->errors_refused && !report->unknown_count)
-        return;
-    print_label(out, "errors");
-    fprintf(out,
-            "%s%" PRIu64 " driver calls failed, %" PRIu64 " allocations could not be paged%s\n",
-            style->alarm, report->errors_driver_failures, report->errors_refused, style->end);
-    if (!report->unknown_count)
-        return;
-    print_label(out, "unknown");
+    if (report->errors_driver_failures || report->errors_refused)
+        fprintf(out,
+                "%s%-*s%s %s%" PRIu64 " driver calls of berth's failed, %" PRIu64
+                " allocations could not be paged%s\n",
+                style->title, LABEL_COLUMNS, "errors", style->end, style->alarm,
+                report->errors_driver_failures, report->errors_refused, style->end);
     for (size_t i = 0; i < report->unknown_count; i++) {
-        fputs(i ? ", " : "", out);
-        terminal_print_clean(out, report->unknown[i].name);
-        if (report->unknown[i].count > 1)
-            fprintf(out, " (%" PRIu64 " times)", report->unknown[i].count);
+        const struct stats_report_unknown *unknown = &report->unknown[i];
+
+        if (unknown->count > 1)
+            print_line(out, i ? "" : "unknown", "%s (%" PRIu64 " times)", unknown->name,
+                       unknown->count);
+        else
+            print_line(out, i ? "" : "unknown", "%s%s", unknown->name,
+                       i ? "" : " (a driver function that this berth does not know)");
     }
-    fputc('\n', out);
 }
 
 /* The parameters ------------------------------------------------------------------------------- */
 
-static int compare_moved(const void *a, const void *b)
+static int compare_cost(const void *a, const void *b)
 {
     const struct stats_parameter *left = *(const struct stats_parameter *const *)a;
     const struct stats_parameter *right = *(const struct stats_parameter *const *)b;
 
+    if (left->stall_ns != right->stall_ns)
+        return left->stall_ns < right->stall_ns ? 1 : -1;
     if (left->h2d_bytes != right->h2d_bytes)
         return left->h2d_bytes < right->h2d_bytes ? 1 : -1;
     if (left->bytes != right->bytes)
@@ -160,14 +217,14 @@ static int compare_moved(const void *a, const void *b)
 }
 
 static const struct table_column g_columns[] = {
-    {"parameter", TABLE_SHRINKS}, {"dtype", TABLE_LEFT},    {"size", TABLE_RIGHT},
-    {"tier", TABLE_LEFT},         {"known by", TABLE_LEFT}, {"loads", TABLE_RIGHT},
-    {"evictions", TABLE_RIGHT},   {"moved", TABLE_RIGHT},   {"stalled", TABLE_RIGHT},
+    {"parameter", TABLE_SHRINKS, 0}, {"dtype", TABLE_LEFT, 4},    {"size", TABLE_RIGHT, 0},
+    {"tier", TABLE_LEFT, 1},         {"named by", TABLE_LEFT, 5}, {"loads", TABLE_RIGHT, 3},
+    {"evictions", TABLE_RIGHT, 6},   {"moved", TABLE_RIGHT, 2},   {"stalled", TABLE_RIGHT, 0},
 };
 
 static void add_parameter(struct table *table, const struct stats_parameter *parameter)
 {
-    char size[SIZE_TEXT_BYTES], moved[SIZE_TEXT_BYTES], stalled[TIME_TEXT_BYTES];
+    char size[SIZE_TEXT_BYTES], moved[SIZE_TEXT_BYTES], stalled[STATS_TEXT_BYTES];
     char loads[24], evictions[24];
     const char *cells[] = {
         parameter->name,
@@ -178,7 +235,7 @@ static void add_parameter(struct table *table, const struct stats_parameter *par
         loads,
         evictions,
         size_text(parameter->h2d_bytes, moved),
-        time_text(parameter->stall_ns, stalled),
+        stats_time_text(parameter->stall_ns, stalled),
     };
 
     snprintf(loads, sizeof(loads), "%" PRIu64, parameter->loads);
@@ -189,15 +246,19 @@ static void add_parameter(struct table *table, const struct stats_parameter *par
 static void print_rest(const struct stats_parameter *const *rest, size_t count, FILE *out)
 {
     const struct terminal_style *style = terminal_style(out);
-    char size[SIZE_TEXT_BYTES], moved[SIZE_TEXT_BYTES];
+    char size[SIZE_TEXT_BYTES], moved[SIZE_TEXT_BYTES], text[160];
     uint64_t bytes = 0, moved_bytes = 0;
 
     for (size_t i = 0; i < count; i++) {
         bytes += rest[i]->bytes;
         moved_bytes += rest[i]->h2d_bytes;
     }
-    fprintf(out, "%sand %zu more of %s, %s moved: --all shows them, --json lists them%s\n",
-            style->dim, count, size_text(bytes, size), size_text(moved_bytes, moved), style->end);
+    snprintf(text, sizeof(text),
+             "and %zu more of %s, %s moved: --all shows them, --json lists them", count,
+             size_text(bytes, size), size_text(moved_bytes, moved));
+    fputs(style->dim, out);
+    terminal_print_wrapped(out, 0, text);
+    fputs(style->end, out);
 }
 
 static int print_parameters(const struct stats_report *report, enum stats_table_rows rows,
@@ -215,7 +276,7 @@ static int print_parameters(const struct stats_report *report, enum stats_table_
         return -ENOMEM;
     for (size_t i = 0; i < count; i++)
         sorted[i] = &report->parameters[i];
-    qsort(sorted, count, sizeof(*sorted), compare_moved);
+    qsort(sorted, count, sizeof(*sorted), compare_cost);
     if (rows == STATS_TABLE_TOP && count > STATS_TABLE_ROWS)
         shown = STATS_TABLE_ROWS;
     table_begin(&table, g_columns, sizeof(g_columns) / sizeof(g_columns[0]));
@@ -230,12 +291,29 @@ static int print_parameters(const struct stats_report *report, enum stats_table_
     return err;
 }
 
+static void print_advice(const struct stats_report *report, FILE *out)
+{
+    struct stats_advice advice;
+
+    stats_advice_make(report, &advice);
+    fputc('\n', out);
+    for (size_t i = 0; i < advice.count; i++)
+        print_line(out, i ? "" : "advice", "%s", advice.line[i]);
+}
+
 int stats_table_print(const struct stats_report *report, enum stats_table_rows rows, FILE *out)
 {
+    int err;
+
     print_program(report, out);
+    print_budgets(report, out);
     print_weights(report, out);
     print_transfers(report, out);
+    print_stalls(report, out);
     print_launches(report, out);
     print_errors(report, out);
-    return print_parameters(report, rows, out);
+    err = print_parameters(report, rows, out);
+    if (!err)
+        print_advice(report, out);
+    return err;
 }

@@ -15,7 +15,8 @@ enum stats_table_rows {
     STATS_TABLE_ALL,
 };
 
-/* Print a table for people; parameters by the bytes that were moved for them, most first.
+/* Print a table for people, with advice at its end; parameters by the time that launches waited for
+ * them, then by the bytes that were moved for them, most first.
  *
  * returns  0 or -ENOMEM
  */

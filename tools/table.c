@@ -10,6 +10,7 @@
 
 #define GAP_COLUMNS     2
 #define SHRUNK_COLUMNS  16 /* nothing is cut shorter than this */
+#define TEXT_COLUMNS    24 /* at least, of wrapped text: else it is not indented */
 #define ELLIPSIS        ".."
 #define ELLIPSIS_LENGTH 2
 
@@ -86,6 +87,37 @@ size_t terminal_width(FILE *out)
     return columns && atoi(columns) > 0 ? (size_t)atoi(columns) : 80;
 }
 
+void terminal_print_wrapped(FILE *out, size_t indent, const char *text)
+{
+    char *copy = clean(text);
+    size_t width = terminal_width(out), at = indent;
+
+    if (!copy)
+        fputs("?", out);
+    if (indent + TEXT_COLUMNS > width)
+        indent = 0;
+    for (char *word = copy; word && *word;) {
+        size_t bytes = strcspn(word, " ");
+        int last = !word[bytes];
+        size_t columns;
+
+        word[bytes] = '\0';
+        columns = columns_of(word);
+        if (word != copy && width && at + 1 + columns > width) {
+            fprintf(out, "\n%*s", (int)indent, "");
+            at = indent;
+        } else if (word != copy) {
+            fputc(' ', out);
+            at++;
+        }
+        fputs(word, out);
+        at += columns;
+        word += bytes + !last;
+    }
+    fputc('\n', out);
+    free(copy);
+}
+
 const struct terminal_style *terminal_style(FILE *out)
 {
     static const struct terminal_style plain = {"", "", "", ""};
@@ -133,6 +165,38 @@ void table_add(struct table *table, const char *const *cells)
     table->row_count++;
 }
 
+/* The column that can be spared most of those that are shown; TABLE_COLUMNS_MAX for none. */
+static size_t find_spare(const struct table *table, const size_t *widths)
+{
+    size_t found = TABLE_COLUMNS_MAX;
+
+    for (size_t i = 0; i < table->column_count; i++) {
+        unsigned spare = widths[i] ? table->columns[i].spare : 0;
+
+        if (spare && (found == TABLE_COLUMNS_MAX || spare > table->columns[found].spare))
+            found = i;
+    }
+    return found;
+}
+
+/* Make the columns fit: leave out what can be spared until the column that shrinks has the room
+ * that it must have, then cut that one. */
+static void fit(const struct table *table, size_t *widths, size_t shrinks, size_t total,
+                size_t terminal)
+{
+    size_t least = widths[shrinks] < SHRUNK_COLUMNS ? widths[shrinks] : SHRUNK_COLUMNS;
+    size_t spare;
+
+    total -= widths[shrinks];
+    while (total + least > terminal && (spare = find_spare(table, widths)) != TABLE_COLUMNS_MAX) {
+        total -= widths[spare] + GAP_COLUMNS;
+        widths[spare] = 0;
+    }
+    if (total + widths[shrinks] > terminal)
+        widths[shrinks] = total + least < terminal ? terminal - total : least;
+}
+
+/* The width of each column, 0 where it is left out. */
 static void measure(const struct table *table, size_t widths[TABLE_COLUMNS_MAX], size_t terminal)
 {
     size_t total = 0, shrinks = TABLE_COLUMNS_MAX;
@@ -148,13 +212,8 @@ static void measure(const struct table *table, size_t widths[TABLE_COLUMNS_MAX],
         if (table->columns[i].align == TABLE_SHRINKS)
             shrinks = i;
     }
-    if (!terminal || total <= terminal || shrinks == TABLE_COLUMNS_MAX)
-        return;
-    total -= widths[shrinks];
-    if (total + SHRUNK_COLUMNS < terminal)
-        widths[shrinks] = terminal - total;
-    else if (widths[shrinks] > SHRUNK_COLUMNS)
-        widths[shrinks] = SHRUNK_COLUMNS;
+    if (terminal && total > terminal && shrinks != TABLE_COLUMNS_MAX)
+        fit(table, widths, shrinks, total, terminal);
 }
 
 /* A cut text keeps both its ends: layers have their number there and parameters their kind. */
@@ -180,11 +239,16 @@ static void print_cell(FILE *out, const char *text, size_t width, int right, int
 static void print_row(const struct table *table, FILE *out, const size_t *widths,
                       const char *const *cells)
 {
-    for (size_t i = 0; i < table->column_count; i++) {
+    size_t last = table->column_count - 1;
+
+    while (last > 0 && !widths[last])
+        last--;
+    for (size_t i = 0; i <= last; i++) {
+        if (!widths[i])
+            continue;
         if (i)
             fprintf(out, "%*s", GAP_COLUMNS, "");
-        print_cell(out, cells[i], widths[i], table->columns[i].align == TABLE_RIGHT,
-                   i + 1 == table->column_count);
+        print_cell(out, cells[i], widths[i], table->columns[i].align == TABLE_RIGHT, i == last);
     }
 }
 

@@ -1,7 +1,8 @@
 /* table.h - output for people: columns that fit the terminal, colour where it is wanted.
  *
- * On a terminal a table is cut to its width; in a pipe nothing is cut and nothing is coloured. Text
- * that comes from files and programs is cleaned here: no control character reaches a terminal.
+ * On a terminal a table is cut to its width, first in what can be spared and then in its longest
+ * column; in a pipe nothing is cut and nothing is coloured. Text that comes from files and programs
+ * is cleaned here: no control character reaches a terminal.
  */
 #ifndef BERTH_TOOLS_TABLE_H
 #define BERTH_TOOLS_TABLE_H
@@ -17,9 +18,13 @@ enum table_align {
     TABLE_SHRINKS, /* left, and cut in the middle where the terminal is too narrow; one a table */
 };
 
+/* spare  0: the column is always shown; else where the terminal is too narrow the column with the
+ *        highest goes first
+ */
 struct table_column {
     const char *title;
     enum table_align align;
+    unsigned spare;
 };
 
 struct table {
@@ -66,5 +71,11 @@ const struct terminal_style *terminal_style(FILE *out);
 
 /* Print text from elsewhere, cleaned. */
 void terminal_print_clean(FILE *out, const char *text);
+
+/* Print text and a newline, cleaned; on a terminal, words that do not fit go on the next line.
+ *
+ * indent   columns that stand before the text, and before each further line of it
+ */
+void terminal_print_wrapped(FILE *out, size_t indent, const char *text);
 
 #endif

@@ -22,6 +22,8 @@
 #define DEVICE 4
 #define WIDE   (1u << 20) /* threads: nothing may be read sparsely */
 
+#define UNKNOWN SIZE_MAX /* as the only size: of a function that the driver tells nothing about */
+
 static CUdeviceptr g_base; /* 20 extents of 2 MiB */
 static struct range *g_range;
 static CUstream g_stream;
@@ -43,6 +45,8 @@ static CUresult param_info(CUfunction function, size_t index, size_t *offset, si
 {
     const size_t *sizes = (const size_t *)(const void *)function;
 
+    if (*sizes == UNKNOWN)
+        return CUDA_ERROR_NOT_SUPPORTED;
     *offset = 0;
     for (size_t i = 0; i < index; i++) {
         if (!sizes[i])
@@ -242,6 +246,7 @@ static void test_capture(void **state)
     assert_null(launch_begin(function_of(g_single), (void *[]){&p}, NULL, WIDE, g_stream));
     assert_null(launch_hold_spans(&one, 1, g_stream));
     assert_int_equal(g_fake.order, order);
+    assert_int_equal(stats_shard()->launches_captured, 1);
     g_fake.capturing = 0;
     /* A status that cannot be had counts as capturing. */
     fake_fail("cuStreamIsCapturing", 0, 1, CUDA_ERROR_UNKNOWN);
@@ -249,6 +254,21 @@ static void test_capture(void **state)
     g_fake_driver.cuStreamIsCapturing = NULL;
     assert_int_equal(launch_one(p), EXTENT(4) | EXTENT(5));
     g_fake_driver.cuStreamIsCapturing = fake_cuStreamIsCapturing;
+}
+
+/* A function whose parameters nobody knows is launched with nothing loaded for it, and counted. */
+static void test_unknown_parameters(void **state)
+{
+    static const size_t unknown[] = {UNKNOWN};
+    CUdeviceptr p = g_base + 9 * MIB;
+    uint64_t before = stats_shard()->launches_unknown;
+
+    (void)state;
+    assert_int_equal(launch_one(p), EXTENT(4) | EXTENT(5));
+    assert_int_equal(stats_shard()->launches_unknown, before);
+    assert_int_equal(launch(unknown, (void *[]){&p}), 0);
+    assert_int_equal(launch(unknown, (void *[]){&p}), 0);
+    assert_int_equal(stats_shard()->launches_unknown, before + 2);
 }
 
 /* Copies keep what they use where it is: nothing is loaded for them. */
@@ -378,19 +398,13 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_before_paging),
-        cmocka_unit_test(test_objects),
-        cmocka_unit_test(test_parameters),
-        cmocka_unit_test(test_structures),
-        cmocka_unit_test(test_words_out_of_range),
-        cmocka_unit_test(test_extra),
-        cmocka_unit_test(test_many_pointers),
-        cmocka_unit_test(test_capture),
-        cmocka_unit_test(test_hold_spans),
-        cmocka_unit_test(test_hold_batch),
-        cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_elsewhere),
-        cmocka_unit_test(test_cache_invalidated),
+        cmocka_unit_test(test_before_paging),      cmocka_unit_test(test_objects),
+        cmocka_unit_test(test_parameters),         cmocka_unit_test(test_structures),
+        cmocka_unit_test(test_words_out_of_range), cmocka_unit_test(test_extra),
+        cmocka_unit_test(test_many_pointers),      cmocka_unit_test(test_capture),
+        cmocka_unit_test(test_unknown_parameters), cmocka_unit_test(test_hold_spans),
+        cmocka_unit_test(test_hold_batch),         cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_elsewhere),          cmocka_unit_test(test_cache_invalidated),
         cmocka_unit_test(test_too_large),
     };
 

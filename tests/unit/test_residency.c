@@ -39,6 +39,8 @@ static void test_all_fits(void **state)
     for (size_t i = 0; i < FITS; i++)
         assert_true(is_there(&b, i));
     assert_null(begin_on(&b, b.stream, 1, &extent));
+    assert_int_equal(stats()->asked_bytes[DEVICE_FITS], BUDGET);
+    assert_int_equal(stats()->needed_bytes[DEVICE_FITS], BUDGET);
     assert_int_equal(residency_resident_bytes(b.range, b.base + 5, b.base + 3 * PAGE_BYTES + 1),
                      3 * PAGE_BYTES - 4);
     bench_end(&b);
@@ -201,7 +203,7 @@ static void test_loads_are_only_queued(void **state)
 static void test_trouble(void **state)
 {
     struct bench b = bench_make(DEVICE_TROUBLE, 20, QUICK);
-    uint64_t failures = stats()->driver_failures;
+    uint64_t failures = stats()->driver_failures, ended = stats()->paging_ended;
     size_t extent = 0;
     struct use *use;
 
@@ -215,6 +217,7 @@ static void test_trouble(void **state)
     residency_release(use, b.stream, CUDA_SUCCESS);
     assert_int_equal(stats()->driver_failures, failures + 1);
     assert_false(b.res->broken);
+    assert_int_equal(stats()->paging_ended, ended);
     WAIT_FOR(LOCKED(b.res, b.res->resident_bytes) == FAKE_READ(g_fake.resident[DEVICE_TROUBLE]));
     fake_fail("cuMemPrefetchAsync", 0, UINT32_MAX, CUDA_ERROR_UNKNOWN);
     for (int round = 0; round < 40; round++) {
@@ -224,6 +227,7 @@ static void test_trouble(void **state)
             residency_release(use, b.stream, CUDA_SUCCESS);
     }
     assert_true(b.res->broken);
+    assert_int_equal(stats()->paging_ended, ended + 1);
     assert_true(stats()->driver_failures >= failures + FAILURES_MAX);
     fake_fail(NULL, 0, 0, CUDA_SUCCESS);
     assert_null(begin_on(&b, b.stream, 1, &extent));
@@ -450,6 +454,8 @@ static void test_patience(void **state)
     struct bench b = bench_make(DEVICE_PATIENCE, 20, HELD);
     CUstream other = fake_program_stream(0);
     size_t set[FITS], probe = 15;
+    struct stats_shard *shard = stats_shard();
+    uint64_t stalled, starved;
     struct use *use;
 
     (void)state;
@@ -457,9 +463,13 @@ static void test_patience(void **state)
         set[i] = i;
     launch_on(&b, b.stream, FITS, set);
     LOCKED(b.res, b.res->patience_ns = 1000000);
+    stalled = shard->stall_ns;
+    starved = shard->starved_ns;
     use = begin_on(&b, other, 1, &probe);
     assert_non_null(use);
     assert_false(is_there(&b, probe));
+    assert_true(shard->stall_ns > stalled);
+    assert_int_equal(shard->starved_ns, starved); /* the device had work meanwhile */
     residency_release(use, other, CUDA_SUCCESS);
     /* Nothing of the launch that gave up is left over. */
     assert_null(LOCKED(b.res, b.res->requests));
@@ -469,6 +479,9 @@ static void test_patience(void **state)
     fake_finish(b.stream);
     for (size_t i = 0; i < 20; i++)
         WAIT_FOR(LOCKED(b.res, (use_retire(b.res), b.range->extents[i].pins)) == 0);
+    probe = 16;
+    launch_on(&b, other, 1, &probe);
+    assert_true(shard->starved_ns > starved); /* it had none */
     bench_end(&b);
 }
 
@@ -514,6 +527,11 @@ static void test_charge_and_shrink(void **state)
     assert_int_equal(residency_shrink(b.res, 2 * MIB), 1);
     assert_true(residency_limit(b.res) < BUDGET);
     assert_true(residency_budget(DEVICE_CHARGE) < BUDGET);
+    /* What would have held all of it: 20 extents, and the 7 MiB in pages while they were there. */
+    assert_int_equal(stats()->needed_bytes[DEVICE_CHARGE], 48 * MIB);
+    assert_int_equal(stats()->asked_bytes[DEVICE_CHARGE], BUDGET);
+    assert_int_equal(stats()->budget_bytes[DEVICE_CHARGE], residency_budget(DEVICE_CHARGE));
+    assert_int_equal(stats()->card_bytes[DEVICE_CHARGE], residency_budget(DEVICE_CHARGE));
     bench_end(&b);
 }
 

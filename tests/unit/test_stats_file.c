@@ -46,6 +46,12 @@ static int fixture_begin(void **state)
     f->header.device_count = 2;
     f->header.budget_bytes[0] = 1000;
     f->header.budget_bytes[1] = STATS_NO_BUDGET;
+    f->header.asked_bytes[0] = 1001;
+    f->header.asked_bytes[1] = STATS_NO_BUDGET;
+    f->header.needed_bytes[0] = 1002;
+    f->header.needed_bytes[1] = 3;
+    f->header.card_bytes[0] = STATS_NO_BUDGET;
+    f->header.card_bytes[1] = STATS_NO_BUDGET;
     strcpy(f->header.program, "a\"b");
     strcpy(f->header.backend, "um");
     strcpy(f->header.driver, "libcuda.so.1 13000");
@@ -320,6 +326,8 @@ static void test_document(void **state)
         "{\n  \"version\": 1, \"pid\": 4242, \"program\": \"a\\\"b\", \"backend\": \"um\", "
         "\"driver\": \"libcuda.so.1 13000\",\n"
         "  \"budget_bytes\": {\"0\": 1000},\n"
+        "  \"asked_bytes\": {\"0\": 1001}, \"needed_bytes\": {\"0\": 1002, \"1\": 3}, "
+        "\"card_bytes\": {},\n"
         "  \"weights\": {\"total_bytes\": 21, \"named_bytes\": 20, \"resident_bytes\": 1, "
         "\"host_bytes\": 21, \"disk_bytes\": 0, \"peak_resident_bytes\": 19, "
         "\"ambiguous_bytes\": 12},\n"
@@ -329,6 +337,9 @@ static void test_document(void **state)
         "\"overhead_ns\": 8},\n"
         "  \"steps\": {\"learned\": true, \"launches_per_step\": 7, \"count\": 6},\n"
         "  \"errors\": {\"driver_failures\": 5, \"refused\": 18446744073709551615},\n"
+        "  \"link\": {\"bytes_per_s\": 4000000000, \"share\": 0.450000, \"span_ns\": 10},\n"
+        "  \"paging\": {\"ended\": 1, \"step_bytes\": 25, \"starved_ns\": 26, "
+        "\"unknown_launches\": 27, \"captured_launches\": 28},\n"
         "  \"unknown_entry_points\": {\"cuNew\": 2, \"cuOdd\": 1},\n"
         "  \"parameters\": [{\"name\": \"first\", \"dtype\": \"I8\", \"shape\": [5, 2], "
         "\"bytes\": 10, \"tier\": \"vram\", \"evidence\": \"content\", \"loads\": 1, "
@@ -365,6 +376,15 @@ static void test_document(void **state)
     h->steps = 6;
     h->driver_failures = 5;
     h->refused = UINT64_MAX;
+    h->link_timed_bytes = 4;
+    h->link_timed_ns = 1;
+    h->first_load_ns = 5;
+    h->last_load_ns = 15;
+    h->paging_ended = 1;
+    h->step_load_bytes = 25;
+    h->shard[5].starved_ns = 26;
+    h->shard[6].launches_unknown = 27;
+    h->shard[7].launches_captured = 28;
     h->unknown[0].count = 2;
     h->unknown[9].count = 1;
     strcpy(h->unknown[0].name, "cuNew");
@@ -382,6 +402,34 @@ static void test_document(void **state)
     assert_string_equal(text, expected);
     free(text);
     stats_report_release(&report);
+}
+
+static void expect_share(struct fixture *f, uint64_t first_ns, uint64_t last_ns, uint64_t share)
+{
+    struct stats_report report;
+
+    f->header.first_load_ns = first_ns;
+    f->header.last_load_ns = last_ns;
+    write_fixture(f, (off_t)STATS_FILE_BYTES);
+    assert_int_equal(read_fixture(f, &report), 0);
+    assert_int_equal(report.link_share, share);
+    stats_report_release(&report);
+}
+
+/* Of 100 ns, loads of 300 bytes took 60 at the speed that timed ones had: 10 bytes in 2 ns. Without
+ * time there is no share, and none is more than the whole. */
+static void test_link_share(void **state)
+{
+    struct fixture *f = *state;
+
+    f->header.h2d_bytes = 300;
+    expect_share(f, 1000, 1100, 0); /* nothing was timed */
+    f->header.link_timed_bytes = 10;
+    f->header.link_timed_ns = 2;
+    expect_share(f, 1000, 1100, STATS_SHARE_ONE * 6 / 10);
+    expect_share(f, 1000, 1030, STATS_SHARE_ONE);
+    expect_share(f, 1000, 1000, 0);
+    expect_share(f, 1000, 0, 0);
 }
 
 static void expect_json_string(const char *given, size_t bytes, const char *expected)
@@ -480,6 +528,7 @@ int main(void)
         TEST(test_names_of_files),
         TEST(test_processes),
         TEST(test_weights_are_divided),
+        TEST(test_link_share),
         TEST(test_document),
         TEST(test_json_strings),
         TEST(test_export_replaces_whole_files),
