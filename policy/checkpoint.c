@@ -81,8 +81,8 @@ int checkpoint_open_fd(int fd, const char *path, struct checkpoint **out, struct
         return refuse_system(error, errno);
     if (!S_ISREG(status.st_mode))
         return input_error_set(error, S_ISDIR(status.st_mode) ? -EISDIR : -EINVAL,
-                               INPUT_ERROR_NO_OFFSET, "a checkpoint file", "%s",
-                               S_ISDIR(status.st_mode) ? "a folder" : "no regular file");
+                               INPUT_ERROR_NO_OFFSET, "a checkpoint file such as model.safetensors",
+                               "%s", S_ISDIR(status.st_mode) ? "a folder" : "no regular file");
 
     res = checkpoint_builder_begin(&builder, CHECKPOINT_SAFETENSORS);
     if (res)

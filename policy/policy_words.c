@@ -33,7 +33,6 @@ int policy_parse_backend(const char *text, enum policy_backend *out, struct inpu
     }
     nearest = names_nearest(text, g_backends, POLICY_BACKEND_COUNT);
     input_error_clear(error);
-    input_error_set_field(error, "backend", strlen("backend"));
     names_list(g_backends, POLICY_BACKEND_COUNT, allowed, sizeof(allowed));
     return input_error_set(error, -EINVAL, INPUT_ERROR_NO_OFFSET, allowed, "\"%.64s\"%s%s%s", text,
                            nearest ? "; did you mean \"" : "", nearest ? nearest : "",

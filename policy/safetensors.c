@@ -78,8 +78,9 @@ static int check_length(const void *head, uint64_t file_bytes, struct input_erro
 
     if (length > SAFETENSORS_HEADER_MAX)
         return input_error_set(error, -EINVAL, 0,
-                               "the length of a safetensors header, at most 100000000", "%" PRIu64,
-                               length);
+                               "a safetensors file, which begins with the length of its header, at "
+                               "most 100000000",
+                               "%" PRIu64, length);
     if (length > file_bytes - LENGTH_BYTES)
         return input_error_set(error, -EINVAL, 0, "a safetensors header that ends inside the file",
                                "a header of %" PRIu64 " bytes in a file of %" PRIu64, length,
@@ -178,9 +179,13 @@ static int read_data_offsets(const struct reader *r, const cJSON *entry, uint64_
     if (json_get_u64(second, end))
         return refuse(r, second, second, "an offset: an integer from 0 on");
     if (*begin > *end || *end > r->data_bytes) {
-        input_error_set(r->error, -EINVAL, 0, "offsets in order and inside the file",
-                        "%" PRIu64 " to %" PRIu64 " of %" PRIu64 " bytes", *begin, *end,
-                        r->data_bytes);
+        if (*begin > *end)
+            input_error_set(r->error, -EINVAL, 0, "offsets in order", "%" PRIu64 " to %" PRIu64,
+                            *begin, *end);
+        else
+            input_error_set(r->error, -EINVAL, 0, "data inside the file, which may be incomplete",
+                            "bytes %" PRIu64 " to %" PRIu64 " of %" PRIu64, *begin, *end,
+                            r->data_bytes);
         json_locate(r->text, r->text_bytes, r->root, item, r->error);
         return from_file_start(r->error, -EINVAL);
     }

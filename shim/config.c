@@ -56,11 +56,24 @@ static void check_placement(const struct policy *policy)
     }
 }
 
+/* A level that does not parse is no reason to do nothing; but to say so. */
+static void check_log_level(void)
+{
+    const char *level = getenv("BERTH_LOG");
+
+    if (level && *level && log_parse_level(level) == LOG_WARN && strcmp(level, "warn") != 0)
+        log_warn("config",
+                 "BERTH_LOG: unknown level %s, so it is warn: use off, error, warn, info or "
+                 "debug",
+                 level);
+}
+
 static void read_environment(void)
 {
     const char *path = getenv("BERTH_POLICY");
     struct input_error error;
 
+    check_log_level();
     g_config.stats_path = getenv("BERTH_STATS");
     if (path && *path && policy_read(path, &g_config.policy, &error))
         refuse("BERTH_POLICY", &error);
@@ -79,7 +92,9 @@ static void read_environment(void)
     if (g_config.policy->backend == POLICY_BACKEND_OFF)
         g_config.off = 1;
     if (g_config.policy->backend == POLICY_BACKEND_VMM) {
-        log_warn("config", "backend vmm is not in this version (um is); berth is off");
+        log_warn("config",
+                 "backend vmm is not in this version; berth is off for this program: use um "
+                 "or auto");
         g_config.off = 1;
     }
 }

@@ -4,6 +4,7 @@
 #include "stats.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <limits.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -129,8 +130,9 @@ static struct driver *load(void)
 
     err = driver_path_find(path, sizeof(path));
     if (err) {
-        log_error("driver", "%s%s%s; every CUDA call will fail", driver_path_error(err),
-                  chosen ? ": " : "", chosen ? chosen : "");
+        log_error("driver", "%s%s%s%s; every CUDA call will fail",
+                  err != -ENOENT ? "BERTH_DRIVER: " : "", err != -ENOENT && chosen ? chosen : "",
+                  err != -ENOENT ? ": " : "", driver_path_error(err));
         return NULL;
     }
     drv = calloc(1, sizeof(*drv));
@@ -156,7 +158,7 @@ const struct driver *driver_get(void)
     loaded = load();
     drv = loaded ? loaded : &g_no_driver;
     if (atomic_compare_exchange_strong(&g_driver, &expected, drv)) {
-        log_info("driver", "real driver %s", loaded ? drv->path : "none");
+        log_info("driver", "the real driver: %s", loaded ? drv->path : "none");
         return drv;
     }
     if (loaded)

@@ -369,15 +369,15 @@ const char *driver_path_error(int err)
         return "no CUDA driver (" DRIVER_SONAME
                ") found: install NVIDIA's driver, or set BERTH_DRIVER to one";
     case -ENOTDIR:
-        return "BERTH_DRIVER names a file that does not exist";
+        return "the file does not exist";
     case -ENOEXEC:
-        return "BERTH_DRIVER names a file that is not a 64-bit x86-64 library";
+        return "the file is not a 64-bit x86-64 library";
     case -ELOOP:
-        return "BERTH_DRIVER names a library of Berth's own, not a driver";
+        return "the file is a library of berth's own, not a driver";
     case -ENAMETOOLONG:
-        return "the path of the CUDA driver is too long";
+        return "the path is too long";
     default:
-        return "BERTH_DRIVER names a file that cannot be read";
+        return "the file cannot be read";
     }
 }
 

@@ -41,7 +41,11 @@ int driver_path_find(char *out, size_t bytes);
 /* The same in surroundings that the caller describes. */
 int driver_path_search(const struct driver_path_search *search, char *out, size_t bytes);
 
-/* One line for people on what driver_path_find() returned.  owner: static storage */
+/* What to say of what driver_path_find() returned: of -ENOENT, a sentence; of everything else, what
+ * is wrong with the file that the user named, to stand behind its name.
+ *
+ * owner    static storage
+ */
 const char *driver_path_error(int err);
 
 /* Read what a file is.

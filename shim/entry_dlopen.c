@@ -68,6 +68,10 @@ struct entry_dlopen_route entry_route_dlmopen(const char *path, long name_space)
     if (name_space == LM_ID_BASE)
         route.path = DRIVER_SONAME;
     else
-        log_warn("entry", "dlmopen %s into a name space of its own: not paged", path);
+        log_warn(
+            "entry",
+            "%s is loaded by dlmopen() into a name space of its own, where berth sees no calls: "
+            "what is allocated there is not paged",
+            path);
     return route;
 }

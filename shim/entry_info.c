@@ -182,8 +182,8 @@ CUresult cuIpcGetMemHandle(CUipcMemHandle *handle, CUdeviceptr addr)
     struct range_view view;
 
     if (find_paged(addr, &view)) {
-        log_warn("range", "memory that is paged cannot be shared with another process; run this "
-                          "program with --backend off");
+        log_warn("range", "memory that is paged cannot be shared with another process "
+                          "(cuIpcGetMemHandle): run a program that needs it with --backend off");
         return CUDA_ERROR_NOT_SUPPORTED;
     }
     return driver_get()->cuIpcGetMemHandle(handle, addr);

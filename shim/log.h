@@ -3,7 +3,7 @@
  * A line is built on the stack and leaves in one write(2), so that it may be written from any hook,
  * any thread and any lock, in somebody else's process: nothing here allocates, locks, or changes
  * errno. A line reads
- *     berth: warn residency: evict failed extent=12 res=2
+ *     berth: warn residency: GPU 0 is not paged, all is as without berth: it has no ...
  * Warnings and errors by default; BERTH_LOG=off|error|warn|info|debug says otherwise. One place in
  * the code writes LOG_REPEATS lines at most, the last of which says so.
  */

@@ -6,6 +6,7 @@
 #include "stats.h"
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <utlist.h>
 
@@ -548,8 +549,10 @@ int pager_start(struct residency *res)
     pthread_attr_destroy(&attr);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (err) {
-        log_warn("residency", "no thread for the pager (%d): device %d is not paged", err,
-                 res->device);
+        log_warn("residency",
+                 "no thread for the pager (%s): GPU %d is not paged; raise the limit of threads "
+                 "(ulimit -u)",
+                 strerror(err), res->device);
         return -1;
     }
     res->running = 1;

@@ -4,6 +4,7 @@
 #include "object.h"
 #include "range_index.h"
 #include "residency.h"
+#include "size.h"
 #include "stats.h"
 #include "unwanted.h"
 #include <pthread.h>
@@ -347,6 +348,7 @@ CUresult range_alloc(size_t bytes, range_plain_fn *plain, void *plain_arg, CUdev
     struct residency *res = NULL;
     CUcontext ctx = NULL;
     CUdevice device = -1;
+    char size[SIZE_TEXT_BYTES];
     CUresult result;
 
     if (stats_note(drv->cuCtxGetCurrent(&ctx)) == CUDA_SUCCESS && ctx &&
@@ -363,9 +365,9 @@ CUresult range_alloc(size_t bytes, range_plain_fn *plain, void *plain_arg, CUdev
             return result; /* neither the card nor the host has room: the answer that it gives */
         stats_add(refused, 1);
         log_warn("range",
-                 "an allocation of %zu bytes could not be paged (driver error %d); it stays "
-                 "plain",
-                 bytes, (int)result);
+                 "an allocation of %s could not be paged (driver error %d): it stays in VRAM, as "
+                 "without berth",
+                 size_format(bytes, SIZE_BINARY, size), (int)result);
     }
     result = alloc_plain(res, device, ctx, bytes, plain, plain_arg, out);
     if (result == CUDA_ERROR_OUT_OF_MEMORY && res && bytes && bytes < RANGE_PLAIN_MAX)

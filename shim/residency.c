@@ -5,6 +5,7 @@
 #include "log.h"
 #include "object.h"
 #include "pager.h"
+#include "size.h"
 #include "stats.h"
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,17 @@ static _Atomic int g_any_active;
 static void tell_device(_Atomic uint64_t *values, CUdevice device, uint64_t bytes)
 {
     atomic_store_explicit(&values[device], bytes, memory_order_relaxed);
+}
+
+static void warn_budget_cut(CUdevice device, uint64_t budget_bytes, uint64_t bytes)
+{
+    char before[SIZE_TEXT_BYTES], now[SIZE_TEXT_BYTES];
+
+    log_warn("residency",
+             "GPU %d has less free memory than its budget of %s: berth keeps to %s; end other "
+             "programs on that GPU, or give a smaller budget",
+             device, size_format(budget_bytes, SIZE_BINARY, before),
+             size_format(bytes, SIZE_BINARY, now));
 }
 
 /* What the policy gives, at most what the card has: beyond that the driver itself would evict, in
@@ -49,10 +61,7 @@ static uint64_t choose_budget(const struct driver *drv, CUdevice device)
         return given;
     free_bytes -= free_bytes / MARGIN_SHARE;
     if (given != POLICY_UNSET)
-        log_warn("residency",
-                 "device %d has less free memory than its budget of %llu bytes says: paging within "
-                 "%zu",
-                 device, (unsigned long long)given, free_bytes);
+        warn_budget_cut(device, given, free_bytes);
     return free_bytes;
 }
 
@@ -79,7 +88,7 @@ static int is_known_not_to_fit(uint64_t budget_bytes)
     if (checkpoint_open(path, &checkpoint, &error)) {
         char line[INPUT_ERROR_TEXT_BYTES];
 
-        log_warn("residency", "the checkpoint is not used: %s",
+        log_warn("residency", "the checkpoint that was given is not used: %s",
                  input_error_format(&error, line, sizeof(line)));
         return 0;
     }
@@ -96,7 +105,7 @@ static struct residency *create(CUdevice device)
     pthread_condattr_t attr;
 
     if (!backend_um.supports(drv, device, &reason)) {
-        log_warn("residency", "device %d is not paged: %s", device, reason);
+        log_warn("residency", "GPU %d is not paged, all is as without berth: %s", device, reason);
         return NULL;
     }
     res = calloc(1, sizeof(*res));
@@ -298,10 +307,7 @@ int residency_shrink(struct residency *res, uint64_t bytes)
         return 0;
     }
     /* The card is smaller than the budget says: it stays at what has been found to fit. */
-    log_warn("residency",
-             "device %d has less free memory than its budget of %llu bytes says: paging "
-             "within %llu",
-             res->device, (unsigned long long)res->budget_bytes, (unsigned long long)keep);
+    warn_budget_cut(res->device, res->budget_bytes, keep);
     res->budget_bytes = keep;
     tell_device(stats()->budget_bytes, res->device, keep);
     tell_device(stats()->card_bytes, res->device, keep);

@@ -190,7 +190,8 @@ static void choose_exporter(const char *export_path)
         bytes = snprintf(g_writer.export_path, PATH_MAX, "%s/%s", folder, export_path);
     g_writer.exports = bytes > 0 && bytes < PATH_MAX;
     if (!g_writer.exports)
-        log_warn("stats", "path too long, no statistics will be written path=%s", export_path);
+        log_warn("stats", "BERTH_STATS: the path is too long, no statistics will be written: %s",
+                 export_path);
 }
 
 static void fill_header(struct stats_header *header, const char *driver_text, const char *backend)

@@ -21,7 +21,7 @@ static int um_supports(const struct driver *drv, CUdevice device, const char **r
                                   device) != CUDA_SUCCESS)
         concurrent = 0;
     if (!concurrent)
-        *reason = "the device has no concurrent managed access (WSL2 and some virtual GPUs)";
+        *reason = "it has no concurrent managed access (as under WSL2, on some virtual GPUs)";
     return concurrent;
 }
 

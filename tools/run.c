@@ -19,16 +19,19 @@
 
 /* id, option, its value, the variable through which the shim gets it, help */
 #define RUN_OPTIONS(X)                                                                             \
-    X(POLICY, "policy", "FILE", "BERTH_POLICY", "a policy file, or a Hugging Face device map")     \
+    X(POLICY, "policy", "FILE", "BERTH_POLICY",                                                    \
+      "max_memory, checkpoint, backend as JSON; or a Hugging Face device map")                     \
     X(CHECKPOINT, "checkpoint", "PATH", "BERTH_CHECKPOINT",                                        \
       "the model's file, for programs that neither map nor read it themselves")                    \
     X(MAX_MEMORY, "max-memory", "DEV=SIZE", "BERTH_MAX_MEMORY",                                    \
-      "a budget for weights: 0=8GiB, cpu=64GiB; repeated or comma-separated")                      \
-    X(BACKEND, "backend", "NAME", "BERTH_BACKEND", "auto, um or off; auto where none is given")    \
+      "0=8GiB of GPU 0, cpu=64GiB of the host; repeated or comma-separated")                       \
+    X(BACKEND, "backend", "NAME", "BERTH_BACKEND",                                                 \
+      "how to page: auto (the default), um (unified memory) or off")                               \
     X(DRIVER, "driver", "PATH", "BERTH_DRIVER",                                                    \
-      "the CUDA driver, where it is not found by itself")                                          \
-    X(STATS, "stats", "FILE", "BERTH_STATS", "leave the statistics there when the program ends")   \
-    X(LOG, "log", "LEVEL", "BERTH_LOG", "off, error, warn, info or debug; warn where none is given")
+      "the CUDA driver (libcuda.so.1), where it is not found by itself")                           \
+    X(STATS, "stats", "FILE", "BERTH_STATS",                                                       \
+      "leave statistics (JSON) there at the end; berth stats FILE shows them")                     \
+    X(LOG, "log", "LEVEL", "BERTH_LOG", "messages: off, error, warn (the default), info or debug")
 
 enum run_option {
 #define X(id, name, argument, variable, help) RUN_##id,
@@ -294,15 +297,18 @@ static int own_folder(char folder[PATH_MAX])
 
 static int find_driver(struct run *run)
 {
-    char folder[PATH_MAX], simulated[PATH_MAX + 64] = "build/simcuda/libcuda.so.1";
+    char what[PATH_MAX + 128], folder[PATH_MAX],
+        simulated[PATH_MAX + 64] = "build/simcuda/libcuda.so.1";
     int err = driver_path_find(run->driver, sizeof(run->driver));
 
     if (!err)
         return setenv(g_variables[RUN_DRIVER], run->driver, 1);
     if (err != -ENOENT) {
-        tool_error("run: %s: %s; leave it out to have the driver found, or name a libcuda.so.1",
-                   value_of(RUN_DRIVER) ? value_of(RUN_DRIVER) : "driver", driver_path_error(err));
-        return -1;
+        snprintf(what, sizeof(what), "%s: %s",
+                 value_of(RUN_DRIVER) ? value_of(RUN_DRIVER) : "the one found",
+                 driver_path_error(err));
+        return fail(run, RUN_DRIVER, what,
+                    "leave it out to have the driver found, or name a libcuda.so.1");
     }
     /* Named where it is, if it is built. */
     if (own_folder(folder) == 0) {
@@ -452,14 +458,16 @@ static int run_main(const struct tool_command *command, int argc, char **argv)
 
 const struct tool_command tool_run = {
     .name = "run",
-    .summary = "Run a program with its weights paged through a VRAM budget",
+    .summary = "Run a program within a budget of GPU memory, its weights moved as needed",
     .usage = "[OPTIONS] [--] PROGRAM [ARGS...]",
     .text =
-        "Example: 8 GiB of the first GPU for weights, the rest in host memory.\n\n"
+        "Example: 8 GiB of the first GPU for the program, the rest of it in host memory.\n\n"
         "  berth run --max-memory 0=8GiB -- python generate.py --model Llama-3-8B\n\n"
+        "Without --max-memory the budget is what the GPU has free when the program begins.\n"
         "SIZE is a number and GiB, MiB, KiB, GB, MB or KB, or plain bytes. A checkpoint that the\n"
-        "program maps or reads is recognised by itself. Flags override the variables BERTH_POLICY,\n"
-        "BERTH_CHECKPOINT, BERTH_MAX_MEMORY, BERTH_BACKEND, BERTH_DRIVER, BERTH_STATS, BERTH_LOG.\n\n"
+        "program maps is recognised by itself. Flags override the variables BERTH_POLICY,\n"
+        "BERTH_CHECKPOINT, BERTH_MAX_MEMORY, BERTH_BACKEND, BERTH_DRIVER, BERTH_STATS,\n"
+        "BERTH_LOG.\n\n"
         "The exit code is the program's own; 125 where berth itself fails, 126 where the program\n"
         "cannot be executed, 127 where it is not found. Signals are passed on.\n",
     .options = g_options,

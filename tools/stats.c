@@ -17,9 +17,9 @@
 
 /* id, option, its value, help */
 #define STATS_OPTIONS(X)                                                                           \
-    X(JSON, "json", NULL, "one JSON document, the one that berth run --stats FILE leaves")         \
+    X(JSON, "json", NULL, "the JSON document that berth run --stats FILE leaves")                  \
     X(PROMETHEUS, "prometheus", NULL, "metrics in Prometheus' text format")                        \
-    X(ALL, "all", NULL, "every parameter in the table, not only those that moved most")
+    X(ALL, "all", NULL, "every parameter in the table, not only those that cost most")
 
 enum stats_option {
 #define X(id, name, argument, help) STATS_##id,
@@ -54,7 +54,7 @@ static const char *advice_for(int err)
     case -EBADMSG:
         return "the file is damaged; it can be removed";
     case -ENOENT:
-        return "check the name";
+        return "there is no such file: give a PID, or a file that berth run --stats left";
     default:
         return strerror(-err);
     }
@@ -281,13 +281,22 @@ static int stats_main(const struct tool_command *command, int argc, char **argv)
 
 const struct tool_command tool_stats = {
     .name = "stats",
-    .summary = "Show what is where, what moved and what stalled",
+    .summary = "Show what is where, what moved, what stalled and what to change",
     .usage = "[PID | FILE] [--json | --prometheus] [--all]",
-    .text = "Without an argument it shows the only program of yours that runs under berth.\n"
-            "Example: look at a running program, then at what another one left behind.\n\n"
-            "  berth stats 4242\n"
-            "  berth run --max-memory 0=8GiB --stats run.json -- python generate.py\n"
-            "  berth stats run.json\n",
+    .text =
+        "Without an argument it shows the only program of yours that runs under berth.\n"
+        "Example: look at a running program, then at what another one left behind.\n\n"
+        "  berth stats 4242\n"
+        "  berth run --max-memory 0=8GiB --stats run.json -- python generate.py\n"
+        "  berth stats run.json\n\n"
+        "vram      GPU memory; its peak is never more than the budget\n"
+        "link      how busy loads kept the connection to the GPU, from the first to the last\n"
+        "stalls    how long launches waited for weights, and how long the GPU had nothing to\n"
+        "          do meanwhile: only that costs time\n"
+        "steps     turns of the program's repeating sequence of launches (a token, a sentence)\n"
+        "tier      where a parameter is now: vram or host\n"
+        "named by  how its name is known: file (it was copied out of a checkpoint) or none\n"
+        "advice    what to change, where the figures say that it would help\n",
     .options = g_options,
     .option_count = STATS_OPTION_COUNT,
     .usage_exit = TOOL_USAGE,

@@ -228,8 +228,7 @@ static void judge_busy_link(struct judge *j)
     }
     if (raise && raise < r->paging_step_bytes)
         snprintf(each, sizeof(each), "; each %s more saves up to %s of a step",
-                 size_format(raise, SIZE_BINARY, more),
-                 stats_time_text(link_ns(r, raise), saved));
+                 size_format(raise, SIZE_BINARY, more), stats_time_text(link_ns(r, raise), saved));
     add(j, "The link to the GPU is busy %s of the time: %s are loaded in each step, in %s; %s%s.",
         busy, size_format(r->paging_step_bytes, SIZE_BINARY, bytes),
         stats_time_text(link_ns(r, r->paging_step_bytes), time), remedy, each);
@@ -247,15 +246,15 @@ static void judge_idle_link(struct judge *j)
     stats_share_text(j->busy, busy);
     if (!r->steps_learned)
         add(j,
-            "For %s of the time the GPU had nothing to do while launches waited for weights, though "
-            "the link was busy only %s: the launches do not repeat (or not yet), so weights are "
-            "loaded when they are asked for, not ahead. If it stays so: %s.",
+            "For %s of the time the GPU had nothing to do while launches waited for weights, "
+            "though the link was busy only %s: the launches do not repeat (or not yet), so weights "
+            "are loaded when they are asked for, not ahead. If it stays so: %s.",
             starved, busy, remedy);
     else
         add(j,
-            "For %s of the time the GPU had nothing to do while launches waited for weights, though "
-            "the link was busy only %s: loads begin too late, as when the program waits for the "
-            "GPU after every launch. If it cannot launch ahead: %s.",
+            "For %s of the time the GPU had nothing to do while launches waited for weights, "
+            "though the link was busy only %s: loads begin too late, as when the program waits for "
+            "the GPU after every launch. If it cannot launch ahead: %s.",
             starved, busy, remedy);
 }
 
@@ -284,8 +283,8 @@ static void judge_names(struct judge *j)
     if (share_of(bytes, r->weights_total_bytes) < UNNAMED)
         return;
     add(j,
-        "%s of the %s of weights have no name here: give the model's file or folder with --checkpoint "
-        "PATH. They are paged all the same.",
+        "%s of the %s of weights have no name here: give the model's file or folder with "
+        "--checkpoint PATH. They are paged all the same.",
         size_format(bytes, SIZE_BINARY, unnamed),
         size_format(r->weights_total_bytes, SIZE_BINARY, total));
 }

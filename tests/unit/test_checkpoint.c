@@ -348,11 +348,15 @@ static void what_is_no_checkpoint(void **state)
     expect_refused("short", -EINVAL,
                    "short: byte 0: expected a safetensors file: 8 bytes or more, "
                    "found 3");
-    expect_refused("text", -EINVAL,
-                   "text: byte 0: expected the length of a safetensors header, at "
-                   "most 100000000, found 8367816168101388385");
-    expect_refused("fifo", -EINVAL, "fifo: expected a checkpoint file, found no regular file");
-    expect_refused(".", -EISDIR, ".: expected a checkpoint file, found a folder");
+    expect_refused(
+        "text", -EINVAL,
+        "text: byte 0: expected a safetensors file, which begins with the length of its header, at "
+        "most 100000000, found 8367816168101388385");
+    expect_refused(
+        "fifo", -EINVAL,
+        "fifo: expected a checkpoint file such as model.safetensors, found no regular file");
+    expect_refused(".", -EISDIR,
+                   ".: expected a checkpoint file such as model.safetensors, found a folder");
     expect_refused("none", -ENOENT,
                    "none: expected a readable checkpoint file, found \"No such "
                    "file or directory\"");

@@ -223,13 +223,16 @@ static void bad_lengths(void **state)
     expect_bad_start("", 0, 0, "byte 0: expected a safetensors file: 8 bytes or more, found 0");
     expect_bad_start(seven, 7, 7, "byte 0: expected a safetensors file: 8 bytes or more, found 7");
     expect_bad_start("\1\xe1\xf5\5\0\0\0\0{", 9, UINT64_MAX,
-                     "byte 0: expected the length of a safetensors header, at most 100000000, "
+                     "byte 0: expected a safetensors file, which begins with the length of its "
+                     "header, at most 100000000, "
                      "found 100000001");
     expect_bad_start("\xff\xff\xff\xff\xff\xff\xff\xff{", 9, 9,
-                     "byte 0: expected the length of a safetensors header, at most 100000000, "
+                     "byte 0: expected a safetensors file, which begins with the length of its "
+                     "header, at most 100000000, "
                      "found 18446744073709551615");
     expect_bad_start("\xf8\xff\xff\xff\xff\xff\xff\xff{", 9, 9,
-                     "byte 0: expected the length of a safetensors header, at most 100000000, "
+                     "byte 0: expected a safetensors file, which begins with the length of its "
+                     "header, at most 100000000, "
                      "found 18446744073709551608");
     expect_bad_start("\3\0\0\0\0\0\0\0{}", 10, 10,
                      "byte 0: expected a safetensors header that ends inside the file, found a "
@@ -334,9 +337,10 @@ static void bad_entries(void **state)
         {"{'a':{'dtype':'U8','shape':[1],'data_offsets':[0,'1']}}", 1,
          "byte 57: a: expected an offset: an integer from 0 on, found \"1\""},
         {"{'a':{'dtype':'U8','shape':[1],'data_offsets':[1,0]}}", 1,
-         "byte 39: a: expected offsets in order and inside the file, found 1 to 0 of 1 bytes"},
+         "byte 39: a: expected offsets in order, found 1 to 0"},
         {"{'a':{'dtype':'U8','shape':[2],'data_offsets':[0,2]}}", 1,
-         "byte 39: a: expected offsets in order and inside the file, found 0 to 2 of 1 bytes"},
+         "byte 39: a: expected data inside the file, which may be incomplete, "
+         "found bytes 0 to 2 of 1"},
         {"{'a':{'dtype':'U8','shape':[2],'data_offsets':[0,1]}}", 1,
          "byte 9: a: expected a shape whose bytes data_offsets spans, found 2 bytes in a span of "
          "1"},

@@ -111,9 +111,10 @@ static void test_busy_link(void **state)
     struct stats_report r = busy_program();
 
     (void)state;
-    expect(&r, 1, "busy 90% of the time: 64.0 MiB are loaded in each step, in 62.5 ms; "
-                  "--max-memory 0=101MiB holds everything and ends that; "
-                  "each 16.0 MiB more saves up to 15.6 ms of a step.");
+    expect(&r, 1,
+           "busy 90% of the time: 64.0 MiB are loaded in each step, in 62.5 ms; "
+           "--max-memory 0=101MiB holds everything and ends that; "
+           "each 16.0 MiB more saves up to 15.6 ms of a step.");
     r.paging_step_bytes = 0; /* no figure for the step, no promise about it */
     expect(&r, 1, "busy 90% of the time: --max-memory 0=101MiB holds everything");
     assert_false(says(&r, "of a step"));
@@ -151,8 +152,9 @@ static void test_starved(void **state)
     struct stats_report r = easy_program();
 
     (void)state;
-    expect(&r, 1, "Paging costs little: the link is busy 10% of the time, and the GPU waits for "
-                  "weights under 1% of it. Nothing to change.");
+    expect(&r, 1,
+           "Paging costs little: the link is busy 10% of the time, and the GPU waits for "
+           "weights under 1% of it. Nothing to change.");
     r.launches_stall_ns = 7000000000; /* waiting for room is no loss while the GPU has work */
     expect(&r, 1, "Paging costs little");
     r.paging_starved_ns = 699999999;
