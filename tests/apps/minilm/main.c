@@ -9,6 +9,7 @@
 #include "encoder.h"
 #include "message.h"
 #include "tokenizer.h"
+#include "unicode.h"
 #include "weights.h"
 
 #define SHOWN_VALUES 4 /* of an embedding, where the output is for people */
@@ -176,9 +177,24 @@ static void free_sentences(struct sentences *sentences)
     free(sentences->items);
 }
 
+/* JSON is UTF-8: what is not becomes U+FFFD, as it did on the way to the tokens. */
+static char *copy_as_utf8(const char *text)
+{
+    char *copy = allocate(strlen(text) * UTF8_MAX + 1), *at = copy;
+    uint32_t code;
+
+    while (*text) {
+        text += utf8_decode(text, &code);
+        at += utf8_encode(code, at);
+    }
+    *at = '\0';
+    return copy;
+}
+
 static void print_json(const struct sentence *sentence, size_t width)
 {
-    cJSON *text = cJSON_CreateString(sentence->text);
+    char *valid = copy_as_utf8(sentence->text);
+    cJSON *text = cJSON_CreateString(valid);
     char *quoted = text ? cJSON_PrintUnformatted(text) : NULL;
 
     if (!quoted)
@@ -192,6 +208,7 @@ static void print_json(const struct sentence *sentence, size_t width)
     puts(sentence->embedding ? "]}" : "}");
     cJSON_free(quoted);
     cJSON_Delete(text);
+    free(valid);
 }
 
 static void print_plain(const struct sentence *sentence, size_t width)
