@@ -121,10 +121,11 @@ static int is_current(struct known_file *file, int failed, const struct stat *st
     if (!failed && !checkpoint_file_compare(&file->checkpoint->files[file->file], status))
         return 1;
     if (!atomic_exchange(&file->changed, 1))
-        log_warn("upload",
-                 "%s was changed while in use: what is copied from it from now on has no name in the "
-                 "statistics",
-                 file->path);
+        log_warn(
+            "upload",
+            "%s was changed while in use: what is copied from it from now on has no name in the "
+            "statistics",
+            file->path);
     return 0;
 }
 

@@ -11,16 +11,16 @@
 #include <unistd.h>
 
 const struct stats_value_info stats_values[] = {
-#define X(group, key, kind, help)                                                                  \
-    {#group, #key, STATS_##kind, help, offsetof(struct stats_report, group##_##key)},
-    STATS_VALUES(X)
+#define ROW(group, key, kind, help, may_lack)                                                      \
+    {#group, #key, STATS_##kind, help, offsetof(struct stats_report, group##_##key), may_lack},
+#define X(group, key, kind, help)     ROW(group, key, kind, help, 0)
+#define LATER(group, key, kind, help) ROW(group, key, kind, help, 1)
+    STATS_VALUES(X, LATER)
+#undef LATER
 #undef X
+#undef ROW
 };
 const size_t stats_value_count = sizeof(stats_values) / sizeof(stats_values[0]);
-
-#define X(group, key, kind, help) +1
-const size_t stats_first_value_count = STATS_FIRST_VALUES(X);
-#undef X
 
 const struct stats_device_info stats_device_values[] = {
 #define X(name, help) {#name, help, offsetof(struct stats_report, name)},
@@ -31,7 +31,8 @@ const size_t stats_device_value_count =
     sizeof(stats_device_values) / sizeof(stats_device_values[0]);
 
 const struct stats_value_info stats_parameter_values[] = {
-#define X(key, kind, help) {NULL, #key, STATS_##kind, help, offsetof(struct stats_parameter, key)},
+#define X(key, kind, help)                                                                         \
+    {NULL, #key, STATS_##kind, help, offsetof(struct stats_parameter, key), 0},
     STATS_PARAMETER_VALUES(X)
 #undef X
 };

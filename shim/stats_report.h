@@ -23,19 +23,22 @@ enum stats_kind {
 
 #define STATS_SHARE_ONE 1000000u
 
-/* group  object of the document; its rows stand together
+/* X      a value of the first documents
+ * LATER  one that came later: a document without it is read as well, with zero for it
+ *
+ * group  object of the document; its rows stand together
  * key    within the group; the field of the report is group_key
  * kind   STATS_*
  * help   for people and for metrics
  */
-#define STATS_FIRST_VALUES(X)                                                                      \
+#define STATS_VALUES(X, LATER)                                                                     \
     X(weights, total_bytes, GAUGE, "Weights in paged allocations")                                 \
     X(weights, named_bytes, GAUGE, "Weights bound to a parameter")                                 \
     X(weights, resident_bytes, GAUGE, "VRAM taken by weights and the program's own allocations")   \
     X(weights, host_bytes, GAUGE, "Weights in host memory only")                                   \
     X(weights, disk_bytes, GAUGE, "Weights in the checkpoint's file only")                         \
     X(weights, peak_resident_bytes, GAUGE, "Most VRAM that was taken at once")                     \
-    X(weights, ambiguous_bytes, GAUGE, "Weights whose content fits several parameters")            \
+    LATER(weights, ambiguous_bytes, GAUGE, "Weights whose content fits several parameters")        \
     X(transfers, h2d_bytes, COUNTER, "Bytes moved from host to device by the pager")               \
     X(transfers, h2d_count, COUNTER, "Copies from host to device by the pager")                    \
     X(transfers, d2h_bytes, COUNTER, "Bytes moved from device to host by the pager")               \
@@ -51,23 +54,15 @@ enum stats_kind {
     X(steps, launches_per_step, GAUGE, "Kernel launches in a step")                                \
     X(steps, count, COUNTER, "Steps done")                                                         \
     X(errors, driver_failures, COUNTER, "Driver calls of berth's own that failed")                 \
-    X(errors, refused, COUNTER, "Allocations passed through because they could not be paged")
-
-/* Values that came later, in groups of their own: a document that has none of them is read as well,
- * with zeros for them. */
-#define STATS_LATER_VALUES(X)                                                                      \
-    X(link, bytes_per_s, GAUGE, "Speed of the link to the GPU, from loads that were timed")        \
-    X(link, share, SHARE, "Share of the time from the first load to the last that loads took")     \
-    X(link, span_ns, GAUGE, "Time from the first load to the last")                                \
-    X(paging, ended, COUNTER, "Devices on which trouble ended paging")                             \
-    X(paging, step_bytes, GAUGE, "Bytes that are loaded in each step, by plan")                    \
-    X(paging, starved_ns, COUNTER, "Time that launches waited with nothing to run on the GPU")     \
-    X(paging, unknown_launches, COUNTER, "Kernel launches whose parameters nobody could tell")     \
-    X(paging, captured_launches, COUNTER, "Kernel launches into a graph with weights not in VRAM")
-
-#define STATS_VALUES(X)                                                                            \
-    STATS_FIRST_VALUES(X)                                                                          \
-    STATS_LATER_VALUES(X)
+    X(errors, refused, COUNTER, "Allocations passed through because they could not be paged")      \
+    LATER(link, bytes_per_s, GAUGE, "Speed of the link to the GPU, from loads that were timed")    \
+    LATER(link, share, SHARE, "Share of the time from the first load to the last that loads took") \
+    LATER(link, span_ns, GAUGE, "Time from the first load to the last")                            \
+    LATER(paging, ended, COUNTER, "Devices on which trouble ended paging")                         \
+    LATER(paging, step_bytes, GAUGE, "Bytes that are loaded in each step, by plan")                \
+    LATER(paging, starved_ns, COUNTER, "Time that launches waited with nothing to run on the GPU") \
+    LATER(paging, unknown_launches, COUNTER, "Kernel launches whose parameters nobody could tell") \
+    LATER(paging, captured_launches, COUNTER, "Kernel launches into a graph, weights not in VRAM")
 
 /* The same for one parameter. */
 #define STATS_PARAMETER_VALUES(X)                                                                  \
@@ -105,7 +100,7 @@ struct stats_report {
     STATS_DEVICE_VALUES(X)
 #undef X
 #define X(group, key, kind, help) uint64_t group##_##key;
-    STATS_VALUES(X)
+    STATS_VALUES(X, X)
 #undef X
     size_t unknown_count;
     struct stats_report_unknown unknown[STATS_UNKNOWN_MAX];
@@ -120,11 +115,11 @@ struct stats_value_info {
     enum stats_kind kind;
     const char *help;
     size_t offset; /* of the uint64_t in struct stats_report, or in struct stats_parameter */
+    int may_lack;  /* a document may be without it */
 };
 
 extern const struct stats_value_info stats_values[];
 extern const size_t stats_value_count;
-extern const size_t stats_first_value_count; /* the rows of STATS_FIRST_VALUES, which come first */
 extern const struct stats_value_info stats_parameter_values[]; /* group is NULL */
 extern const size_t stats_parameter_value_count;
 

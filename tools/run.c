@@ -465,7 +465,7 @@ const struct tool_command tool_run = {
         "  berth run --max-memory 0=8GiB -- python generate.py --model Llama-3-8B\n\n"
         "Without --max-memory the budget is what the GPU has free when the program begins.\n"
         "SIZE is a number and GiB, MiB, KiB, GB, MB or KB, or plain bytes. A checkpoint that the\n"
-        "program maps is recognised by itself. Flags override the variables BERTH_POLICY,\n"
+        "program maps or reads is recognised by itself. Flags override the variables BERTH_POLICY,\n"
         "BERTH_CHECKPOINT, BERTH_MAX_MEMORY, BERTH_BACKEND, BERTH_DRIVER, BERTH_STATS,\n"
         "BERTH_LOG.\n\n"
         "The exit code is the program's own; 125 where berth itself fails, 126 where the program\n"

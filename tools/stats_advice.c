@@ -277,13 +277,14 @@ static void judge_names(struct judge *j)
     char unnamed[SIZE_TEXT_BYTES], total[SIZE_TEXT_BYTES];
     uint64_t bytes = r->weights_total_bytes;
 
-    if (r->weights_named_bytes >= bytes || stats_fits(r))
+    /* What fits several parameters by its content has been held against a checkpoint already. */
+    if (r->weights_named_bytes + r->weights_ambiguous_bytes >= bytes || stats_fits(r))
         return;
-    bytes -= r->weights_named_bytes;
+    bytes -= r->weights_named_bytes + r->weights_ambiguous_bytes;
     if (share_of(bytes, r->weights_total_bytes) < UNNAMED)
         return;
     add(j,
-        "%s of the %s of weights have no name here: give the model's file or folder with "
+        "%s of the %s of weights have no name here: give the model's file with "
         "--checkpoint PATH. They are paged all the same.",
         size_format(bytes, SIZE_BINARY, unnamed),
         size_format(r->weights_total_bytes, SIZE_BINARY, total));

@@ -85,7 +85,9 @@ static int read_values(const struct reader *reader, const cJSON *root, struct st
         const struct stats_value_info *info = &stats_values[i];
         const cJSON *group = cJSON_GetObjectItemCaseSensitive(root, info->group);
 
-        if (!group && i >= stats_first_value_count)
+        if (group && !cJSON_IsObject(group))
+            return refuse(reader, "%s is no object", info->group);
+        if (info->may_lack && !cJSON_GetObjectItemCaseSensitive(group, info->key))
             continue;
         if (read_value(reader, group, info, report))
             return -EINVAL;

@@ -250,6 +250,9 @@ static void test_names(void **state)
     expect(&r, 1, "Paging costs little");
     r.weights_named_bytes = 90 * MIB;
     expect(&r, 2, "6.0 MiB of the 96.0 MiB of weights have no name here");
+    r.weights_ambiguous_bytes = 4 * MIB; /* of those, a checkpoint names none */
+    expect(&r, 1, "Paging costs little");
+    r.weights_ambiguous_bytes = 0;
     r.weights_named_bytes = 97 * MIB;
     expect(&r, 1, "Paging costs little");
     r.weights_named_bytes = 0;
