@@ -24,7 +24,7 @@ struct remembered {
     uint32_t in_place; /* extents behind those, of objects that it may read sparsely */
     uint32_t room;
     uint64_t threads_min, threads_max; /* the answer holds for launches of so many */
-    int tried;                         /* whether it does has been tried, or is not to be */
+    uint32_t launches;                 /* that left those in place */
     uint64_t words[WORDS_MAX];
     struct extent **set;
     struct residency *res;
@@ -247,7 +247,7 @@ static void remember(struct remembered *r, CUfunction function, uint64_t generat
     memcpy(r->words, words, word_count * sizeof(*words));
     r->count = (uint32_t)touched->count;
     r->in_place = (uint32_t)touched->in_place;
-    r->tried = !touched->in_place;
+    r->launches = 0;
     r->threads_min = touched->threads_min;
     r->threads_max = touched->threads_max;
     r->word_count = (uint32_t)word_count;
@@ -277,26 +277,29 @@ static int look_up(struct remembered *r, CUfunction function, uint64_t generatio
     return r->generation != 0;
 }
 
-/* A launch that has not been tried yet, although it leaves objects in place, is tried once. */
-static struct use *acquire(struct remembered *r, CUstream stream)
-{
-    struct residency_trial trial = {.set = r->set + r->count, .count = r->in_place};
-    struct use *use;
-
-    if (r->tried)
-        return residency_acquire(r->res, r->set, r->count, RESIDENCY_LOAD, NULL, stream);
-    trial.verdict = &r->habit->reading;
-    use = residency_acquire(r->res, r->set, r->count, RESIDENCY_LOAD, &trial, stream);
-    r->tried = trial.begun;
-    return use;
-}
-
 static int all_settled(struct extent *const *set, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         if (!atomic_load_explicit(&set[i]->settled, memory_order_acquire))
             return 0;
     return 1;
+}
+
+/* A launch that leaves objects in place is tried when it comes first, and again at the 2nd, 4th,
+ * 8th time and so on: what it reads may depend on what is in its memory. */
+static int is_due_for_trial(const struct remembered *r)
+{
+    return r->in_place && (r->launches & (r->launches - 1)) == 0;
+}
+
+static struct use *acquire(struct remembered *r, int try, CUstream stream)
+{
+    struct residency_trial trial = {.set = r->set + r->count, .count = r->in_place};
+
+    if (!try)
+        return residency_acquire(r->res, r->set, r->count, RESIDENCY_LOAD, NULL, stream);
+    trial.verdict = &r->habit->reading;
+    return residency_acquire(r->res, r->set, r->count, RESIDENCY_LOAD, &trial, stream);
 }
 
 int launch_is_capturing(CUstream stream)
@@ -327,6 +330,7 @@ struct use *launch_begin(CUfunction function, void **params, void **extra, uint6
     struct remembered *r;
     size_t word_count;
     CUdevice device;
+    int try;
 
     atomic_fetch_add_explicit(&shard->launches, 1, memory_order_relaxed);
     if (!residency_any_active() || (device = paged_device()) < 0)
@@ -340,17 +344,17 @@ struct use *launch_begin(CUfunction function, void **params, void **extra, uint6
     if (!is_same(r, function, generation, words, word_count, threads) &&
         !look_up(r, function, generation, words, word_count, device, threads))
         goto resident;
-    if (r->tried) {
-        if (!r->count) /* too large to be loaded: all of it is read in place */
+    r->launches += r->in_place != 0;
+    try = is_due_for_trial(r);
+    if (!try) {
+        if (!r->count) /* too large to be loaded, or read sparsely: all of it is read in place */
             return NULL;
         if (all_settled(r->set, r->count))
             goto resident;
     }
-    if (launch_is_capturing(stream)) {
-        atomic_fetch_add_explicit(&shard->launches_captured, 1, memory_order_relaxed);
+    if (launch_is_capturing(stream))
         return NULL;
-    }
-    return acquire(r, stream);
+    return acquire(r, try, stream);
 
 resident:
     atomic_fetch_add_explicit(&shard->launches_resident, 1, memory_order_relaxed);

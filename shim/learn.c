@@ -14,9 +14,10 @@
 #define FIRST_TRY            16
 #define MISSES_MIN           8 /* more than these and a quarter of a step's loads end the plan */
 #define DOUBTS_MAX           3
-#define STEADY_TURNS         8  /* of a step that fits as it is, before that is the plan */
-#define WINDOW_SHARE         64 /* of the room, for what does not stay, without a step */
-#define VISITS_MIN           4  /* of an extent, on average, before the hottest can be told */
+#define STEADY_TURNS         8   /* of a step that fits as it is, before that is the plan; */
+#define STEADY_LAUNCHES      256 /* and so many launches: it may be a loop within a step */
+#define WINDOW_SHARE         64  /* of the room, for what does not stay, without a step */
+#define VISITS_MIN           4   /* of an extent, on average, before the hottest can be told */
 
 static uint64_t mix(uint64_t hash, uint64_t value)
 {
@@ -351,11 +352,12 @@ out:
 /* Has nothing but the step at the end of the history been going on for a while? */
 static int is_steady(const struct history *h, size_t length)
 {
-    size_t turns = STEADY_TURNS * length;
+    size_t stretch =
+        STEADY_TURNS * length > STEADY_LAUNCHES ? STEADY_TURNS * length : STEADY_LAUNCHES;
 
-    if (turns > h->launches)
+    if (stretch > h->launches)
         return 0;
-    for (size_t i = h->launches - turns; i + length < h->launches; i++)
+    for (size_t i = h->launches - stretch; i + length < h->launches; i++)
         if (h->signature[i] != h->signature[i + length])
             return 0;
     return 1;

@@ -144,8 +144,17 @@ static int pack(struct allocation *a, struct residency *res)
     return 0;
 }
 
-/* The size of the next shared range of a context. */
-static size_t shared_range_bytes(const struct residency *res, CUcontext ctx)
+/* A range of its own costs an allocation the rest of its last page: bytes that take room and are
+ * moved for nothing. */
+static int wants_own_range(size_t bytes)
+{
+    size_t waste = (PAGE_BYTES - bytes % PAGE_BYTES) % PAGE_BYTES;
+
+    return bytes >= RANGE_PACK_MAX && waste <= bytes / RANGE_WASTE;
+}
+
+/* The size of the next shared range of a context, which must hold bytes. */
+static size_t shared_range_bytes(const struct residency *res, CUcontext ctx, size_t bytes)
 {
     size_t least = 4 * residency_extent_bytes(res), packed = 0;
 
@@ -156,6 +165,8 @@ static size_t shared_range_bytes(const struct residency *res, CUcontext ctx)
     range_unlock();
     if (least < SHARED_RANGE_MIN)
         least = SHARED_RANGE_MIN;
+    while (least < bytes)
+        least *= 2;
     if (packed / SHARED_RANGE_SHARE <= least)
         return least;
     return packed / SHARED_RANGE_SHARE < SHARED_RANGE_MAX
@@ -248,7 +259,7 @@ static CUresult alloc_paged(struct residency *res, CUdevice device, CUcontext ct
     result = CUDA_ERROR_OUT_OF_MEMORY;
     if (bytes > free_bytes)
         goto err_free;
-    while (bytes < RANGE_PACK_MAX) {
+    while (!wants_own_range(bytes)) {
         int packed;
 
         if (!residency_fits(res, bytes + 2 * residency_extent_bytes(res)))
@@ -264,7 +275,7 @@ static CUresult alloc_paged(struct residency *res, CUdevice device, CUcontext ct
             goto err_free;
         }
         release_emptied(NULL, EMPTIED_ALL);
-        result = range_create(res, device, ctx, shared_range_bytes(res, ctx), 1, &r);
+        result = range_create(res, device, ctx, shared_range_bytes(res, ctx, bytes), 1, &r);
         if (result != CUDA_SUCCESS)
             goto err_free;
         link_range(r);

@@ -52,7 +52,6 @@ struct residency_trial {
     struct extent *const *set; /* of these objects */
     size_t count;
     _Atomic uint8_t *verdict; /* enum reading; never goes */
-    int begun;                /* set to 1 when this launch is being timed */
 };
 
 /* The memory of an extent is never given back to the system, only used again (its id too), so that

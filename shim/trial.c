@@ -73,7 +73,6 @@ void trial_begin(struct residency *res, struct use *use, struct residency_trial 
     use->trial_bytes = absent_bytes(trial);
     use->verdict = trial->verdict;
     atomic_store_explicit(use->verdict, READING_TRIED, memory_order_relaxed);
-    trial->begun = 1;
 }
 
 /* The time that the launch took, against what loading the same bytes takes. */

@@ -243,7 +243,7 @@ static void test_steady_part(void **state)
 
     (void)state;
     loads_of_a_step(&b, 20);
-    for (int turn = 0; turn < 40; turn++)
+    for (int turn = 0; turn < 80; turn++)
         loads_of_a_step(&b, 5);
     WAIT_FOR(LOCKED(b.res, b.res->learned));
     assert_int_equal(LOCKED(b.res, b.res->plan.load_count), 0);
