@@ -295,7 +295,8 @@ const struct tool_command tool_stats = {
         "          do meanwhile: only that costs time\n"
         "steps     turns of the program's repeating sequence of launches (a token, a sentence)\n"
         "tier      where a parameter is now: vram or host\n"
-        "named by  how its name is known: file (it was copied out of a checkpoint) or none\n"
+        "named by  how its name is known: file (copied out of a mapped checkpoint), content\n"
+        "          (its bytes are the checkpoint's) or none\n"
         "advice    what to change, where the figures say that it would help\n",
     .options = g_options,
     .option_count = STATS_OPTION_COUNT,

@@ -94,7 +94,7 @@ static void print_weights(const struct stats_report *report, FILE *out)
                report->weights_disk_bytes ? ", only on disk: " : "",
                report->weights_disk_bytes ? size_text(report->weights_disk_bytes, disk) : "",
                there && !report->weights_resident_bytes ? " before they were freed" : "");
-    print_line(out, "vram", "%s taken, at most %s: weights and the program's other memory",
+    print_line(out, "vram", "%s now, at most %s: weights and the program's other memory",
                size_text(report->weights_resident_bytes, resident),
                size_text(report->weights_peak_resident_bytes, peak));
 }
