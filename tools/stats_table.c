@@ -217,9 +217,9 @@ static int compare_cost(const void *a, const void *b)
 }
 
 static const struct table_column g_columns[] = {
-    {"parameter", TABLE_SHRINKS, 0}, {"dtype", TABLE_LEFT, 4},    {"size", TABLE_RIGHT, 0},
-    {"tier", TABLE_LEFT, 1},         {"named by", TABLE_LEFT, 5}, {"loads", TABLE_RIGHT, 3},
-    {"evictions", TABLE_RIGHT, 6},   {"moved", TABLE_RIGHT, 2},   {"stalled", TABLE_RIGHT, 0},
+    {"parameter", TABLE_SHRINKS, 0}, {"dtype", TABLE_LEFT, 5},    {"size", TABLE_RIGHT, 1},
+    {"tier", TABLE_LEFT, 2},         {"named by", TABLE_LEFT, 6}, {"loads", TABLE_RIGHT, 4},
+    {"evictions", TABLE_RIGHT, 7},   {"moved", TABLE_RIGHT, 3},   {"stalled", TABLE_RIGHT, 0},
 };
 
 static void add_parameter(struct table *table, const struct stats_parameter *parameter)

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #define GAP_COLUMNS     2
+#define WANTED_COLUMNS  32 /* rather than cut text shorter than this, spare columns are left out */
 #define SHRUNK_COLUMNS  16 /* nothing is cut shorter than this */
 #define TEXT_COLUMNS    24 /* at least, of wrapped text: else it is not indented */
 #define ELLIPSIS        ".."
@@ -184,11 +185,12 @@ static size_t find_spare(const struct table *table, const size_t *widths)
 static void fit(const struct table *table, size_t *widths, size_t shrinks, size_t total,
                 size_t terminal)
 {
-    size_t least = widths[shrinks] < SHRUNK_COLUMNS ? widths[shrinks] : SHRUNK_COLUMNS;
+    size_t wanted = widths[shrinks] < WANTED_COLUMNS ? widths[shrinks] : WANTED_COLUMNS;
+    size_t least = wanted < SHRUNK_COLUMNS ? wanted : SHRUNK_COLUMNS;
     size_t spare;
 
     total -= widths[shrinks];
-    while (total + least > terminal && (spare = find_spare(table, widths)) != TABLE_COLUMNS_MAX) {
+    while (total + wanted > terminal && (spare = find_spare(table, widths)) != TABLE_COLUMNS_MAX) {
         total -= widths[spare] + GAP_COLUMNS;
         widths[spare] = 0;
     }
