@@ -7,9 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WORDS_MAX   64   /* pointers of one launch that are looked at */
-#define SET_MAX     4096 /* extents of one launch */
-#define CACHE_SLOTS 512  /* launches that a thread remembers; a power of two */
+#define WORDS_MAX 64   /* pointers of one launch that are looked at */
+#define SET_MAX   4096 /* extents of one launch */
+
+#define WORDS_UNKNOWN SIZE_MAX /* for a number of words: nobody knows where they are */
+#define CACHE_SLOTS   512      /* launches that a thread remembers; a power of two */
 /* An object that is so much larger than a launch is wide may be read sparsely. */
 #define SPARSE_MIN              ((uint64_t)8 << 20)
 #define SPARSE_BYTES_PER_THREAD 1024
@@ -24,7 +26,8 @@ struct remembered {
     uint32_t in_place; /* extents behind those, of objects that it may read sparsely */
     uint32_t room;
     uint64_t threads_min, threads_max; /* the answer holds for launches of so many */
-    uint32_t launches;                 /* that left those in place */
+    int oversized;                     /* an object is too large to be loaded, and not sparse */
+    uint32_t launches;                 /* that left objects in place */
     uint64_t words[WORDS_MAX];
     struct extent **set;
     struct residency *res;
@@ -35,6 +38,7 @@ struct remembered {
 struct touched {
     uint64_t threads_min, threads_max; /* of launches with the same pointers that touch the same */
     size_t count, in_place;
+    int oversized;
     struct extent *set[SET_MAX];
     struct extent *sparse[SET_MAX]; /* in_place of them */
 };
@@ -127,8 +131,8 @@ static size_t scan_params(CUfunction function, void **params, void **extra, uint
         return extra ? scan_extra(extra, first, end, words) : 0;
     layout = layout_get(function);
     if (!layout || !layout->known)
-        atomic_fetch_add_explicit(&stats_shard()->launches_unknown, 1, memory_order_relaxed);
-    for (uint32_t i = 0; layout && i < layout->count; i++) {
+        return WORDS_UNKNOWN;
+    for (uint32_t i = 0; i < layout->count; i++) {
         if (layout->param[i].bytes == 8)
             count = scan_word(params[i], first, end, words, count);
         else if (layout->param[i].bytes > 8)
@@ -147,6 +151,15 @@ static size_t add_extent(struct extent **set, size_t count, struct extent *e)
     return count;
 }
 
+/* Do the extents of [first, end) take more than all the room there is? */
+static int is_oversized(const struct range *r, CUdeviceptr first, CUdeviceptr end, uint64_t limit)
+{
+    size_t from = (first - r->base) / r->extent_bytes;
+    size_t to = (end - 1 - r->base) / r->extent_bytes + 1;
+
+    return (uint64_t)(to - from) * r->extent_bytes > limit;
+}
+
 /* The extents of [first, end), which lies in a paged allocation. What takes more than all the room
  * there is is left at its home and read in place: that beats moving it. The lock is held. */
 static size_t add_span(const struct allocation *a, CUdeviceptr first, CUdeviceptr end,
@@ -158,7 +171,7 @@ static size_t add_span(const struct allocation *a, CUdeviceptr first, CUdevicept
 
     if (to > r->extent_count) /* a copy may claim more than there is */
         to = r->extent_count;
-    if (first >= end || (uint64_t)(to - from) * r->extent_bytes > limit)
+    if (first >= end || is_oversized(r, first, end, limit))
         return count;
     for (size_t i = from; i < to; i++)
         count = add_extent(set, count, &r->extents[i]);
@@ -192,14 +205,18 @@ static void resolve(const uint64_t *words, size_t word_count, struct residency *
         struct allocation *a = range_allocation_at(words[i]);
         CUdeviceptr first, end;
         struct object *o;
+        int is_sparse;
 
         if (!a || a->kind != ALLOCATION_PAGED || a->device != device)
             continue;
         o = object_span(a, words[i], &first, &end);
-        if (sparse && may_be_sparse(o, end - first, threads, out))
+        is_sparse = sparse && may_be_sparse(o, end - first, threads, out);
+        if (is_sparse)
             out->in_place = add_span(a, first, end, limit, out->sparse, out->in_place);
         else
             out->count = add_span(a, first, end, limit, out->set, out->count);
+        if (is_oversized(a->range, first, end, limit) && !is_sparse)
+            out->oversized = 1;
     }
     range_unlock();
 }
@@ -247,6 +264,7 @@ static void remember(struct remembered *r, CUfunction function, uint64_t generat
     memcpy(r->words, words, word_count * sizeof(*words));
     r->count = (uint32_t)touched->count;
     r->in_place = (uint32_t)touched->in_place;
+    r->oversized = touched->oversized;
     r->launches = 0;
     r->threads_min = touched->threads_min;
     r->threads_max = touched->threads_max;
@@ -268,6 +286,7 @@ static int look_up(struct remembered *r, CUfunction function, uint64_t generatio
         habit && atomic_load_explicit(&habit->reading, memory_order_relaxed) != READING_DENSE;
 
     touched->count = touched->in_place = 0;
+    touched->oversized = 0;
     touched->threads_min = 0;
     touched->threads_max = UINT64_MAX;
     if (res)
@@ -336,6 +355,10 @@ struct use *launch_begin(CUfunction function, void **params, void **extra, uint6
     if (!residency_any_active() || (device = paged_device()) < 0)
         goto resident;
     word_count = scan_params(function, params, extra, words);
+    if (word_count == WORDS_UNKNOWN) {
+        atomic_fetch_add_explicit(&shard->launches_unknown, 1, memory_order_relaxed);
+        return NULL;
+    }
     cache = cache_get();
     if (!word_count || !cache)
         goto resident;
@@ -344,6 +367,8 @@ struct use *launch_begin(CUfunction function, void **params, void **extra, uint6
     if (!is_same(r, function, generation, words, word_count, threads) &&
         !look_up(r, function, generation, words, word_count, device, threads))
         goto resident;
+    if (r->oversized)
+        atomic_fetch_add_explicit(&shard->launches_oversized, 1, memory_order_relaxed);
     r->launches += r->in_place != 0;
     try = is_due_for_trial(r);
     if (!try) {

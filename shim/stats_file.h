@@ -32,8 +32,9 @@
  *
  * launches.count = all kernel launches seen; resident = those that found everything in place;
  * waited = those that waited, on the host or by an event, for a load. The rest went ahead with what
- * was there and read in place. unknown = of the resident ones, those of which nobody told while
- * extents came and went where their parameters lie; captured = of the rest, those into a graph.
+ * was there and read in place: unknown = those of which nobody told while extents came and went
+ * where their parameters lie; captured = those into a graph. oversized = of all, those with an
+ * object that is larger than the room for it, and so is read in place.
  * stall = what launches waited on the host, most of it harmless: for earlier work to end and make
  * room. starved = of that, while the device had none of the program's work to run.
  */
@@ -43,6 +44,7 @@
     X(launches_waited)                                                                             \
     X(launches_unknown)                                                                            \
     X(launches_captured)                                                                           \
+    X(launches_oversized)                                                                          \
     X(stall_ns)                                                                                    \
     X(starved_ns)                                                                                  \
     X(overhead_ns)
@@ -151,7 +153,7 @@ struct stats_shard {
 #define X(name) _Atomic uint64_t name;
     STATS_LAUNCH_COUNTERS(X)
 #undef X
-    char pad[128 - (8 * sizeof(uint64_t)) % 128];
+    char pad[128 - (9 * sizeof(uint64_t)) % 128];
 };
 
 struct stats_unknown {

@@ -103,6 +103,7 @@ static void add_counters(const struct stats_header *header, struct stats_report 
         report->launches_overhead_ns += load(&header->shard[i].overhead_ns);
         report->paging_starved_ns += load(&header->shard[i].starved_ns);
         report->paging_unknown_launches += load(&header->shard[i].launches_unknown);
+        report->paging_oversized_launches += load(&header->shard[i].launches_oversized);
         report->paging_captured_launches += load(&header->shard[i].launches_captured);
     }
 }

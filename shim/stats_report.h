@@ -62,6 +62,7 @@ enum stats_kind {
     LATER(paging, step_bytes, GAUGE, "Bytes that are loaded in each step, by plan")                \
     LATER(paging, starved_ns, COUNTER, "Time that launches waited with nothing to run on the GPU") \
     LATER(paging, unknown_launches, COUNTER, "Kernel launches whose parameters nobody could tell") \
+    LATER(paging, oversized_launches, COUNTER, "Kernel launches with a weight too large to load")  \
     LATER(paging, captured_launches, COUNTER, "Kernel launches into a graph, weights not in VRAM")
 
 /* The same for one parameter. */

@@ -208,6 +208,20 @@ static const char *link_remedy(const struct judge *j, char *text, size_t bytes)
     return text;
 }
 
+static void judge_oversized(struct judge *j)
+{
+    const struct stats_report *r = j->r;
+    double oversized = share_of(r->paging_oversized_launches, r->launches_count);
+    char share[STATS_TEXT_BYTES], remedy[192];
+
+    if (oversized < NOTABLE)
+        return;
+    add(j,
+        "%s of the launches read weights over the link that are larger than all the room which the "
+        "budget leaves for them: %s.",
+        stats_share_text(oversized, share), link_remedy(j, remedy, sizeof(remedy)));
+}
+
 static uint64_t link_ns(const struct stats_report *r, uint64_t bytes)
 {
     return (uint64_t)((double)bytes * 1e9 / (double)r->link_bytes_per_s);
@@ -324,11 +338,12 @@ static void judge_paging(struct judge *j)
             add(j, "Everything fits into the budget: nothing to change.");
         return;
     }
+    judge_launches(j);
+    judge_oversized(j);
     if (!r->transfers_h2d_bytes && !j->out->count) {
         add(j, "Not everything fits into the budget, but nothing had to be moved so far.");
         return;
     }
-    judge_launches(j);
     if (j->busy >= BUSY) {
         judge_busy_link(j);
         judge_learning(j);

@@ -222,14 +222,18 @@ static void test_cache_invalidated(void **state)
 /* What is larger than all the room there is is left where it is. */
 static void test_too_large(void **state)
 {
+    uint64_t before = stats_shard()->launches_oversized;
+
     (void)state;
     define(24 * 1024, 40 * 1024);
     assert_int_equal(launch_one(g_base + 30 * MIB), 0xffull << 12);
+    assert_int_equal(stats_shard()->launches_oversized, before);
     define(22 * 1024, 40 * 1024);
     for (size_t i = 22; i < 40; i++) {
         assert_int_equal(launch_one(g_base + i * MIB), 0);
         assert_int_equal(launch_one(g_base + i * MIB), 0);
     }
+    assert_int_equal(stats_shard()->launches_oversized, before + 36);
 }
 
 /* Nothing of ours goes into a stream that captures. */
@@ -261,14 +265,16 @@ static void test_unknown_parameters(void **state)
 {
     static const size_t unknown[] = {UNKNOWN};
     CUdeviceptr p = g_base + 9 * MIB;
-    uint64_t before = stats_shard()->launches_unknown;
+    uint64_t before = stats_shard()->launches_unknown, resident;
 
     (void)state;
     assert_int_equal(launch_one(p), EXTENT(4) | EXTENT(5));
     assert_int_equal(stats_shard()->launches_unknown, before);
+    resident = stats_shard()->launches_resident;
     assert_int_equal(launch(unknown, (void *[]){&p}), 0);
     assert_int_equal(launch(unknown, (void *[]){&p}), 0);
     assert_int_equal(stats_shard()->launches_unknown, before + 2);
+    assert_int_equal(stats_shard()->launches_resident, resident);
 }
 
 /* Copies keep what they use where it is: nothing is loaded for them. */

@@ -193,7 +193,17 @@ static void test_launches(void **state)
     r.paging_captured_launches = 2500;
     expect(&r, 1, "25% of the launches went into CUDA graphs");
     r.paging_captured_launches = 0;
+    r.paging_oversized_launches = 199;
+    expect(&r, 1, "Paging costs little");
+    r.paging_oversized_launches = 200;
+    expect(&r, 1,
+           "2% of the launches read weights over the link that are larger than all the room");
+    assert_true(says(&r, "--max-memory 0=101MiB holds everything"));
+    r.paging_oversized_launches = 0;
     r.paging_unknown_launches = 5000;
+    r.transfers_h2d_bytes = 0; /* all of it is read in place */
+    expect(&r, 1, "For 50% of the launches the driver does not tell which weights they read");
+    r.transfers_h2d_bytes = 1;
     expect(&r, 1, "For 50% of the launches the driver does not tell which weights they read");
     strcpy(r.driver, "libcuda.so.1 12030");
     expect(&r, 1, "A driver for CUDA 12.4 or newer tells.");
