@@ -62,6 +62,15 @@ static CUfunction function_of(const size_t *sizes)
     return (CUfunction)(uintptr_t)sizes;
 }
 
+/* Nothing is learned from these launches, for what a plan keeps in VRAM is not pinned. */
+static void forget_launches(struct residency *res)
+{
+    pthread_mutex_lock(&res->lock);
+    learn_forget(res);
+    res->history.launches = 0;
+    pthread_mutex_unlock(&res->lock);
+}
+
 /* The extents that a use pins, as bits; the use ends. */
 static uint64_t touched(struct use *use)
 {
@@ -77,6 +86,7 @@ static uint64_t touched(struct use *use)
         bits |= bit;
     }
     launch_end(use, g_stream, CUDA_SUCCESS);
+    forget_launches(residency_get(DEVICE));
     return bits;
 }
 
