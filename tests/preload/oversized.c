@@ -7,6 +7,7 @@
  * stats: .errors.refused == 0
  * report: .devices[0].peak_device_bytes <= 32 * 2**20
  * stats: .launches.resident + .launches.waited < .launches.count
+ * stats: .needed_bytes["0"] >= 48 * 2**20 and .asked_bytes["0"] == 8 * 2**20
  * report: .devices[0].remote_read_bytes > 0
  */
 #include "common.h"
