@@ -377,8 +377,10 @@ struct use *launch_begin(CUfunction function, void **params, void **extra, uint6
         if (all_settled(r->set, r->count))
             goto resident;
     }
-    if (launch_is_capturing(stream))
+    if (launch_is_capturing(stream)) {
+        atomic_fetch_add_explicit(&shard->launches_captured, 1, memory_order_relaxed);
         return NULL;
+    }
     return acquire(r, try, stream);
 
 resident:
