@@ -108,6 +108,8 @@ static void add_counters(const struct stats_header *header, struct stats_report 
     }
 }
 
+#define MOST_BYTES_PER_S 1e15 /* more is a damaged file */
+
 /* What the link did between the first load and the last. Timed loads say how fast it is; they are a
  * sample, so that the loads may seem to have taken longer than there was time. */
 static void add_link(const struct stats_header *header, struct stats_report *report)
@@ -115,12 +117,13 @@ static void add_link(const struct stats_header *header, struct stats_report *rep
     uint64_t first_ns = load(&header->first_load_ns), last_ns = load(&header->last_load_ns);
     double timed_ns = (double)load(&header->link_timed_ns);
     double timed_bytes = (double)load(&header->link_timed_bytes);
-    double busy_ns, share;
+    double busy_ns, bytes_per_s, share;
 
     report->link_span_ns = last_ns > first_ns ? last_ns - first_ns : 0;
     if (timed_ns <= 0 || timed_bytes <= 0)
         return;
-    report->link_bytes_per_s = (uint64_t)(timed_bytes * 1e9 / timed_ns);
+    bytes_per_s = timed_bytes * 1e9 / timed_ns;
+    report->link_bytes_per_s = bytes_per_s < MOST_BYTES_PER_S ? (uint64_t)bytes_per_s : 0;
     busy_ns = (double)report->transfers_h2d_bytes * timed_ns / timed_bytes;
     share = report->link_span_ns ? busy_ns / (double)report->link_span_ns : 0;
     report->link_share = (uint64_t)((share < 1 ? share : 1) * STATS_SHARE_ONE);

@@ -224,7 +224,9 @@ static void judge_oversized(struct judge *j)
 
 static uint64_t link_ns(const struct stats_report *r, uint64_t bytes)
 {
-    return (uint64_t)((double)bytes * 1e9 / (double)r->link_bytes_per_s);
+    double ns = (double)bytes * 1e9 / (double)r->link_bytes_per_s;
+
+    return ns < 1e18 ? (uint64_t)ns : UINT64_MAX;
 }
 
 static void judge_busy_link(struct judge *j)
