@@ -23,8 +23,7 @@ enum {
     DEVICE_ACTIVATE,
     DEVICE_GATE,
     DEVICE_LEAVING,
-    DEVICE_AGAIN = DEVICE_FITS,      /* which did nothing but fit */
-    DEVICE_EVENTS = DEVICE_ACTIVATE, /* which has done no more than begin to page */
+    DEVICE_AGAIN = DEVICE_FITS, /* which did nothing but fit */
 };
 
 /* While everything fits there is no pager: pages are born in VRAM, a launch is not even seen. */
@@ -132,22 +131,6 @@ static void test_random_launches(void **state)
     g_fake.hold_new = 0;
     bench_end(&b);
     assert_true(FAKE_READ(g_fake.peak[DEVICE_RANDOM]) <= BUDGET);
-}
-
-/* What comes and goes for long takes no more events than what comes and goes for a moment. */
-static void test_events_are_used_again(void **state)
-{
-    struct bench b = bench_make(DEVICE_EVENTS, 20, HELD);
-    size_t events;
-
-    (void)state;
-    for (int round = 0; round < 3; round++)
-        loads_of_a_step(&b, 20);
-    events = FAKE_READ(g_fake.live_events);
-    for (int round = 0; round < 30; round++)
-        loads_of_a_step(&b, 20);
-    assert_in_range(FAKE_READ(g_fake.live_events), 1, events + 2 * FITS);
-    bench_end(&b);
 }
 
 /* What unfinished work uses stays; when the work has run, it goes for what comes next. */
@@ -649,7 +632,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_fits),
         cmocka_unit_test(test_activation),
-        cmocka_unit_test(test_events_are_used_again),
         cmocka_unit_test(test_pinned_stay),
         cmocka_unit_test(test_loads_are_only_queued),
         cmocka_unit_test(test_two_streams),
