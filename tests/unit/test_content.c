@@ -9,9 +9,11 @@
 
 #include <cmocka.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "checkpoint.h"
+#include "checkpoints.h"
 #include "object.h"
 #include "range.h"
 #include "tests/unit/checkpoint_file.h"
@@ -115,7 +117,9 @@ static void test_late_checkpoint(void **state)
     assert_string_equal(objects_of(q), "?+0@0,400000");
     fd = open(g_path, O_RDONLY);
     assert_true(fd >= 0);
-    upload_noise(take(2 << 20), 2 << 20); /* what is new is looked at */
+    upload_noise(take(1 << 20), 1 << 20); /* what is new is looked at, but not at each upload */
+    assert_string_equal(objects_of(q), "?+0@0,400000");
+    upload_noise(take(1 << 20), 1 << 20);
     assert_string_equal(objects_of(p), "t0+0@0,200000");
     assert_string_equal(objects_of(q), "t5+0@0,400000");
     close(fd); /* it is known by now */
@@ -124,6 +128,27 @@ static void test_late_checkpoint(void **state)
     assert_string_equal(objects_of(p), "t0+0@0,400000");
     give(p);
     give(q);
+}
+
+/* What is no checkpoint is looked at once, and nothing of it stays open. */
+static void test_no_checkpoint(void **state)
+{
+    char path[] = "/tmp/berth-content-XXXXXX";
+    int fd = mkstemp(path);
+    const struct known_file *file;
+    struct stat status;
+
+    (void)state;
+    assert_true(fd >= 0);
+    assert_int_equal(fstat(fd, &status), 0);
+    assert_int_equal(write(fd, path, sizeof(path)), sizeof(path));
+    file = checkpoints_know(path, status.st_ino, NULL);
+    assert_non_null(file);
+    assert_null(file->checkpoint);
+    assert_int_equal(file->fd, -1);
+    assert_ptr_equal(checkpoints_know(path, status.st_ino, NULL), file);
+    close(fd);
+    unlink(path);
 }
 
 static void test_backwards(void **state)
@@ -291,10 +316,10 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_late_checkpoint), cmocka_unit_test(test_backwards),
-        cmocka_unit_test(test_wrong_place),     cmocka_unit_test(test_overwritten),
-        cmocka_unit_test(test_twins),           cmocka_unit_test(test_update),
-        cmocka_unit_test(test_packed),
+        cmocka_unit_test(test_late_checkpoint), cmocka_unit_test(test_no_checkpoint),
+        cmocka_unit_test(test_backwards),       cmocka_unit_test(test_wrong_place),
+        cmocka_unit_test(test_overwritten),     cmocka_unit_test(test_twins),
+        cmocka_unit_test(test_update),          cmocka_unit_test(test_packed),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
