@@ -255,6 +255,7 @@ static void check_no_pinning(void)
     HOLDS(CALL(cuMemHostAlloc)(&pinned, 4096, 0) == 2);
     HOLDS(CALL(cuMemAllocHost)(&pinned, 4096) == 2);
     HOLDS(host && CALL(cuMemHostRegister)(host, MIB, 0) == 2);
+    free(host);
 }
 
 static void check_little_pinning(void)
@@ -271,6 +272,7 @@ static void check_little_pinning(void)
     OK(CALL(cuMemFreeHost)(pinned));
     OK(CALL(cuMemHostAlloc)(&more, 2 * MIB, 0)); /* what was freed counts no more */
     OK(managed(8 * MIB, &addr));
+    free(host);
 }
 
 static void check_host_short(void)
