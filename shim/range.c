@@ -1,5 +1,6 @@
 #include "range.h"
 #include "backend.h"
+#include "deferred.h"
 #include "log.h"
 #include "object.h"
 #include "range_index.h"
@@ -7,7 +8,6 @@
 #include "size.h"
 #include "stats.h"
 #include "unwanted.h"
-#include <pthread.h>
 #include <stdlib.h>
 
 /* A shared range is left when an allocation does not fit behind the others: the more is packed
@@ -16,21 +16,7 @@
 #define SHARED_RANGE_MAX   ((size_t)256 << 20)
 #define SHARED_RANGE_SHARE 2
 
-/* A free that waits for the work that was queued before it. */
-struct deferred {
-    CUdeviceptr base;
-    CUevent event;
-    CUcontext ctx, event_ctx; /* of the memory, and of the stream that it was freed on */
-    struct deferred *next;
-};
-
 static struct range *g_ranges; /* g_range_lock */
-
-static pthread_mutex_t g_deferred_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct deferred *g_deferred; /* g_deferred_lock */
-
-static void retire_deferred(void);
-static void wait_for_deferred(void);
 
 /* Reserve address space and make it known to residency. */
 static CUresult range_create(struct residency *res, CUdevice device, CUcontext ctx, size_t bytes,
@@ -253,7 +239,7 @@ static CUresult alloc_paged(struct residency *res, CUdevice device, CUcontext ct
         return CUDA_ERROR_OUT_OF_MEMORY;
     range_capacity(device, &free_bytes, &total_bytes);
     if (bytes > free_bytes) {
-        wait_for_deferred();
+        deferred_wait();
         range_capacity(device, &free_bytes, &total_bytes);
     }
     result = CUDA_ERROR_OUT_OF_MEMORY;
@@ -367,7 +353,7 @@ CUresult range_alloc(size_t bytes, range_plain_fn *plain, void *plain_arg, CUdev
         res = residency_get(device);
     else
         ctx = NULL;
-    retire_deferred();
+    deferred_retire();
     if (res && bytes >= RANGE_PLAIN_MAX) {
         result = alloc_paged(res, device, ctx, bytes, out);
         if (result == CUDA_SUCCESS)
@@ -417,8 +403,7 @@ static struct allocation *take_out(CUdeviceptr base, struct range **empty)
     return a;
 }
 
-/* Wait for all work of a context, which need not be the current one. */
-static CUresult synchronize(CUcontext ctx)
+CUresult range_synchronize(CUcontext ctx)
 {
     const struct driver *drv = driver_get();
     CUcontext current = NULL;
@@ -443,7 +428,7 @@ CUresult range_free(CUdeviceptr base, int *paged)
     CUresult result = CUDA_SUCCESS;
 
     *paged = 0;
-    retire_deferred();
+    deferred_retire();
     if (!range_find(base, &view) || view.base != base || view.leaving) {
         /* Freed before, or never handed out: the driver would take it for a whole range of ours. */
         *paged = range_owns(base);
@@ -452,7 +437,7 @@ CUresult range_free(CUdeviceptr base, int *paged)
     if (view.kind == ALLOCATION_PAGED) {
         /* The driver's free waits for the work that may use the memory, and so do we: the room may
          * be packed anew at once. */
-        result = synchronize(view.ctx);
+        result = range_synchronize(view.ctx);
         if (result != CUDA_SUCCESS) {
             *paged = 1;
             return result;
@@ -476,127 +461,18 @@ CUresult range_free(CUdeviceptr base, int *paged)
     return result;
 }
 
-/* returns 0 when the allocation is leaving already, or has gone */
-static int mark_leaving(CUdeviceptr base)
-{
-    struct allocation *a;
-    int marked = 0;
-
-    range_write_lock();
-    a = range_allocation_at(base);
-    if (a && a->base == base && !a->leaving)
-        marked = a->leaving = 1;
-    range_unlock();
-    return marked;
-}
-
-/* Where no event can tell when the stream is there. The stream alone is waited for: another one may
- * be held up by what this very thread does next. */
-static CUresult free_behind_stream(CUdeviceptr base, CUstream stream)
-{
-    CUresult result = driver_get()->cuStreamSynchronize(stream);
-
-    if (result != CUDA_SUCCESS)
-        return result;
-    if (!mark_leaving(base))
-        return CUDA_ERROR_INVALID_VALUE;
-    free(take_out(base, NULL));
-    return CUDA_SUCCESS;
-}
-
 CUresult range_free_async(CUdeviceptr base, CUstream stream, int *paged)
 {
-    const struct driver *drv = driver_get();
     struct range_view view;
-    struct deferred *d;
-    CUresult result;
 
     if (!range_find(base, &view) || view.base != base || view.kind != ALLOCATION_PAGED)
         return range_free(base, paged);
-    *paged = 1;
-    d = calloc(1, sizeof(*d));
-    if (!d)
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    d->base = base;
-    d->ctx = view.ctx;
-    stats_note(drv->cuCtxGetCurrent(&d->event_ctx));
-    result = drv->cuEventCreate(&d->event, CU_EVENT_DISABLE_TIMING);
-    if (result == CUDA_SUCCESS)
-        result = drv->cuEventRecord(d->event, stream);
-    /* An event of this thread's context cannot mark a stream of another. */
-    if (result != CUDA_ERROR_INVALID_HANDLE)
-        stats_note(result);
-    if (result != CUDA_SUCCESS || !mark_leaving(base)) {
-        if (d->event)
-            stats_note(drv->cuEventDestroy_v2(d->event));
-        free(d);
-        if (result == CUDA_SUCCESS)
-            return CUDA_ERROR_INVALID_VALUE; /* freed before */
-        return free_behind_stream(base, stream);
-    }
-    pthread_mutex_lock(&g_deferred_lock);
-    d->next = g_deferred;
-    g_deferred = d;
-    pthread_mutex_unlock(&g_deferred_lock);
-    retire_deferred();
-    return CUDA_SUCCESS;
+    return deferred_free(base, view.ctx, stream, paged);
 }
 
-static void finish_deferred(struct deferred *d)
+void range_retire(CUdeviceptr base)
 {
-    free(take_out(d->base, NULL));
-    if (d->event)
-        stats_note(driver_get()->cuEventDestroy_v2(d->event));
-    free(d);
-}
-
-/* Free what the program freed in stream order and whose time has come. An event that cannot be
- * asked says nothing: its memory may be in use, and waits until there is need for it. */
-static void retire_deferred(void)
-{
-    struct deferred *done = NULL, **link;
-
-    pthread_mutex_lock(&g_deferred_lock);
-    for (link = &g_deferred; *link;) {
-        struct deferred *d = *link;
-
-        if (stats_note(driver_get()->cuEventQuery(d->event)) == CUDA_SUCCESS) {
-            *link = d->next;
-            d->next = done;
-            done = d;
-        } else {
-            link = &d->next;
-        }
-    }
-    pthread_mutex_unlock(&g_deferred_lock);
-    while (done) {
-        struct deferred *next = done->next;
-
-        finish_deferred(done);
-        done = next;
-    }
-}
-
-/* The context takes its memory and its events with it. What another context's memory waited for on
- * a stream of it is over. */
-static void drop_deferred(CUcontext ctx)
-{
-    pthread_mutex_lock(&g_deferred_lock);
-    for (struct deferred **link = &g_deferred; *link;) {
-        struct deferred *d = *link;
-
-        if (d->ctx != ctx && d->event_ctx != ctx) {
-            link = &d->next;
-            continue;
-        }
-        *link = d->next;
-        if (d->event_ctx == ctx)
-            d->event = NULL;
-        if (d->ctx == ctx)
-            d->base = 0; /* its address may be another allocation's by now */
-        finish_deferred(d);
-    }
-    pthread_mutex_unlock(&g_deferred_lock);
+    free(take_out(base, NULL));
 }
 
 int range_owns(CUdeviceptr addr)
@@ -608,25 +484,6 @@ int range_owns(CUdeviceptr addr)
         owns = addr - r->base < r->bytes;
     range_unlock();
     return owns;
-}
-
-/* Wait for everything that was freed in stream order: an allocation needs its room. */
-static void wait_for_deferred(void)
-{
-    for (;;) {
-        struct deferred *d;
-
-        pthread_mutex_lock(&g_deferred_lock);
-        d = g_deferred;
-        if (d)
-            g_deferred = d->next;
-        pthread_mutex_unlock(&g_deferred_lock);
-        if (!d)
-            return;
-        if (stats_note(driver_get()->cuEventSynchronize(d->event)) != CUDA_SUCCESS)
-            stats_note(synchronize(d->ctx));
-        finish_deferred(d);
-    }
 }
 
 int range_check_span(CUdeviceptr addr, size_t bytes)
@@ -661,7 +518,7 @@ void range_context_destroyed(CUcontext ctx)
 {
     struct range *mine = NULL;
 
-    drop_deferred(ctx);
+    deferred_drop_context(ctx);
     unwanted_forget(ctx);
     range_write_lock();
     range_index_take_context(ctx, forget);

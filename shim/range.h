@@ -101,6 +101,13 @@ CUresult range_free(CUdeviceptr base, int *paged);
 /* The same in stream order: the bytes stay until the work queued on stream so far has run. */
 CUresult range_free_async(CUdeviceptr base, CUstream stream, int *paged);
 
+/* For deferred.c: the work that a free in stream order waited for has run. What was allocated at
+ * base goes; its range stays, for another allocation. */
+void range_retire(CUdeviceptr base);
+
+/* Wait for all work of a context, which need not be the current one. */
+CUresult range_synchronize(CUcontext ctx);
+
 /* Is addr in address space of ours, allocated or not? The driver must not be asked about it. */
 int range_owns(CUdeviceptr addr);
 

@@ -1,0 +1,155 @@
+#include "deferred.h"
+#include "range.h"
+#include "stats.h"
+#include <pthread.h>
+#include <stdlib.h>
+
+struct deferred {
+    CUdeviceptr base;         /* 0: its memory has gone */
+    CUevent event;            /* NULL: it has gone, with its context */
+    CUcontext ctx, event_ctx; /* of the memory, and of the stream that it was freed on */
+    struct deferred *next;
+};
+
+static pthread_mutex_t g_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct deferred *g_deferred; /* g_lock */
+
+/* returns 0 when the allocation is leaving already, or has gone */
+static int mark_leaving(CUdeviceptr base)
+{
+    struct allocation *a;
+    int marked = 0;
+
+    range_write_lock();
+    a = range_allocation_at(base);
+    if (a && a->base == base && !a->leaving)
+        marked = a->leaving = 1;
+    range_unlock();
+    return marked;
+}
+
+/* Where no event can tell when the stream is there. The stream alone is waited for: another one may
+ * be held up by what this very thread does next. */
+static CUresult free_behind_stream(CUdeviceptr base, CUstream stream)
+{
+    CUresult result = driver_get()->cuStreamSynchronize(stream);
+
+    if (result != CUDA_SUCCESS)
+        return result;
+    if (!mark_leaving(base))
+        return CUDA_ERROR_INVALID_VALUE;
+    range_retire(base);
+    return CUDA_SUCCESS;
+}
+
+CUresult deferred_free(CUdeviceptr base, CUcontext ctx, CUstream stream, int *paged)
+{
+    const struct driver *drv = driver_get();
+    struct deferred *d = calloc(1, sizeof(*d));
+    CUresult result;
+
+    *paged = 1;
+    if (!d)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    d->base = base;
+    d->ctx = ctx;
+    stats_note(drv->cuCtxGetCurrent(&d->event_ctx));
+    result = drv->cuEventCreate(&d->event, CU_EVENT_DISABLE_TIMING);
+    if (result == CUDA_SUCCESS)
+        result = drv->cuEventRecord(d->event, stream);
+    /* An event of this thread's context cannot mark a stream of another. */
+    if (result != CUDA_ERROR_INVALID_HANDLE)
+        stats_note(result);
+    if (result != CUDA_SUCCESS || !mark_leaving(base)) {
+        if (d->event)
+            stats_note(drv->cuEventDestroy_v2(d->event));
+        free(d);
+        if (result == CUDA_SUCCESS)
+            return CUDA_ERROR_INVALID_VALUE; /* freed before */
+        return free_behind_stream(base, stream);
+    }
+    pthread_mutex_lock(&g_lock);
+    d->next = g_deferred;
+    g_deferred = d;
+    pthread_mutex_unlock(&g_lock);
+    deferred_retire();
+    return CUDA_SUCCESS;
+}
+
+/* What each of a list waited for is over. */
+static void finish(struct deferred *done)
+{
+    while (done) {
+        struct deferred *next = done->next;
+
+        if (done->base)
+            range_retire(done->base);
+        if (done->event)
+            stats_note(driver_get()->cuEventDestroy_v2(done->event));
+        free(done);
+        done = next;
+    }
+}
+
+void deferred_retire(void)
+{
+    struct deferred *done = NULL, **link;
+
+    pthread_mutex_lock(&g_lock);
+    for (link = &g_deferred; *link;) {
+        struct deferred *d = *link;
+
+        if (stats_note(driver_get()->cuEventQuery(d->event)) == CUDA_SUCCESS) {
+            *link = d->next;
+            d->next = done;
+            done = d;
+        } else {
+            link = &d->next;
+        }
+    }
+    pthread_mutex_unlock(&g_lock);
+    finish(done);
+}
+
+void deferred_wait(void)
+{
+    for (;;) {
+        struct deferred *d;
+
+        pthread_mutex_lock(&g_lock);
+        d = g_deferred;
+        if (d)
+            g_deferred = d->next;
+        pthread_mutex_unlock(&g_lock);
+        if (!d)
+            return;
+        if (stats_note(driver_get()->cuEventSynchronize(d->event)) != CUDA_SUCCESS)
+            stats_note(range_synchronize(d->ctx));
+        d->next = NULL;
+        finish(d);
+    }
+}
+
+void deferred_drop_context(CUcontext ctx)
+{
+    struct deferred *done = NULL;
+
+    pthread_mutex_lock(&g_lock);
+    for (struct deferred **link = &g_deferred; *link;) {
+        struct deferred *d = *link;
+
+        if (d->ctx != ctx && d->event_ctx != ctx) {
+            link = &d->next;
+            continue;
+        }
+        *link = d->next;
+        d->next = done;
+        done = d;
+        if (d->event_ctx == ctx)
+            d->event = NULL;
+        if (d->ctx == ctx)
+            d->base = 0; /* its address may be another allocation's by now */
+    }
+    pthread_mutex_unlock(&g_lock);
+    finish(done);
+}
