@@ -1,61 +1,10 @@
 /* extent.c - extents come with their range and go with it. */
+#include "extent_pool.h"
 #include "log.h"
 #include "pager.h"
 #include "stats.h"
 #include <stdlib.h>
-#include <string.h>
 #include <utlist.h>
-
-/* Extents of a range that has gone, for the next range of the same size on the same device, whose
- * table lists them for ever. */
-struct spare {
-    struct extent *extents;
-    size_t count;
-    CUdevice device;
-    struct spare *next;
-};
-
-static pthread_mutex_t g_spare_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct spare *g_spare; /* g_spare_lock */
-
-static struct extent *take_extents(CUdevice device, size_t count)
-{
-    struct extent *extents = NULL;
-
-    pthread_mutex_lock(&g_spare_lock);
-    for (struct spare **link = &g_spare; *link; link = &(*link)->next) {
-        struct spare *spare = *link;
-
-        if (spare->count == count && spare->device == device) {
-            *link = spare->next;
-            extents = spare->extents;
-            free(spare);
-            break;
-        }
-    }
-    pthread_mutex_unlock(&g_spare_lock);
-    if (extents)
-        return extents;
-    extents = calloc(count, sizeof(*extents));
-    for (size_t i = 0; extents && i < count; i++)
-        extents[i].id = EXTENT_NONE;
-    return extents;
-}
-
-static void keep_extents(CUdevice device, struct extent *extents, size_t count)
-{
-    struct spare *spare = malloc(sizeof(*spare));
-
-    if (!spare)
-        return; /* lost, but a launch cache may still look there: never freed */
-    spare->extents = extents;
-    spare->count = count;
-    spare->device = device;
-    pthread_mutex_lock(&g_spare_lock);
-    spare->next = g_spare;
-    g_spare = spare;
-    pthread_mutex_unlock(&g_spare_lock);
-}
 
 /* Give an extent its identity, which it keeps for ever. */
 static int register_extent(struct residency *res, struct extent *e)
@@ -160,7 +109,7 @@ static void use_extents(struct residency *res, struct range *range, size_t from,
     struct lane *lane = NULL;
 
     for (size_t i = from; i < to; i++)
-        res->total_bytes += range->extents[i].bytes;
+        res->total_bytes += range->extents[i]->bytes;
     residency_count_need(res);
     if (!is_active(res) && !res->broken && res->total_bytes > room_limit(res))
         residency_activate(res);
@@ -168,7 +117,7 @@ static void use_extents(struct residency *res, struct range *range, size_t from,
         return;
     lane = transfer_lane(&res->lanes, range->ctx);
     for (size_t i = from; i < to; i++) {
-        struct extent *e = &range->extents[i];
+        struct extent *e = range->extents[i];
 
         extent_set_state(res, e, EXTENT_RESIDENT);
         e->mode = BACKEND_MOVED;
@@ -191,13 +140,13 @@ CUresult residency_attach(struct residency *res, struct range *range)
     size_t count = extents_covering(range, range->bytes);
     CUresult result = CUDA_SUCCESS;
 
-    range->extents = take_extents(res->device, count);
+    range->extents = extent_pool_take(res->device, count);
     if (!range->extents)
         return CUDA_ERROR_OUT_OF_MEMORY;
     range->extent_count = count;
     pthread_mutex_lock(&res->lock);
     for (size_t i = 0; i < count && result == CUDA_SUCCESS; i++) {
-        struct extent *e = &range->extents[i];
+        struct extent *e = range->extents[i];
 
         init_extent(e, range, i);
         if (register_extent(res, e))
@@ -213,10 +162,10 @@ CUresult residency_attach(struct residency *res, struct range *range)
         use_extents(res, range, 0, extents_covering(range, range->used_bytes));
     else
         for (size_t i = 0; i < count; i++)
-            range->extents[i].range = NULL;
+            range->extents[i]->range = NULL;
     pthread_mutex_unlock(&res->lock);
     if (result != CUDA_SUCCESS)
-        keep_extents(res->device, range->extents, count);
+        extent_pool_give(res->device, range->extents, count);
     return result;
 }
 
@@ -253,7 +202,7 @@ void residency_detach(struct residency *res, struct range *range)
     res->paused--;
     use_forget_range(res, range);
     for (size_t i = 0; i < range->extent_count; i++) {
-        struct extent *e = &range->extents[i];
+        struct extent *e = range->extents[i];
 
         if (e->ready)
             transfer_give_event(res->drv, transfer_lane(&res->lanes, range->ctx), e->ready);
@@ -280,7 +229,7 @@ void residency_forget(struct residency *res, struct range *range)
     range->leaving_bytes = 0;
     pager_wake(res);
     pthread_mutex_unlock(&res->lock);
-    keep_extents(res->device, range->extents, range->extent_count);
+    extent_pool_give(res->device, range->extents, range->extent_count);
 }
 
 uint64_t residency_resident_bytes(struct range *range, CUdeviceptr first, CUdeviceptr end)
@@ -292,8 +241,8 @@ uint64_t residency_resident_bytes(struct range *range, CUdeviceptr first, CUdevi
         return 0;
     pthread_mutex_lock(&res->lock);
     for (size_t i = (first - range->base) / range->extent_bytes;
-         i < range->extent_count && range->extents[i].first < end; i++) {
-        const struct extent *e = &range->extents[i];
+         i < range->extent_count && range->extents[i]->first < end; i++) {
+        const struct extent *e = range->extents[i];
         CUdeviceptr from = e->first > first ? e->first : first;
         CUdeviceptr to = e->first + e->bytes < end ? e->first + e->bytes : end;
 

@@ -174,7 +174,7 @@ static size_t add_span(const struct allocation *a, CUdeviceptr first, CUdevicept
     if (first >= end || is_oversized(r, first, end, limit))
         return count;
     for (size_t i = from; i < to; i++)
-        count = add_extent(set, count, &r->extents[i]);
+        count = add_extent(set, count, r->extents[i]);
     return count;
 }
 

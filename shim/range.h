@@ -56,8 +56,8 @@ struct range {
     size_t bytes;
     CUdevice device;
     CUcontext ctx;
-    int shared;             /* several allocations are packed into it */
-    struct extent *extents; /* residency's, extent_count of extent_bytes each, the last shorter */
+    int shared;              /* several allocations are packed into it */
+    struct extent **extents; /* residency's, extent_count of extent_bytes each, the last shorter */
     size_t extent_count;
     size_t extent_bytes;
     size_t used_bytes;      /* handed out at least once: [base, base + used_bytes). residency */

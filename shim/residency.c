@@ -198,8 +198,6 @@ size_t residency_extent_bytes(const struct residency *res)
 
 void residency_activate(struct residency *res)
 {
-    struct range *last = NULL;
-
     if (pager_start(res)) {
         pager_break(res, "starting the pager", CUDA_ERROR_OPERATING_SYSTEM);
         return;
@@ -208,9 +206,8 @@ void residency_activate(struct residency *res)
         struct range *range = res->table[i]->range;
         CUresult result;
 
-        if (!range || range == last)
-            continue;
-        last = range;
+        if (!range || range->extents[0] != res->table[i])
+            continue; /* once for each range */
         result =
             res->backend->rest(res->drv, res->device, range->base, range->bytes, BACKEND_REST_HOST);
         if (stats_note(result) != CUDA_SUCCESS) {

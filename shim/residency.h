@@ -54,9 +54,9 @@ struct residency_trial {
     _Atomic uint8_t *verdict; /* enum reading; never goes */
 };
 
-/* The memory of an extent is never given back to the system, only used again (its id too), so that
- * a launch cache may look at an extent that is gone. All fields are guarded by the device's lock
- * unless they say otherwise. */
+/* The memory of an extent is never given back to the system, only used again (extent_pool.h), so
+ * that a launch cache may look at an extent that is gone. All fields are guarded by the device's
+ * lock unless they say otherwise. */
 struct extent {
     CUdeviceptr first;
     uint32_t bytes;

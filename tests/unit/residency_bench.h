@@ -139,7 +139,7 @@ static inline struct use *begin_on(const struct bench *b, CUstream stream, size_
     struct extent *set[EXTENTS_MAX];
 
     for (size_t i = 0; i < count; i++)
-        set[i] = &b->range->extents[extents[i]];
+        set[i] = b->range->extents[extents[i]];
     return residency_acquire(b->res, set, count, RESIDENCY_LOAD, NULL, stream);
 }
 

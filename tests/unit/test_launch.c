@@ -79,9 +79,13 @@ static uint64_t touched(struct use *use)
     if (!use)
         return 0;
     for (size_t i = 0; i < use->count; i++) {
-        uint64_t bit = 1ull << (use->set[i] - g_range->extents);
+        size_t at = 0;
+        uint64_t bit;
 
         assert_ptr_equal(use->set[i]->range, g_range);
+        while (g_range->extents[at] != use->set[i])
+            at++;
+        bit = 1ull << at;
         assert_false(bits & bit); /* each once */
         bits |= bit;
     }

@@ -322,9 +322,9 @@ static void move_page(CUdeviceptr base, size_t page, enum object_move move)
     range_read_lock();
     r = range_allocation_at(base)->range;
     range_unlock();
-    r->extents[page].state = move == OBJECT_LOADED ? EXTENT_LOADING : EXTENT_EVICTING;
+    r->extents[page]->state = move == OBJECT_LOADED ? EXTENT_LOADING : EXTENT_EVICTING;
     object_account(base + page * FAKE_PAGE, base + (page + 1) * FAKE_PAGE, move);
-    r->extents[page].state = move == OBJECT_LOADED ? EXTENT_RESIDENT : EXTENT_ABSENT;
+    r->extents[page]->state = move == OBJECT_LOADED ? EXTENT_RESIDENT : EXTENT_ABSENT;
 }
 
 /* Loads are counted where a parameter begins, bytes wherever it lies, and the tier follows. */
@@ -364,11 +364,11 @@ static void test_account(void **state)
     assert_int_equal(r->evictions, 1);
     /* What is on its way counts once, whoever measures it meanwhile. */
     range_read_lock();
-    range_allocation_at(base)->range->extents[2].state = EXTENT_ABSENT;
+    range_allocation_at(base)->range->extents[2]->state = EXTENT_ABSENT;
     range_unlock();
     object_account(base + 2 * FAKE_PAGE, base + 3 * FAKE_PAGE, OBJECT_DROPPED);
     range_read_lock();
-    range_allocation_at(base)->range->extents[2].state = EXTENT_LOADING;
+    range_allocation_at(base)->range->extents[2]->state = EXTENT_LOADING;
     range_unlock();
     object_account(base + 3 * FAKE_PAGE, base + 4 * FAKE_PAGE, OBJECT_LOADED);
     object_account(base + 2 * FAKE_PAGE, base + 3 * FAKE_PAGE, OBJECT_LOADED);

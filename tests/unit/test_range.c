@@ -10,8 +10,7 @@
 #include <cmocka.h>
 
 #include "object.h"
-#include "range.h"
-#include "residency.h"
+#include "pager.h"
 #include "tests/unit/fake_driver.h"
 
 #define KIB ((size_t)1 << 10)
@@ -32,6 +31,7 @@ enum {
     DEVICE_TIGHT,
     DEVICE_OTHER,
     DEVICE_TWICE,
+    DEVICE_SIZES,
 };
 
 static uint64_t g_seed;
@@ -585,6 +585,43 @@ static void test_extents_stay_with_their_device(void **state)
     give(a);
 }
 
+/* However the sizes change, there are no more extents than were once in use at the same time; and
+ * no two ranges ever have one in common. */
+static void test_ever_changing_sizes(void **state)
+{
+    size_t first_page = g_fake.next_page, most = 0;
+    uint64_t managed = g_fake.live_managed_bytes;
+    CUdeviceptr p[2];
+
+    (void)state;
+    fake_context(DEVICE_SIZES);
+    g_seed = 3;
+    for (int round = 0; round < 5000; round++) {
+        size_t pages[2];
+
+        for (int i = 0; i < 2; i++) {
+            pages[i] = RANGE_PACK_MAX / PAGE_BYTES + random_below(60);
+            p[i] = take(pages[i] * PAGE_BYTES);
+        }
+        if (pages[0] + pages[1] > most)
+            most = pages[0] + pages[1];
+        for (int i = 0; i < 2; i++) {
+            const struct range *r = range_allocation_at(p[i])->range;
+
+            assert_int_equal(r->extent_count, pages[i]);
+            for (size_t n = 0; n < r->extent_count; n++) {
+                assert_ptr_equal(r->extents[n]->range, r);
+                assert_int_equal(r->extents[n]->first, p[i] + n * PAGE_BYTES);
+            }
+        }
+        give(p[round % 2]);
+        give(p[1 - round % 2]);
+        assert_int_equal(g_fake.live_managed_bytes, managed);
+        g_fake.next_page = first_page; /* the driver's addresses come again, too */
+    }
+    assert_true(residency_get(DEVICE_SIZES)->table_count <= most);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -595,6 +632,7 @@ static int setup(void **state)
     fake_budget(DEVICE_OOM, 32 * MIB, 64 * MIB);
     fake_budget(DEVICE_FAIL_ACTIVE, 4 * MIB, 8 * GIB);
     fake_budget(DEVICE_TIGHT, 64 * MIB, 8 * GIB);
+    fake_budget(DEVICE_SIZES, 256 * MIB, 8 * GIB); /* extents of one page */
     return 0;
 }
 
@@ -629,6 +667,7 @@ int main(void)
         cmocka_unit_test(test_every_call_fails),
         cmocka_unit_test(test_plain_takes_room),
         cmocka_unit_test(test_extents_stay_with_their_device),
+        cmocka_unit_test(test_ever_changing_sizes),
     };
 
     return cmocka_run_group_tests(tests, setup, reset_host_room);

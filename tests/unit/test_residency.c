@@ -316,7 +316,7 @@ static void test_pager_in_the_driver(void **state)
     (void)state;
     fake_gate("cuMemPrefetchAsync");
     pthread_create(&thread[0], NULL, launch_in_thread, &l);
-    WAIT_FOR(LOCKED(b.res, b.range->extents[5].state) == EXTENT_LOADING);
+    WAIT_FOR(LOCKED(b.res, b.range->extents[5]->state) == EXTENT_LOADING);
     pthread_create(&thread[1], NULL, launch_in_thread, &second);
     WAIT_FOR(LOCKED(b.res, b.res->requests && b.res->requests->next));
     fake_gate(NULL);
@@ -370,23 +370,23 @@ static void test_pins_of_a_range_that_went(void **state)
     struct bench b = bench_make(DEVICE_AGAIN, 20, HELD), other = b;
     CUstream slow = fake_program_stream(1);
     size_t set[] = {0, 1};
-    struct extent *extents;
+    struct extent *extent;
 
     (void)state;
     other.base = take(18 * MIB);
     other.range = range_of(other.base);
-    extents = other.range->extents;
+    extent = other.range->extents[0];
     launch_on(&other, b.stream, 2, set);
     give(other.base);
     other.base = take(18 * MIB);
     other.range = range_of(other.base);
-    assert_ptr_equal(other.range->extents, extents);
+    assert_ptr_equal(other.range->extents[0], extent);
     launch_on(&other, slow, 2, set);
-    assert_int_equal(LOCKED(b.res, extents[0].pins), 1);
+    assert_int_equal(LOCKED(b.res, extent->pins), 1);
     fake_finish(b.stream);
-    assert_int_equal(LOCKED(b.res, (use_retire(b.res), extents[0].pins)), 1);
+    assert_int_equal(LOCKED(b.res, (use_retire(b.res), extent->pins)), 1);
     fake_finish(slow);
-    assert_int_equal(LOCKED(b.res, (use_retire(b.res), extents[0].pins)), 0);
+    assert_int_equal(LOCKED(b.res, (use_retire(b.res), extent->pins)), 0);
     give(other.base);
     bench_end(&b);
 }
@@ -461,7 +461,7 @@ static void test_patience(void **state)
     launch_on(&b, other, 1, &probe);
     fake_finish(b.stream);
     for (size_t i = 0; i < 20; i++)
-        WAIT_FOR(LOCKED(b.res, (use_retire(b.res), b.range->extents[i].pins)) == 0);
+        WAIT_FOR(LOCKED(b.res, (use_retire(b.res), b.range->extents[i]->pins)) == 0);
     probe = 16;
     launch_on(&b, other, 1, &probe);
     assert_true(shard->starved_ns > starved); /* it had none */
@@ -604,7 +604,7 @@ static void test_unrecorded_use(void **state)
     assert_true(is_there(&b, 0) && is_there(&b, 1));
     /* The launch failed: its pins go all the same. */
     residency_release(use, b.stream, CUDA_ERROR_UNKNOWN);
-    assert_int_equal(LOCKED(b.res, b.range->extents[0].pins), 0);
+    assert_int_equal(LOCKED(b.res, b.range->extents[0]->pins), 0);
     launch_on(&b, b.stream, 1, &other);
     bench_end(&b);
 }
@@ -623,7 +623,7 @@ static void test_stream_of_another_context(void **state)
         launch(&b, 0);
     t_fake_ctx = b.ctx;
     launch(&b, 1);
-    assert_int_equal(LOCKED(b.res, b.range->extents[1].pins), 2);
+    assert_int_equal(LOCKED(b.res, b.range->extents[1]->pins), 2);
     bench_end(&b);
 }
 

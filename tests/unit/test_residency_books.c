@@ -45,10 +45,10 @@ static void test_invalid_books(void **state)
     launch(&b, 0);
     fake_finish(b.stream);
     pthread_mutex_lock(&b.res->lock);
-    there = &b.range->extents[0];
-    while (b.range->extents[at].state != EXTENT_ABSENT)
+    there = b.range->extents[0];
+    while (b.range->extents[at]->state != EXTENT_ABSENT)
         at++;
-    absent = &b.range->extents[at];
+    absent = b.range->extents[at];
     assert_true(residency_is_valid(b.res));
     ASSERT_INVALID(b.res, absent->settled, 1);
     ASSERT_INVALID(b.res, there->settled, 1); /* it is not to stay */

@@ -29,8 +29,8 @@ static void test_step(void **state)
     for (int round = 0; round < 3; round++)
         loads_of_a_step(&b, 20);
     for (size_t i = 0; i < 20; i++)
-        if (LOCKED(b.res, b.range->extents[i].fixed)) {
-            WAIT_FOR(atomic_load(&b.range->extents[i].settled));
+        if (LOCKED(b.res, b.range->extents[i]->fixed)) {
+            WAIT_FOR(atomic_load(&b.range->extents[i]->settled));
             fixed++;
         }
     assert_true(fixed >= FITS / 2 && fixed < FITS);
@@ -40,13 +40,13 @@ static void test_step(void **state)
     assert_in_range(loads, 20 * (20 - fixed) - FITS, 20 * (20 - fixed) + 20);
     /* A program that leaves the pager time never waits. */
     for (int round = 0; round < 40; round++) {
-        WAIT_FOR(LOCKED(b.res, extent_is_present(&b.range->extents[round % 20])));
+        WAIT_FOR(LOCKED(b.res, extent_is_present(b.range->extents[round % 20])));
         launch(&b, (size_t)round % 20);
         fake_finish(b.stream);
     }
     for (size_t i = 0; i < 20; i++)
-        if (LOCKED(b.res, b.range->extents[i].fixed))
-            assert_true(atomic_load(&b.range->extents[i].settled));
+        if (LOCKED(b.res, b.range->extents[i]->fixed))
+            assert_true(atomic_load(&b.range->extents[i]->settled));
     assert_true(LOCKED(b.res, b.res->learned));
     /* Another way through the weights ends the plan; it works all the same. */
     g_seed = 3;
@@ -56,7 +56,7 @@ static void test_step(void **state)
     }
     assert_false(LOCKED(b.res, b.res->learned));
     for (size_t i = 0; i < 20; i++)
-        assert_false(atomic_load(&b.range->extents[i].settled));
+        assert_false(atomic_load(&b.range->extents[i]->settled));
     for (int round = 0; round < 400 && !LOCKED(b.res, b.res->learned); round++) {
         launch(&b, 19 - (size_t)round % 20);
         fake_finish(b.stream);
@@ -127,8 +127,8 @@ static void test_born_in_vram(void **state)
     }
     assert_true(LOCKED(b.res, b.res->learned));
     for (size_t i = 0; i < 32; i++)
-        fixed[i >= FITS] += LOCKED(b.res, i < FITS ? b.range->extents[i].fixed
-                                                   : late.range->extents[i - FITS].fixed);
+        fixed[i >= FITS] += LOCKED(b.res, i < FITS ? b.range->extents[i]->fixed
+                                                   : late.range->extents[i - FITS]->fixed);
     assert_true(fixed[0] <= 2);
     assert_true(fixed[1] >= 3);
     give(late.base);
@@ -147,7 +147,7 @@ static void test_step_with_a_buffer(void **state)
         buffer.base = take(8 * PAGE_BYTES);
         buffer.range = range_of(buffer.base);
         if (round > 20) /* it has its place again */
-            assert_true(LOCKED(b.res, buffer.range->extents[0].fixed));
+            assert_true(LOCKED(b.res, buffer.range->extents[0]->fixed));
         for (size_t i = 0; i < 20; i++) {
             launch(&b, i);
             fake_finish(b.stream);
@@ -156,7 +156,7 @@ static void test_step_with_a_buffer(void **state)
             fake_finish(b.stream);
         }
         if (round == 20)
-            assert_true(LOCKED(b.res, buffer.range->extents[0].fixed));
+            assert_true(LOCKED(b.res, buffer.range->extents[0]->fixed));
         give(buffer.base);
         if (round == 20) {
             assert_true(LOCKED(b.res, b.res->learned));
@@ -228,9 +228,9 @@ static void test_no_step(void **state)
     assert_false(LOCKED(b.res, b.res->learned));
     assert_true(LOCKED(b.res, b.res->hot_limit) != 0);
     for (size_t i = 0; i < 3; i++) {
-        assert_true(LOCKED(b.res, b.range->extents[i].fixed));
+        assert_true(LOCKED(b.res, b.range->extents[i]->fixed));
         /* What is touched without the lock would not be counted. */
-        assert_false(atomic_load(&b.range->extents[i].settled));
+        assert_false(atomic_load(&b.range->extents[i]->settled));
     }
     assert_true(loads <= 200); /* none but of the fourth, and of that not all */
     bench_end(&b);
@@ -250,7 +250,7 @@ static void test_steady_part(void **state)
     for (size_t i = 0; i < 5; i++) {
         launch(&b, i);
         fake_finish(b.stream);
-        WAIT_FOR(atomic_load(&b.range->extents[i].settled));
+        WAIT_FOR(atomic_load(&b.range->extents[i]->settled));
     }
     /* It goes on to other weights: the plan is over, soon. */
     for (int turn = 0; turn < 3; turn++)
@@ -264,7 +264,7 @@ static size_t count_fixed(const struct bench *b)
     size_t fixed = 0;
 
     for (size_t i = 0; i < b->range->extent_count; i++)
-        fixed += LOCKED(b->res, b->range->extents[i].fixed);
+        fixed += LOCKED(b->res, b->range->extents[i]->fixed);
     return fixed;
 }
 
@@ -285,7 +285,7 @@ static void test_hottest(void **state)
     assert_int_equal(limit, BUDGET);
     assert_false(LOCKED(b.res, b.res->learned));
     for (size_t i = 0; i < 4; i++)
-        assert_true(LOCKED(b.res, b.range->extents[i].fixed));
+        assert_true(LOCKED(b.res, b.range->extents[i]->fixed));
     residency_charge(b.res, 1 * MIB);
     assert_int_equal(LOCKED(b.res, b.res->hot_limit), limit);
     assert_true(count_fixed(&b) >= 4);

@@ -58,7 +58,7 @@ static size_t large_pages_there(const struct bench *b)
     size_t count = 0;
 
     for (size_t i = 0; i < LARGE_PAGES; i++)
-        count += LOCKED(b->res, extent_is_present(&b->range->extents[i]));
+        count += LOCKED(b->res, extent_is_present(b->range->extents[i]));
     return count;
 }
 
