@@ -73,6 +73,7 @@ static void init_extent(struct extent *e, struct range *range, size_t index)
     e->range = range;
     e->state = EXTENT_ABSENT;
     e->mode = BACKEND_MOVED;
+    e->allocations = 0;
     e->pins = 0;
     e->ahead = 0;
     e->fixed = 0;
@@ -102,28 +103,81 @@ static void order_drops_behind_births(struct residency *res, struct lane *lane)
         transfer_give_event(res->drv, lane, born);
 }
 
-/* Extents [from, to) of a range are in use from now on. While everything fits they are born in
- * VRAM. The lock is held. */
-static void use_extents(struct residency *res, struct range *range, size_t from, size_t to)
+/* Queue a vacant extent's way out of VRAM, and let all loads that come later wait for it. The
+ * lane's context is current, the lock is held. */
+static void drop_vacant(struct residency *res, struct extent *e, struct lane *lane)
 {
-    struct lane *lane = NULL;
+    CUevent gone;
+    int recorded;
+
+    if (stats_note(transfer_open_streams(res->drv, lane)) != CUDA_SUCCESS ||
+        stats_note(res->backend->drop(res->drv, res->device, e->first, e->bytes, e->mode,
+                                      lane->d2h)) != CUDA_SUCCESS)
+        return;
+    gone = transfer_take_event(res->drv, lane);
+    recorded = gone && stats_note(res->drv->cuEventRecord(gone, lane->d2h)) == CUDA_SUCCESS;
+    if (!recorded)
+        stats_note(res->drv->cuStreamSynchronize(lane->d2h));
+    for (struct lane *other = res->lanes; recorded && other; other = other->next)
+        if (other->h2d)
+            stats_note(res->drv->cuStreamWaitEvent(other->h2d, gone, 0));
+    if (gone)
+        transfer_give_event(res->drv, lane, gone);
+    extent_set_state(res, e, EXTENT_ABSENT);
+    residency_count(res, -(int64_t)e->bytes);
+    stats_add(evictions, 1);
+    stats_add(written_back_bytes, e->bytes);
+    stats_add(d2h_bytes, e->bytes);
+}
+
+void extent_reclaim(struct residency *res, uint64_t bytes)
+{
+    const struct driver *drv = res->drv;
+    CUcontext current = NULL, popped;
+
+    if (is_active(res) || res->broken || res->resident_bytes + bytes <= room_limit(res))
+        return;
+    stats_note(drv->cuCtxGetCurrent(&current));
+    for (uint32_t i = 0; i < res->table_count; i++) {
+        struct extent *e = res->table[i];
+        struct lane *lane;
+
+        if (!e->range || e->allocations || e->state != EXTENT_RESIDENT)
+            continue;
+        lane = transfer_lane(&res->lanes, e->range->ctx);
+        if (!lane || (lane->ctx != current && stats_note(drv->cuCtxPushCurrent_v2(lane->ctx))))
+            continue;
+        drop_vacant(res, e, lane);
+        if (lane->ctx != current)
+            stats_note(drv->cuCtxPopCurrent_v2(&popped));
+        if (res->resident_bytes + bytes <= room_limit(res))
+            return;
+    }
+}
+
+/* Extents [from, to) of a range are in use, and everything fits: those that are not in VRAM are
+ * born there. The lock is held. */
+static void give_birth(struct residency *res, struct range *range, size_t from, size_t to)
+{
+    struct lane *lane = transfer_lane(&res->lanes, range->ctx);
+    int is_open = lane && stats_note(transfer_open_streams(res->drv, lane)) == CUDA_SUCCESS;
+    uint64_t bytes = 0;
 
     for (size_t i = from; i < to; i++)
-        res->total_bytes += range->extents[i]->bytes;
-    residency_count_need(res);
-    if (!is_active(res) && !res->broken && res->total_bytes > room_limit(res))
-        residency_activate(res);
-    if (is_active(res) || res->broken)
+        bytes += range->extents[i]->state == EXTENT_ABSENT ? range->extents[i]->bytes : 0;
+    if (!bytes)
         return;
-    lane = transfer_lane(&res->lanes, range->ctx);
+    extent_reclaim(res, bytes);
     for (size_t i = from; i < to; i++) {
         struct extent *e = range->extents[i];
 
+        if (e->state != EXTENT_ABSENT)
+            continue;
         extent_set_state(res, e, EXTENT_RESIDENT);
         e->mode = BACKEND_MOVED;
         residency_count(res, e->bytes);
         /* Where that fails it is born at its first touch. */
-        if (lane && stats_note(transfer_open_streams(res->drv, lane)) == CUDA_SUCCESS)
+        if (is_open)
             stats_note(res->backend->load(res->drv, res->device, e->first, e->bytes, BACKEND_MOVED,
                                           lane->h2d));
     }
@@ -158,36 +212,53 @@ CUresult residency_attach(struct residency *res, struct range *range)
     if (result == CUDA_SUCCESS)
         result = res->backend->rest(res->drv, res->device, range->base, range->bytes,
                                     is_active(res) ? BACKEND_REST_HOST : BACKEND_REST_DEVICE);
-    if (result == CUDA_SUCCESS)
-        use_extents(res, range, 0, extents_covering(range, range->used_bytes));
-    else
-        for (size_t i = 0; i < count; i++)
-            range->extents[i]->range = NULL;
+    for (size_t i = 0; i < count && result != CUDA_SUCCESS; i++)
+        range->extents[i]->range = NULL;
     pthread_mutex_unlock(&res->lock);
     if (result != CUDA_SUCCESS)
         extent_pool_give(res->device, range->extents, count);
     return result;
 }
 
-int residency_fits(struct residency *res, uint64_t bytes)
+/* The extents that [first, end) of a range lies in: [*from, *to). */
+static void extents_of(const struct range *range, CUdeviceptr first, CUdeviceptr end, size_t *from,
+                       size_t *to)
 {
-    int fits;
-
-    pthread_mutex_lock(&res->lock);
-    fits = is_active(res) || res->total_bytes + bytes <= room_limit(res);
-    pthread_mutex_unlock(&res->lock);
-    return fits;
+    *from = (first - range->base) / range->extent_bytes;
+    *to = extents_covering(range, end - range->base);
 }
 
-void residency_extend(struct residency *res, struct range *range, size_t used_bytes)
+void residency_occupy(struct residency *res, struct range *range, CUdeviceptr first,
+                      CUdeviceptr end)
 {
-    pthread_mutex_lock(&res->lock);
-    if (used_bytes > range->used_bytes) {
-        size_t from = extents_covering(range, range->used_bytes);
+    size_t from, to;
 
-        range->used_bytes = used_bytes;
-        use_extents(res, range, from, extents_covering(range, used_bytes));
-    }
+    extents_of(range, first, end, &from, &to);
+    pthread_mutex_lock(&res->lock);
+    for (size_t i = from; i < to; i++)
+        if (!range->extents[i]->allocations++)
+            res->total_bytes += range->extents[i]->bytes;
+    residency_count_need(res);
+    if (!is_active(res) && !res->broken && res->total_bytes > room_limit(res))
+        residency_activate(res);
+    if (!is_active(res) && !res->broken)
+        give_birth(res, range, from, to);
+    pthread_mutex_unlock(&res->lock);
+}
+
+void residency_vacate(struct residency *res, struct range *range, CUdeviceptr first,
+                      CUdeviceptr end)
+{
+    size_t from, to;
+
+    if (!res)
+        return;
+    extents_of(range, first, end, &from, &to);
+    pthread_mutex_lock(&res->lock);
+    for (size_t i = from; i < to; i++)
+        if (!--range->extents[i]->allocations)
+            res->total_bytes -= range->extents[i]->bytes;
+    pager_wake(res);
     pthread_mutex_unlock(&res->lock);
 }
 
@@ -209,8 +280,9 @@ void residency_detach(struct residency *res, struct range *range)
         extent_set_ready(res, e, NULL);
         if (e->state == EXTENT_RESIDENT)
             range->leaving_bytes += e->bytes;
-        if (i < extents_covering(range, range->used_bytes))
+        if (e->allocations)
             res->total_bytes -= e->bytes;
+        e->allocations = 0;
         extent_set_state(res, e, EXTENT_ABSENT);
         e->range = NULL;
         e->last_use = e->interval = 0;

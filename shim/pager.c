@@ -253,7 +253,8 @@ static int is_kept(const struct residency *res, const struct extent *e, enum kee
     return (keep >= KEEP_PLANNED && e->ahead) || (keep >= KEEP_COMING && e->coming == res->coming);
 }
 
-/* The extent that is needed latest, as far as its past tells, of those that are not kept. */
+/* The extent that is needed latest, as far as its past tells, of those that are not kept: one that
+ * nobody has allocated before all. */
 static struct extent *find_latest(struct residency *res, enum keep keep)
 {
     struct extent *best = NULL, *e;
@@ -265,7 +266,8 @@ static struct extent *find_latest(struct residency *res, enum keep keep)
 
         if (!may_drop(e) || is_kept(res, e, keep))
             continue;
-        next = schedule_next_use(res->clock, e->last_use, e->interval);
+        next =
+            e->allocations ? schedule_next_use(res->clock, e->last_use, e->interval) : UINT64_MAX;
         if (!best || next > best_next) {
             best = e;
             best_next = next;
@@ -413,7 +415,8 @@ static enum room run_ahead_by_successors(struct residency *res)
             break;
         e = res->table[id];
         ahead_bytes += e->bytes;
-        if (!e->range || e->coming == res->coming || ahead_bytes > res->budget_bytes / 4)
+        if (!e->range || !e->allocations || e->coming == res->coming ||
+            ahead_bytes > res->budget_bytes / 4)
             break;
         e->coming = res->coming;
         if (extent_is_present(e))

@@ -71,7 +71,7 @@ struct residency {
     uint64_t patience_ns;    /* without any progress, before a launch goes ahead unloaded */
     int stuck;               /* patience has ended once, at stuck_count */
     uint64_t stuck_count;    /* of progress_count */
-    uint64_t total_bytes;    /* of extents in use */
+    uint64_t total_bytes;    /* of extents that are not vacant */
     uint64_t resident_bytes; /* of extents LOADING, RESIDENT or EVICTING */
     struct extent **table;   /* by identity; never NULL below table_count */
     uint32_t table_count, table_room;
@@ -193,6 +193,10 @@ void extent_set_state(struct residency *res, struct extent *e, enum extent_state
 void extent_set_fixed(struct residency *res, struct extent *e, int fixed);
 /* ready   owned by the extent until it is set to another; the caller keeps the former one */
 void extent_set_ready(struct residency *res, struct extent *e, CUevent ready);
+
+/* While everything fits, and vacant extents take the VRAM that bytes more need: let them go. Queues
+ * their way out; never waits. */
+void extent_reclaim(struct residency *res, uint64_t bytes);
 
 /* The device's extents take more VRAM (or less), and so does the program's account of it. */
 void residency_count(struct residency *res, int64_t bytes);

@@ -34,7 +34,6 @@ static CUresult range_create(struct residency *res, CUdevice device, CUcontext c
     r->device = device;
     r->ctx = ctx;
     r->shared = shared;
-    r->used_bytes = shared ? 0 : r->bytes;
     r->base = unwanted_take(ctx, r->bytes);
     if (!r->base) {
         result = backend_um.reserve(drv, device, r->bytes, &r->base);
@@ -122,7 +121,7 @@ static int pack(struct allocation *a, struct residency *res)
         if (used > r->cursor) /* a hole at the end may reach past it */
             r->cursor = used;
         range_unlock();
-        residency_extend(res, r, used);
+        residency_occupy(res, r, a->base, a->base + a->bytes);
         return 1;
     }
     range_unlock();
@@ -160,18 +159,12 @@ static size_t shared_range_bytes(const struct residency *res, CUcontext ctx, siz
                : SHARED_RANGE_MAX;
 }
 
-enum emptied {
-    EMPTIED_OWN, /* of one allocation each: they take room, and only their like can use it */
-    EMPTIED_ALL,
-};
-
 /* Ranges that frees in stream order have emptied go: the driver's free waits for all work of a
  * context, so they are kept until the program waits itself, or until no other room fits.
  *
- * ctx    whose ranges; NULL: every context's
- * which  of them
+ * ctx  whose ranges; NULL: every context's
  */
-static void release_emptied(CUcontext ctx, enum emptied which)
+static void release_emptied(CUcontext ctx)
 {
     struct range *emptied = NULL;
 
@@ -179,7 +172,7 @@ static void release_emptied(CUcontext ctx, enum emptied which)
     for (struct range **link = &g_ranges; *link;) {
         struct range *r = *link;
 
-        if (!r->emptied || (ctx && r->ctx != ctx) || (which == EMPTIED_OWN && r->shared)) {
+        if (!r->emptied || (ctx && r->ctx != ctx)) {
             link = &r->next;
             continue;
         }
@@ -197,7 +190,7 @@ static void release_emptied(CUcontext ctx, enum emptied which)
 }
 
 /* Give an allocation an emptied range of just its size. returns as pack() */
-static int reuse_emptied(struct allocation *a)
+static int reuse_emptied(struct allocation *a, struct residency *res)
 {
     size_t bytes = (a->bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
     int found = 0;
@@ -215,6 +208,8 @@ static int reuse_emptied(struct allocation *a)
         }
     }
     range_unlock();
+    if (found > 0)
+        residency_occupy(res, a->range, a->base, a->base + a->bytes);
     return found;
 }
 
@@ -246,11 +241,7 @@ static CUresult alloc_paged(struct residency *res, CUdevice device, CUcontext ct
     if (bytes > free_bytes)
         goto err_free;
     while (!wants_own_range(bytes)) {
-        int packed;
-
-        if (!residency_fits(res, bytes + 2 * residency_extent_bytes(res)))
-            release_emptied(NULL, EMPTIED_OWN);
-        packed = pack(a, res);
+        int packed = pack(a, res);
 
         if (packed > 0) {
             *out = a->base;
@@ -260,13 +251,13 @@ static CUresult alloc_paged(struct residency *res, CUdevice device, CUcontext ct
             result = CUDA_ERROR_OUT_OF_MEMORY;
             goto err_free;
         }
-        release_emptied(NULL, EMPTIED_ALL);
+        release_emptied(NULL);
         result = range_create(res, device, ctx, shared_range_bytes(res, ctx, bytes), 1, &r);
         if (result != CUDA_SUCCESS)
             goto err_free;
         link_range(r);
     }
-    failed = reuse_emptied(a);
+    failed = reuse_emptied(a, res);
     if (failed > 0) {
         *out = a->base;
         return CUDA_SUCCESS;
@@ -274,7 +265,7 @@ static CUresult alloc_paged(struct residency *res, CUdevice device, CUcontext ct
     result = CUDA_ERROR_OUT_OF_MEMORY;
     if (failed < 0)
         goto err_free;
-    release_emptied(NULL, EMPTIED_ALL);
+    release_emptied(NULL);
     result = range_create(res, device, ctx, bytes, 0, &r);
     if (result != CUDA_SUCCESS)
         goto err_free;
@@ -293,6 +284,7 @@ static CUresult alloc_paged(struct residency *res, CUdevice device, CUcontext ct
         result = CUDA_ERROR_OUT_OF_MEMORY;
         goto err_free;
     }
+    residency_occupy(res, r, a->base, a->base + a->bytes);
     *out = a->base;
     return CUDA_SUCCESS;
 
@@ -327,8 +319,6 @@ static CUresult alloc_plain(struct residency *res, CUdevice device, CUcontext ct
 
     if (!ctx)
         return plain(plain_arg, out);
-    if (res && !residency_fits(res, bytes + PAGE_BYTES))
-        release_emptied(NULL, EMPTIED_OWN);
     if (res)
         residency_charge(res, (int64_t)bytes);
     result = plain(plain_arg, out);
@@ -384,6 +374,7 @@ static struct allocation *take_out(CUdeviceptr base, struct range **empty)
     range_write_lock();
     a = range_index_take(base);
     if (a && a->range) {
+        residency_vacate(residency_get(a->device), a->range, a->base, a->base + a->bytes);
         a->range->freed++;
         if (--a->range->live == 0 && !empty) {
             a->range->emptied = 1;
@@ -454,7 +445,7 @@ CUresult range_free(CUdeviceptr base, int *paged)
     if (empty)
         result = range_destroy(empty);
     if (*paged) {
-        release_emptied(a->ctx, EMPTIED_ALL);
+        release_emptied(a->ctx);
         unwanted_release(a->ctx);
     }
     free(a);

@@ -60,7 +60,6 @@ struct range {
     struct extent **extents; /* residency's, extent_count of extent_bytes each, the last shorter */
     size_t extent_count;
     size_t extent_bytes;
-    size_t used_bytes;      /* handed out at least once: [base, base + used_bytes). residency */
     uint64_t leaving_bytes; /* in VRAM still, though it is detached. residency */
     size_t cursor;          /* where packing goes on. g_range_lock */
     size_t freed;           /* allocations that left holes behind the cursor. g_range_lock */

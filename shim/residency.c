@@ -243,7 +243,7 @@ void residency_count_need(struct residency *res)
 
 int residency_is_valid(const struct residency *res)
 {
-    uint64_t there = 0, ahead = 0;
+    uint64_t there = 0, ahead = 0, total = 0;
 
     for (uint32_t i = 0; i < res->table_count; i++) {
         const struct extent *e = res->table[i];
@@ -253,6 +253,8 @@ int residency_is_valid(const struct residency *res)
         if (e->state != EXTENT_ABSENT)
             there += e->bytes;
         ahead += e->ahead;
+        if (e->allocations)
+            total += e->bytes;
         if (atomic_load_explicit(&e->settled, memory_order_relaxed) &&
             (e->state != EXTENT_RESIDENT || !e->fixed || !res->learned))
             return 0;
@@ -260,8 +262,8 @@ int residency_is_valid(const struct residency *res)
             return 0;
     }
     /* A range that is about to be given back counts until it has been. */
-    return there <= res->resident_bytes && ahead <= res->cursor_load - res->cursor_use &&
-           !*res->uses_tail && !*res->requests_tail;
+    return total == res->total_bytes && there <= res->resident_bytes &&
+           ahead <= res->cursor_load - res->cursor_use && !*res->uses_tail && !*res->requests_tail;
 }
 
 /* Wait until the pager has given back what no longer fits. The lock is held. Without progress for a
@@ -282,6 +284,7 @@ void residency_charge(struct residency *res, int64_t bytes)
     res->plain_bytes += (uint64_t)bytes;
     if (!is_active(res) && !res->broken && res->total_bytes && res->total_bytes > room_limit(res))
         residency_activate(res);
+    extent_reclaim(res, 0);
     learn_room_changed(res);
     if (is_active(res) && bytes > 0)
         wait_until_it_fits(res);

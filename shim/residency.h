@@ -64,6 +64,7 @@ struct extent {
     struct range *range;     /* NULL while not in use */
     enum extent_state state; /* extent_set_state() */
     enum backend_mode mode;  /* how it was loaded */
+    uint32_t allocations;    /* that lie in it, with a part at least. 0: it is vacant */
     uint32_t pins;
     uint32_t ahead;             /* loads of the plan that were made for uses still to come */
     _Atomic uint8_t settled;    /* resident and to stay: a launch may use it without the lock */
@@ -108,18 +109,29 @@ uint64_t residency_limit(struct residency *res);
 /* The extent size that suits the device's budget: a power of two, PAGE_BYTES to 32 MiB. */
 size_t residency_extent_bytes(const struct residency *res);
 
-/* A new range: make its extents. Turns paging on when it no longer fits.
+/* A new range: make its extents, which are vacant.
  *
  * returns  CUDA_SUCCESS, or an error and the range has no extents
  * locks    takes the device's lock; call with g_range_lock not held
  */
 CUresult residency_attach(struct residency *res, struct range *range);
 
-/* May so many bytes more be in use without paging being turned on by it? */
-int residency_fits(struct residency *res, uint64_t bytes);
+/* An allocation has been put into [first, end) of a range: the extents that it lies in are in use.
+ * Turns paging on when what is in use no longer fits; while it fits, they are born in VRAM, and
+ * what nobody uses goes to make room for them.
+ *
+ * locks    takes the device's lock; call with g_range_lock not held
+ */
+void residency_occupy(struct residency *res, struct range *range, CUdeviceptr first,
+                      CUdeviceptr end);
 
-/* The first used_bytes of a shared range are in use from now on. */
-void residency_extend(struct residency *res, struct range *range, size_t used_bytes);
+/* The allocation has gone. Extents that hold no other are vacant: they no longer count, and are the
+ * first to go when there is need for room.
+ *
+ * locks    takes the device's lock; may be called with g_range_lock held, for no driver is called
+ */
+void residency_vacate(struct residency *res, struct range *range, CUdeviceptr first,
+                      CUdeviceptr end);
 
 /* The range goes: waits until the pager has its hands off it, forgets its extents and their pins.
  * What it has of VRAM counts until residency_forget(), for it is not given back yet. */

@@ -32,6 +32,8 @@ enum {
     DEVICE_OTHER,
     DEVICE_TWICE,
     DEVICE_SIZES,
+    DEVICE_VACANT,
+    DEVICE_NEIGHBOUR,
 };
 
 static uint64_t g_seed;
@@ -622,6 +624,68 @@ static void test_ever_changing_sizes(void **state)
     assert_true(residency_get(DEVICE_SIZES)->table_count <= most);
 }
 
+/* What was freed beside a block that stays takes no room: not in the account, and not in VRAM where
+ * that is needed. */
+static void test_vacant_extents_do_not_count(void **state)
+{
+    struct residency *res;
+    CUdeviceptr stays, p;
+
+    (void)state;
+    fake_context(DEVICE_VACANT);
+    res = residency_get(DEVICE_VACANT);
+    g_fake.limit[DEVICE_VACANT] = 24 * MIB;
+    stays = take(1 * MIB);
+    for (int round = 0; round < 12; round++) {
+        p = take((size_t)(13 - round % 5) * MIB);
+        /* Two neighbours in one extent: it is in use until both have gone. */
+        give(take(100 * KIB));
+        for (size_t at = 0; at < 8 * MIB; at += PAGE_BYTES)
+            assert_int_equal(fake_page_at(p + at)->at, DEVICE_VACANT);
+        give(p);
+        assert_int_equal(fake_page_at(stays)->at, DEVICE_VACANT);
+        assert_false(residency_active(DEVICE_VACANT));
+        assert_int_equal(res->total_bytes, PAGE_BYTES);
+    }
+    /* Nor does it stand in the way of the program's own VRAM, or of a range that is its own. */
+    residency_charge(res, 20 * MIB);
+    assert_true(g_fake.resident[DEVICE_VACANT] <= 4 * MIB);
+    residency_charge(res, -(int64_t)(20 * MIB));
+    p = take(20 * MIB);
+    assert_true(g_fake.resident[DEVICE_VACANT] >= 22 * MIB);
+    give(p);
+    assert_false(residency_active(DEVICE_VACANT));
+    /* What is in use and does not fit turns paging on, as ever. */
+    p = take(23 * MIB);
+    assert_true(residency_active(DEVICE_VACANT));
+    give(p);
+    give(stays);
+    assert_int_equal(res->total_bytes, 0);
+    assert_int_equal(FAKE_READ(g_fake.misuse), 0);
+}
+
+/* A context makes room for another one of the same device, on streams of its own. */
+static void test_vacant_extents_of_another_context(void **state)
+{
+    CUcontext first = fake_context(DEVICE_NEIGHBOUR), second;
+    CUdeviceptr stays, p, q;
+    struct residency *res = residency_get(DEVICE_NEIGHBOUR);
+
+    (void)state;
+    g_fake.limit[DEVICE_NEIGHBOUR] = res->budget_bytes;
+    stays = take(1 * MIB);
+    p = take(12 * MIB);
+    give(p);
+    second = fake_context(DEVICE_NEIGHBOUR);
+    q = take((size_t)res->budget_bytes - res->extent_bytes);
+    assert_ptr_equal(t_fake_ctx, second);
+    assert_false(residency_active(DEVICE_NEIGHBOUR));
+    give(q);
+    t_fake_ctx = first;
+    give(stays);
+    assert_int_equal(FAKE_READ(g_fake.misuse), 0);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -632,6 +696,8 @@ static int setup(void **state)
     fake_budget(DEVICE_OOM, 32 * MIB, 64 * MIB);
     fake_budget(DEVICE_FAIL_ACTIVE, 4 * MIB, 8 * GIB);
     fake_budget(DEVICE_TIGHT, 64 * MIB, 8 * GIB);
+    fake_budget(DEVICE_VACANT, 24 * MIB, 8 * GIB);
+    fake_budget(DEVICE_NEIGHBOUR, 24 * MIB, 8 * GIB);
     fake_budget(DEVICE_SIZES, 256 * MIB, 8 * GIB); /* extents of one page */
     return 0;
 }
@@ -668,6 +734,8 @@ int main(void)
         cmocka_unit_test(test_plain_takes_room),
         cmocka_unit_test(test_extents_stay_with_their_device),
         cmocka_unit_test(test_ever_changing_sizes),
+        cmocka_unit_test(test_vacant_extents_do_not_count),
+        cmocka_unit_test(test_vacant_extents_of_another_context),
     };
 
     return cmocka_run_group_tests(tests, setup, reset_host_room);
