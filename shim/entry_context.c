@@ -3,6 +3,7 @@
 #include "entry.h"
 #include "layout.h"
 #include "range.h"
+#include "release.h"
 #include "residency.h"
 #include "stats.h"
 #include <stdio.h>
@@ -26,6 +27,7 @@ __attribute__((destructor)) static void end_process(void)
     if (entry_is_passive())
         return;
     residency_stop();
+    release_stop();
     stats_close();
 }
 
@@ -56,10 +58,12 @@ static CUresult end_context(CUcontext ctx, CUresult (*end)(CUcontext))
         return end(ctx);
     for (CUdevice dev = 0; dev < (CUdevice)STATS_DEVICES_MAX; dev++)
         residency_pause(dev);
+    release_pause(ctx);
     layout_forget_all(); /* its modules go with it: their functions' handles may come again */
     result = end(ctx);
     if (result == CUDA_SUCCESS)
         forget(ctx);
+    release_resume();
     for (CUdevice dev = 0; dev < (CUdevice)STATS_DEVICES_MAX; dev++)
         residency_resume(dev);
     return result;
@@ -90,11 +94,13 @@ static CUresult end_primary(CUdevice dev, CUresult (*end)(CUdevice))
         return end(dev);
     stats_note(drv->cuDevicePrimaryCtxRelease_v2(dev));
     residency_pause(dev);
+    release_pause(primary);
     layout_forget_all();
     result = end(dev);
     if (result == CUDA_SUCCESS &&
         (stats_note(drv->cuDevicePrimaryCtxGetState(dev, &flags, &active)) || !active))
         forget(primary);
+    release_resume();
     residency_resume(dev);
     return result;
 }

@@ -168,6 +168,10 @@ static void give_birth(struct residency *res, struct range *range, size_t from, 
     if (!bytes)
         return;
     extent_reclaim(res, bytes);
+    if (res->resident_bytes + bytes > room_limit(res)) { /* what leaves at the moment is not gone */
+        residency_activate(res);
+        return;
+    }
     for (size_t i = from; i < to; i++) {
         struct extent *e = range->extents[i];
 
@@ -259,6 +263,22 @@ void residency_vacate(struct residency *res, struct range *range, CUdeviceptr fi
         if (!--range->extents[i]->allocations)
             res->total_bytes -= range->extents[i]->bytes;
     pager_wake(res);
+    pthread_mutex_unlock(&res->lock);
+}
+
+void residency_clear(struct residency *res, struct range *range)
+{
+    struct lane *lane;
+
+    if (!res)
+        return;
+    pthread_mutex_lock(&res->lock);
+    lane = transfer_lane(&res->lanes, range->ctx);
+    if (lane && !is_active(res) && !res->broken &&
+        res->resident_bytes + range->bytes > room_limit(res))
+        for (size_t i = 0; i < range->extent_count; i++)
+            if (range->extents[i]->state == EXTENT_RESIDENT)
+                drop_vacant(res, range->extents[i], lane);
     pthread_mutex_unlock(&res->lock);
 }
 

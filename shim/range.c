@@ -4,6 +4,7 @@
 #include "log.h"
 #include "object.h"
 #include "range_index.h"
+#include "release.h"
 #include "residency.h"
 #include "size.h"
 #include "stats.h"
@@ -53,8 +54,7 @@ err_free:
     return result;
 }
 
-/* No lock held; the range is unlinked already. */
-static CUresult range_destroy(struct range *r)
+CUresult range_destroy(struct range *r)
 {
     CUresult result;
 
@@ -116,7 +116,7 @@ static int pack(struct allocation *a, struct residency *res)
             return -1;
         }
         r->live++;
-        r->emptied = 0;
+        r->emptied = r->due = 0;
         used = align_up(offset + a->bytes);
         if (used > r->cursor) /* a hole at the end may reach past it */
             r->cursor = used;
@@ -159,34 +159,58 @@ static size_t shared_range_bytes(const struct residency *res, CUcontext ctx, siz
                : SHARED_RANGE_MAX;
 }
 
-/* Ranges that frees in stream order have emptied go: the driver's free waits for all work of a
- * context, so they are kept until the program waits itself, or until no other room fits.
- *
- * ctx  whose ranges; NULL: every context's
- */
-static void release_emptied(CUcontext ctx)
+static struct range *unlink_range(struct range **link)
 {
-    struct range *emptied = NULL;
+    struct range *r = *link;
+
+    *link = r->next;
+    r->next = NULL;
+    return r;
+}
+
+/* The ranges of a context that frees in stream order have emptied go, in a call that waits for the
+ * context anyway, or has no room without them. returns how many they were */
+static size_t destroy_emptied(CUcontext ctx)
+{
+    for (size_t count = 0;; count++) {
+        struct range **link = &g_ranges, *emptied;
+
+        range_write_lock();
+        while (*link && !((*link)->emptied && (*link)->ctx == ctx))
+            link = &(*link)->next;
+        emptied = *link ? unlink_range(link) : NULL;
+        range_unlock();
+        if (!emptied)
+            return count;
+        range_destroy(emptied);
+    }
+}
+
+/* Ranges that frees in stream order have emptied were of no use for an allocation: they are to go
+ * before they become many, without the program's waiting for that. */
+static void let_emptied_go(void)
+{
+    int due = 0;
 
     range_write_lock();
-    for (struct range **link = &g_ranges; *link;) {
-        struct range *r = *link;
-
-        if (!r->emptied || (ctx && r->ctx != ctx)) {
-            link = &r->next;
-            continue;
-        }
-        *link = r->next;
-        r->next = emptied;
-        emptied = r;
-    }
+    for (struct range *r = g_ranges; r; r = r->next)
+        if (r->emptied)
+            due = r->due = 1;
     range_unlock();
-    while (emptied) {
-        struct range *next = emptied->next;
+    if (due)
+        release_kick();
+}
 
-        range_destroy(emptied);
-        emptied = next;
-    }
+struct range *range_take_due(void)
+{
+    struct range **link = &g_ranges, *due;
+
+    range_write_lock();
+    while (*link && !((*link)->emptied && (*link)->due))
+        link = &(*link)->next;
+    due = *link ? unlink_range(link) : NULL;
+    range_unlock();
+    return due;
 }
 
 /* Give an allocation an emptied range of just its size. returns as pack() */
@@ -204,7 +228,7 @@ static int reuse_emptied(struct allocation *a, struct residency *res)
         found = range_index_insert(a) ? -1 : 1;
         if (found > 0) {
             r->live = 1;
-            r->emptied = 0;
+            r->emptied = r->due = 0;
         }
     }
     range_unlock();
@@ -221,54 +245,37 @@ static void link_range(struct range *r)
     range_unlock();
 }
 
-static CUresult alloc_paged(struct residency *res, CUdevice device, CUcontext ctx, size_t bytes,
-                            CUdeviceptr *out)
+/* Put an allocation into a shared range, a new one where none has room. */
+static CUresult alloc_packed(struct allocation *a, struct residency *res)
 {
-    struct allocation *a = allocation_new(0, bytes, ALLOCATION_PAGED, device, ctx);
-    uint64_t free_bytes, total_bytes;
+    struct range *made = NULL;
+    int packed;
+
+    while (!(packed = pack(a, res))) {
+        CUresult result = range_create(res, a->device, a->ctx,
+                                       shared_range_bytes(res, a->ctx, a->bytes), 1, &made);
+
+        if (result != CUDA_SUCCESS)
+            return result;
+        link_range(made);
+    }
+    if (made)
+        let_emptied_go();
+    return packed > 0 ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+}
+
+/* Give an allocation a range of its own. */
+static CUresult alloc_own(struct allocation *a, struct residency *res)
+{
+    int failed, reused = reuse_emptied(a, res);
     struct range *r;
     CUresult result;
-    int failed;
 
-    if (!a)
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    range_capacity(device, &free_bytes, &total_bytes);
-    if (bytes > free_bytes) {
-        deferred_wait();
-        range_capacity(device, &free_bytes, &total_bytes);
-    }
-    result = CUDA_ERROR_OUT_OF_MEMORY;
-    if (bytes > free_bytes)
-        goto err_free;
-    while (!wants_own_range(bytes)) {
-        int packed = pack(a, res);
-
-        if (packed > 0) {
-            *out = a->base;
-            return CUDA_SUCCESS;
-        }
-        if (packed < 0) {
-            result = CUDA_ERROR_OUT_OF_MEMORY;
-            goto err_free;
-        }
-        release_emptied(NULL);
-        result = range_create(res, device, ctx, shared_range_bytes(res, ctx, bytes), 1, &r);
-        if (result != CUDA_SUCCESS)
-            goto err_free;
-        link_range(r);
-    }
-    failed = reuse_emptied(a, res);
-    if (failed > 0) {
-        *out = a->base;
-        return CUDA_SUCCESS;
-    }
-    result = CUDA_ERROR_OUT_OF_MEMORY;
-    if (failed < 0)
-        goto err_free;
-    release_emptied(NULL);
-    result = range_create(res, device, ctx, bytes, 0, &r);
+    if (reused)
+        return reused > 0 ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+    result = range_create(res, a->device, a->ctx, a->bytes, 0, &r);
     if (result != CUDA_SUCCESS)
-        goto err_free;
+        return result;
     a->base = r->base;
     a->range = r;
     range_write_lock();
@@ -281,15 +288,36 @@ static CUresult alloc_paged(struct residency *res, CUdevice device, CUcontext ct
     range_unlock();
     if (failed) {
         range_destroy(r);
-        result = CUDA_ERROR_OUT_OF_MEMORY;
-        goto err_free;
+        return CUDA_ERROR_OUT_OF_MEMORY;
     }
     residency_occupy(res, r, a->base, a->base + a->bytes);
-    *out = a->base;
+    let_emptied_go();
     return CUDA_SUCCESS;
+}
 
-err_free:
-    allocation_free(a);
+static CUresult alloc_paged(struct residency *res, CUdevice device, CUcontext ctx, size_t bytes,
+                            CUdeviceptr *out)
+{
+    struct allocation *a = allocation_new(0, bytes, ALLOCATION_PAGED, device, ctx);
+    uint64_t free_bytes, total_bytes;
+    CUresult result = CUDA_ERROR_OUT_OF_MEMORY;
+
+    if (!a)
+        return result;
+    range_capacity(device, &free_bytes, &total_bytes);
+    if (bytes > free_bytes) {
+        deferred_wait();
+        range_capacity(device, &free_bytes, &total_bytes);
+    }
+    if (bytes <= free_bytes) {
+        do
+            result = wants_own_range(bytes) ? alloc_own(a, res) : alloc_packed(a, res);
+        while (result == CUDA_ERROR_OUT_OF_MEMORY && destroy_emptied(ctx));
+    }
+    if (result == CUDA_SUCCESS)
+        *out = a->base;
+    else
+        allocation_free(a);
     return result;
 }
 
@@ -364,7 +392,7 @@ CUresult range_alloc(size_t bytes, range_plain_fn *plain, void *plain_arg, CUdev
 
 /* Take the allocation that starts at base out of the index; NULL when there is none. A range that
  * nobody uses any more is unlinked as well and handed out for destruction; without empty it stays,
- * for release_emptied(). */
+ * emptied. */
 static struct allocation *take_out(CUdeviceptr base, struct range **empty)
 {
     struct allocation *a;
@@ -384,8 +412,7 @@ static struct allocation *take_out(CUdeviceptr base, struct range **empty)
 
             while (*link != a->range)
                 link = &(*link)->next;
-            *link = a->range->next;
-            *empty = a->range;
+            *empty = unlink_range(link);
         }
     }
     if (a)
@@ -445,7 +472,7 @@ CUresult range_free(CUdeviceptr base, int *paged)
     if (empty)
         result = range_destroy(empty);
     if (*paged) {
-        release_emptied(a->ctx);
+        destroy_emptied(a->ctx);
         unwanted_release(a->ctx);
     }
     free(a);

@@ -64,8 +64,9 @@ struct range {
     size_t cursor;          /* where packing goes on. g_range_lock */
     size_t freed;           /* allocations that left holes behind the cursor. g_range_lock */
     size_t live;            /* allocations in it. g_range_lock */
-    int emptied;            /* the last was freed in stream order: it goes, or is used again */
-    struct range *next;     /* of all ranges. g_range_lock */
+    int emptied; /* the last was freed in stream order: it goes, or is used again. g_range_lock */
+    int due;     /* it is to go, now that nobody has used it again. g_range_lock */
+    struct range *next; /* of all ranges. g_range_lock */
 };
 
 /* A copy of what the index knows of an address. */
@@ -106,6 +107,16 @@ void range_retire(CUdeviceptr base);
 
 /* Wait for all work of a context, which need not be the current one. */
 CUresult range_synchronize(CUcontext ctx);
+
+/* For release.c: take out a range that is due; NULL when none is. */
+struct range *range_take_due(void);
+
+/* Give a range that was taken out back to the driver, and free it.
+ *
+ * returns  the driver's code
+ * locks    call with none held, in the range's context; waits for all work of that
+ */
+CUresult range_destroy(struct range *r);
 
 /* Is addr in address space of ours, allocated or not? The driver must not be asked about it. */
 int range_owns(CUdeviceptr addr);

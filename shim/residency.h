@@ -14,7 +14,9 @@
  * stays.
  *
  * While everything fits, there is no pager, no pin and no event: residency_active() is 0 and
- * launches pass straight through. The first allocation too many turns paging on for good.
+ * launches pass straight through. Extents are born in VRAM then by the thread that allocates, which
+ * also makes those leave that no allocation lies in any more, where there is need for room. The
+ * first allocation too many turns paging on for good.
  *
  * Locks: one mutex for each device, after g_range_lock. Driver calls that may take long are made
  * without it. The bound: VRAM held by extents never passes budget - plain bytes, except for what is
@@ -132,6 +134,10 @@ void residency_occupy(struct residency *res, struct range *range, CUdeviceptr fi
  */
 void residency_vacate(struct residency *res, struct range *range, CUdeviceptr first,
                       CUdeviceptr end);
+
+/* A range that is all vacant is about to be given back, which may take long: where VRAM is short,
+ * it leaves that first. Its context is the current one. */
+void residency_clear(struct residency *res, struct range *range);
 
 /* The range goes: waits until the pager has its hands off it, forgets its extents and their pins.
  * What it has of VRAM counts until residency_forget(), for it is not given back yet. */

@@ -71,6 +71,8 @@ int main(void)
         CUDA_CHECK(cuLaunchHostFunc(held, wait_for_program, NULL));
         for (uint32_t seed = 2; seed < ROUNDS; seed++)
             use_once(&k, sizes[i], seed, stream);
+        for (uint32_t seed = 2; seed < ROUNDS; seed++)
+            use_once(&k, sizes[i] + (seed << 21), seed, stream);
         EXPECT(!sem_post(&g_go_on), "no post");
         CUDA_CHECK(cuStreamSynchronize(held));
     }

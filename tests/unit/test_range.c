@@ -8,9 +8,12 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <sched.h>
+#include <time.h>
 
 #include "object.h"
 #include "pager.h"
+#include "release.h"
 #include "tests/unit/fake_driver.h"
 
 #define KIB ((size_t)1 << 10)
@@ -34,6 +37,7 @@ enum {
     DEVICE_SIZES,
     DEVICE_VACANT,
     DEVICE_NEIGHBOUR,
+    DEVICE_RELEASE,
 };
 
 static uint64_t g_seed;
@@ -494,6 +498,14 @@ static int scenario(void)
     return failures;
 }
 
+/* What was freed in stream order goes, also what the thread that gives ranges back has in hand. */
+static void settle(void)
+{
+    give(take(100 * KIB));
+    release_pause(t_fake_ctx);
+    release_resume();
+}
+
 static void fail_each_call(const char *kind, CUdevice device, int frees_fail)
 {
     uint64_t free_bytes = free_bytes_of(device);
@@ -507,7 +519,7 @@ static void fail_each_call(const char *kind, CUdevice device, int frees_fail)
         scenario();
         left = g_fake.fail_count;
         fake_fail(NULL, 0, 0, CUDA_SUCCESS);
-        give(take(100 * KIB)); /* what was freed in stream order goes now */
+        settle();
         assert_int_equal(free_bytes_of(device), free_bytes);
         assert_int_equal(stats()->plain_bytes, plain);
         if (!frees_fail) {
@@ -533,7 +545,7 @@ static void test_every_call_fails(void **state)
     for (int d = 0; d < 2; d++) {
         fake_context(devices[d]);
         scenario();
-        give(take(100 * KIB));
+        settle();
         for (size_t k = 0; k < sizeof(kinds) / sizeof(*kinds); k++)
             fail_each_call(kinds[k], devices[d], 0);
         fail_each_call("cuMemFree", devices[d], 1);
@@ -686,6 +698,68 @@ static void test_vacant_extents_of_another_context(void **state)
     assert_int_equal(FAKE_READ(g_fake.misuse), 0);
 }
 
+#define WAIT_FOR(condition)                                                                        \
+    do {                                                                                           \
+        time_t until = time(NULL) + 10;                                                            \
+                                                                                                   \
+        while (!(condition)) {                                                                     \
+            assert_true(time(NULL) < until);                                                       \
+            sched_yield();                                                                         \
+        }                                                                                          \
+    } while (0)
+
+static _Atomic int g_pausing;
+
+/* returns how many were in the driver when the pause had begun */
+static void *pause_release(void *ctx)
+{
+    int in_driver;
+
+    g_pausing = 1;
+    release_pause(ctx);
+    in_driver = FAKE_READ(g_fake.at_gate);
+    release_resume();
+    return (void *)(intptr_t)in_driver;
+}
+
+/* A range that a free in stream order has emptied, and that is of the wrong size for what comes,
+ * goes back to the driver while the program goes on; a context is not destroyed meanwhile. */
+static void test_release_in_the_background(void **state)
+{
+    CUcontext ctx = fake_context(DEVICE_RELEASE);
+    CUstream stream = fake_program_stream(0);
+    uint64_t managed = g_fake.live_managed_bytes;
+    CUdeviceptr p, q;
+    pthread_t thread;
+    void *in_driver;
+    int paged;
+
+    (void)state;
+    g_fake.limit[DEVICE_RELEASE] = 64 * MIB;
+    p = take(20 * MIB);
+    assert_int_equal(range_free_async(p, stream, &paged), CUDA_SUCCESS);
+    assert_int_equal(take(20 * MIB), p); /* its like takes it as it is */
+    assert_int_equal(range_free_async(p, stream, &paged), CUDA_SUCCESS);
+    fake_gate("cuMemFree");
+    q = take(50 * MIB); /* with the other, more than there is */
+    WAIT_FOR(FAKE_READ(g_fake.at_gate));
+    assert_int_equal(FAKE_READ(g_fake.resident[DEVICE_RELEASE]), 50 * MIB);
+    assert_int_equal(range_free_async(q, stream, &paged), CUDA_SUCCESS);
+    q = take(60 * MIB);
+    assert_false(residency_active(DEVICE_RELEASE));
+    pthread_create(&thread, NULL, pause_release, ctx);
+    WAIT_FOR(g_pausing);
+    for (int i = 0; i < 1000; i++)
+        sched_yield();
+    fake_gate(NULL);
+    pthread_join(thread, &in_driver);
+    assert_null(in_driver);
+    WAIT_FOR(FAKE_READ(g_fake.live_managed_bytes) == managed + 60 * MIB);
+    give(q);
+    assert_int_equal(g_fake.live_managed_bytes, managed);
+    assert_int_equal(FAKE_READ(g_fake.misuse), 0);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -698,6 +772,7 @@ static int setup(void **state)
     fake_budget(DEVICE_TIGHT, 64 * MIB, 8 * GIB);
     fake_budget(DEVICE_VACANT, 24 * MIB, 8 * GIB);
     fake_budget(DEVICE_NEIGHBOUR, 24 * MIB, 8 * GIB);
+    fake_budget(DEVICE_RELEASE, 64 * MIB, 8 * GIB);
     fake_budget(DEVICE_SIZES, 256 * MIB, 8 * GIB); /* extents of one page */
     return 0;
 }
@@ -736,6 +811,7 @@ int main(void)
         cmocka_unit_test(test_ever_changing_sizes),
         cmocka_unit_test(test_vacant_extents_do_not_count),
         cmocka_unit_test(test_vacant_extents_of_another_context),
+        cmocka_unit_test(test_release_in_the_background),
     };
 
     return cmocka_run_group_tests(tests, setup, reset_host_room);

@@ -1,0 +1,122 @@
+#include "release.h"
+#include "log.h"
+#include "range.h"
+#include "residency.h"
+#include "stats.h"
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+
+static pthread_mutex_t g_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t g_changed = PTHREAD_COND_INITIALIZER;
+/* g_lock guards all of these but the last. */
+static int g_running;         /* the thread exists, or cannot */
+static int g_kicked;          /* some range may be due */
+static int g_paused;          /* nothing new is begun */
+static int g_taking;          /* it is about to find out for which context it works */
+static CUcontext g_ctx;       /* for which it is in the driver; NULL for none */
+static _Atomic int g_stopped; /* the program ends */
+
+/* The next range, with g_ctx set to its context; NULL when none is due. The lock is held, and given
+ * up in between. */
+static struct range *take(void)
+{
+    struct range *r;
+
+    g_kicked = 0;
+    g_taking = 1;
+    pthread_mutex_unlock(&g_lock);
+    r = range_take_due();
+    pthread_mutex_lock(&g_lock);
+    g_taking = 0;
+    g_ctx = r ? r->ctx : NULL;
+    pthread_cond_broadcast(&g_changed);
+    return r;
+}
+
+static void *release_main(void *arg)
+{
+    const struct driver *drv = driver_get();
+    CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED;
+
+    (void)arg;
+    /* A capture of the program's in another thread must not be invalidated by what we do here. */
+    if (drv->cuThreadExchangeStreamCaptureMode)
+        stats_note(drv->cuThreadExchangeStreamCaptureMode(&mode));
+    pthread_mutex_lock(&g_lock);
+    for (;;) {
+        struct range *r;
+
+        while (!g_kicked || g_paused || g_stopped)
+            pthread_cond_wait(&g_changed, &g_lock);
+        r = take();
+        if (!r)
+            continue;
+        pthread_mutex_unlock(&g_lock);
+        stats_note(drv->cuCtxSetCurrent(r->ctx));
+        residency_clear(residency_get(r->device), r);
+        range_destroy(r);
+        pthread_mutex_lock(&g_lock);
+        g_kicked = 1; /* there may be more */
+        g_ctx = NULL;
+        pthread_cond_broadcast(&g_changed);
+    }
+    return NULL;
+}
+
+/* The lock is held. */
+static void start(void)
+{
+    sigset_t all, old;
+    pthread_attr_t attr;
+    pthread_t thread;
+    int err;
+
+    g_running = 1;
+    /* The program's signals are for the program's threads. */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    pthread_attr_init(&attr);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    err = pthread_create(&thread, &attr, release_main, NULL);
+    pthread_attr_destroy(&attr);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (err)
+        log_warn(
+            "range",
+            "no thread to give memory back (%s): it goes when the program next frees memory in "
+            "a call that waits; raise the limit of threads (ulimit -u)",
+            strerror(err));
+}
+
+void release_kick(void)
+{
+    pthread_mutex_lock(&g_lock);
+    if (!g_running)
+        start();
+    g_kicked = 1;
+    pthread_cond_broadcast(&g_changed);
+    pthread_mutex_unlock(&g_lock);
+}
+
+void release_pause(CUcontext ctx)
+{
+    pthread_mutex_lock(&g_lock);
+    g_paused++;
+    while (g_taking || (g_ctx && g_ctx == ctx))
+        pthread_cond_wait(&g_changed, &g_lock);
+    pthread_mutex_unlock(&g_lock);
+}
+
+void release_resume(void)
+{
+    pthread_mutex_lock(&g_lock);
+    g_paused--;
+    pthread_cond_broadcast(&g_changed);
+    pthread_mutex_unlock(&g_lock);
+}
+
+void release_stop(void)
+{
+    g_stopped = 1; /* not even a try to lock: a thread that is gone may hold it for ever */
+}
