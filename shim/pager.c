@@ -26,13 +26,15 @@ void pager_wake(struct residency *res)
     pthread_cond_signal(&res->work);
 }
 
-void pager_break(struct residency *res, const char *what, CUresult result)
+void pager_break(struct residency *res, CUcontext ctx, const char *what, CUresult result)
 {
     const char *name = NULL;
+    int whole = BROKEN_NOT;
 
-    if (res->broken)
+    if (!atomic_compare_exchange_strong(&res->broken, &whole,
+                                        ctx ? BROKEN_BY_CONTEXT : BROKEN_FOR_GOOD))
         return;
-    res->broken = 1;
+    res->broken_ctx = ctx;
     stats_add(paging_ended, 1);
     res->drv->cuGetErrorName(result, &name);
     log_warn("residency",
@@ -48,19 +50,33 @@ void pager_break(struct residency *res, const char *what, CUresult result)
     pthread_cond_broadcast(&res->work);
 }
 
-/* A driver call of ours failed. Now and then that is nothing; again and again it is the end. A
- * driver that is on its way out, with the process, has not failed. */
-static void count_failure(struct residency *res, const char *what, CUresult result)
+void pager_mend(struct residency *res, CUcontext ctx)
+{
+    int broken = BROKEN_BY_CONTEXT;
+
+    if (res->broken_ctx != ctx ||
+        !atomic_compare_exchange_strong(&res->broken, &broken, BROKEN_NOT))
+        return;
+    res->broken_ctx = NULL;
+    res->failures = 0;
+    stats_add(paging_ended, -1);
+    log_warn("residency", "the context has gone that paging on GPU %d ended with: it goes on",
+             res->device);
+}
+
+/* A driver call of ours failed in a context. Now and then that is nothing; again and again it is
+ * the end. A driver that is on its way out, with the process, has not failed. */
+static void count_failure(struct residency *res, CUcontext ctx, const char *what, CUresult result)
 {
     if (result == CUDA_ERROR_DEINITIALIZED) {
-        res->broken = 1;
+        res->broken = BROKEN_FOR_GOOD;
         pthread_cond_broadcast(&res->progress);
         return;
     }
     stats_add(driver_failures, 1);
     if (++res->failures >= FAILURES_MAX || result == CUDA_ERROR_ILLEGAL_ADDRESS ||
         result == CUDA_ERROR_CONTEXT_IS_DESTROYED)
-        pager_break(res, what, result);
+        pager_break(res, ctx, what, result);
 }
 
 /* Enter the context of a range for a driver call, without the lock. An event to record behind it is
@@ -142,7 +158,7 @@ static void load(struct residency *res, struct extent *e)
     if (result != CUDA_SUCCESS) {
         extent_set_state(res, e, EXTENT_ABSENT);
         residency_count(res, -(int64_t)e->bytes);
-        count_failure(res, "loading", result);
+        count_failure(res, e->range->ctx, "loading", result);
         return;
     }
     res->failures = 0;
@@ -186,7 +202,7 @@ static void drop(struct residency *res, struct extent *e)
     if (result != CUDA_SUCCESS) {
         extent_set_state(res, e, EXTENT_RESIDENT);
         extent_set_ready(res, e, loaded);
-        count_failure(res, "evicting", result);
+        count_failure(res, e->range->ctx, "evicting", result);
         return;
     }
     if (loaded)

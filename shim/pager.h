@@ -55,6 +55,13 @@ struct history {
     size_t next_try; /* look for a step when there are so many launches */
 };
 
+/* Why paging has ended. */
+enum broken {
+    BROKEN_NOT,
+    BROKEN_BY_CONTEXT, /* loads or drops in one context failed: it may go on without that */
+    BROKEN_FOR_GOOD,   /* it could not begin, or the program ends */
+};
+
 struct residency {
     const struct driver *drv;
     const struct backend *backend;
@@ -64,7 +71,8 @@ struct residency {
     pthread_cond_t progress; /* others wait for the pager */
     _Atomic int active;      /* extents may come and go */
     int running;             /* the pager's thread exists */
-    _Atomic int broken;      /* paging has ended: trouble, or the program ends */
+    _Atomic int broken;      /* enum broken */
+    CUcontext broken_ctx;    /* of BROKEN_BY_CONTEXT */
 
     size_t extent_bytes; /* never changes, whatever becomes of the budget */
     uint64_t budget_bytes, plain_bytes;
@@ -114,8 +122,14 @@ struct residency {
 int pager_start(struct residency *res);
 void pager_wake(struct residency *res);
 
-/* Paging ends: everything that waits goes on, nothing is loaded or dropped any more. */
-void pager_break(struct residency *res, const char *what, CUresult result);
+/* Paging ends: everything that waits goes on, nothing is loaded or dropped any more.
+ *
+ * ctx  in which a load or a drop has failed; NULL: paging could not begin
+ */
+void pager_break(struct residency *res, CUcontext ctx, const char *what, CUresult result);
+
+/* A context has gone, with its ranges. Was it the one that ended paging, then paging goes on. */
+void pager_mend(struct residency *res, CUcontext ctx);
 
 /* learn.c: record a launch; follow the plan. present: was the extent in VRAM (or on its way)? */
 void learn_touch(struct residency *res, struct extent *const *set, size_t count);

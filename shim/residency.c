@@ -199,7 +199,7 @@ size_t residency_extent_bytes(const struct residency *res)
 void residency_activate(struct residency *res)
 {
     if (pager_start(res)) {
-        pager_break(res, "starting the pager", CUDA_ERROR_OPERATING_SYSTEM);
+        pager_break(res, NULL, "starting the pager", CUDA_ERROR_OPERATING_SYSTEM);
         return;
     }
     for (uint32_t i = 0; i < res->table_count; i++) {
@@ -211,7 +211,7 @@ void residency_activate(struct residency *res)
         result =
             res->backend->rest(res->drv, res->device, range->base, range->bytes, BACKEND_REST_HOST);
         if (stats_note(result) != CUDA_SUCCESS) {
-            pager_break(res, "advising", result);
+            pager_break(res, NULL, "advising", result);
             return;
         }
     }
@@ -353,6 +353,7 @@ void residency_context_destroyed(CUcontext ctx, int gone)
         transfer_close(res->drv, &res->lanes, ctx, gone);
         if (res->pager_ctx == ctx)
             res->pager_ctx = NULL;
+        pager_mend(res, ctx);
         pager_wake(res);
         pthread_mutex_unlock(&res->lock);
     }
@@ -397,6 +398,6 @@ void residency_stop(void)
 
         /* Not even a try to lock: a thread that the program left behind may hold it for ever. */
         if (res)
-            res->broken = 1;
+            res->broken = BROKEN_FOR_GOOD;
     }
 }

@@ -216,6 +216,31 @@ static void test_trouble(void **state)
     assert_null(begin_on(&b, b.stream, 1, &extent));
     assert_int_equal(residency_shrink(b.res, BUDGET), 0);
     bench_end(&b);
+    /* It ended with that context: another one's end changes nothing, its own does. */
+    residency_context_destroyed(fake_context(DEVICE_TROUBLE), 1);
+    assert_true(b.res->broken);
+    residency_context_destroyed(b.ctx, 1);
+    b = bench_make(DEVICE_TROUBLE, 20, QUICK);
+    for (size_t i = 0; i < 40; i++)
+        launch(&b, i % 20);
+    assert_false(b.res->broken);
+    bench_end(&b);
+}
+
+/* When the program ends, nothing begins anew. */
+static void test_stop(void **state)
+{
+    struct bench b = bench_make(DEVICE_TROUBLE, 20, QUICK);
+    size_t extent = 0;
+
+    (void)state;
+    fake_fail("cuMemPrefetchAsync", 0, 1, CUDA_ERROR_ILLEGAL_ADDRESS);
+    residency_release(begin_on(&b, b.stream, 1, &extent), b.stream, CUDA_SUCCESS);
+    assert_int_equal(b.res->broken, BROKEN_BY_CONTEXT);
+    residency_stop();
+    bench_end(&b);
+    residency_context_destroyed(b.ctx, 1);
+    assert_true(b.res->broken);
 }
 
 struct churn {
@@ -648,6 +673,7 @@ int main(void)
         cmocka_unit_test(test_detach_while_busy),
         cmocka_unit_test(test_stream_of_another_context),
         cmocka_unit_test(test_random_launches),
+        cmocka_unit_test(test_stop), /* the last: it stops every device */
     };
 
     return cmocka_run_group_tests(tests, bench_setup, NULL);
