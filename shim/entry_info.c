@@ -155,14 +155,19 @@ CUresult cuPointerSetAttribute(const void *value, CUpointer_attribute attribute,
     return driver_get()->cuPointerSetAttribute(value, attribute, addr);
 }
 
+/* Is any of a span in paged memory, or in a hole between? The driver must not be told of it, nor
+ * asked. */
+static int is_foreign(CUdeviceptr addr, size_t bytes)
+{
+    return !entry_is_passive() && !config()->off && range_owns_any(addr, bytes);
+}
+
 /* Managed memory is all that these tell about; for what the program did not get as such they are an
  * error. */
 CUresult cuMemRangeGetAttribute(void *data, size_t data_bytes, CUmem_range_attribute attribute,
                                 CUdeviceptr addr, size_t bytes)
 {
-    struct range_view view;
-
-    if (find_paged(addr, &view))
+    if (is_foreign(addr, bytes))
         return CUDA_ERROR_INVALID_VALUE;
     return driver_get()->cuMemRangeGetAttribute(data, data_bytes, attribute, addr, bytes);
 }
@@ -170,9 +175,7 @@ CUresult cuMemRangeGetAttribute(void *data, size_t data_bytes, CUmem_range_attri
 CUresult cuMemRangeGetAttributes(void **data, size_t *data_bytes, CUmem_range_attribute *attributes,
                                  size_t count, CUdeviceptr addr, size_t bytes)
 {
-    struct range_view view;
-
-    if (find_paged(addr, &view))
+    if (is_foreign(addr, bytes))
         return CUDA_ERROR_INVALID_VALUE;
     return driver_get()->cuMemRangeGetAttributes(data, data_bytes, attributes, count, addr, bytes);
 }
@@ -190,38 +193,32 @@ CUresult cuIpcGetMemHandle(CUipcMemHandle *handle, CUdeviceptr addr)
 }
 
 /* A program's hints about memory that is not managed, as it knows, are an error; about a paged
- * allocation they would be followed, against residency's own. */
-static int is_foreign_hint(CUdeviceptr addr)
-{
-    struct range_view view;
-
-    return find_paged(addr, &view);
-}
-
+ * allocation they would be followed, against residency's own, and a discard would lose its bytes.
+ */
 CUresult cuMemAdvise(CUdeviceptr addr, size_t bytes, CUmem_advise advice, CUdevice dev)
 {
-    if (is_foreign_hint(addr))
+    if (is_foreign(addr, bytes))
         return CUDA_ERROR_INVALID_VALUE;
     return driver_get()->cuMemAdvise(addr, bytes, advice, dev);
 }
 
 CUresult cuMemAdvise_v2(CUdeviceptr addr, size_t bytes, CUmem_advise advice, CUmemLocation location)
 {
-    if (is_foreign_hint(addr))
+    if (is_foreign(addr, bytes))
         return CUDA_ERROR_INVALID_VALUE;
     return driver_get()->cuMemAdvise_v2(addr, bytes, advice, location);
 }
 
 CUresult cuMemPrefetchAsync(CUdeviceptr addr, size_t bytes, CUdevice dev, CUstream stream)
 {
-    if (is_foreign_hint(addr))
+    if (is_foreign(addr, bytes))
         return CUDA_ERROR_INVALID_VALUE;
     return driver_get()->cuMemPrefetchAsync(addr, bytes, dev, stream);
 }
 
 CUresult cuMemPrefetchAsync_ptsz(CUdeviceptr addr, size_t bytes, CUdevice dev, CUstream stream)
 {
-    if (is_foreign_hint(addr))
+    if (is_foreign(addr, bytes))
         return CUDA_ERROR_INVALID_VALUE;
     return driver_get()->cuMemPrefetchAsync_ptsz(addr, bytes, dev, stream);
 }
@@ -229,7 +226,7 @@ CUresult cuMemPrefetchAsync_ptsz(CUdeviceptr addr, size_t bytes, CUdevice dev, C
 CUresult cuMemPrefetchAsync_v2(CUdeviceptr addr, size_t bytes, CUmemLocation location,
                                unsigned int flags, CUstream stream)
 {
-    if (is_foreign_hint(addr))
+    if (is_foreign(addr, bytes))
         return CUDA_ERROR_INVALID_VALUE;
     return driver_get()->cuMemPrefetchAsync_v2(addr, bytes, location, flags, stream);
 }
@@ -237,7 +234,74 @@ CUresult cuMemPrefetchAsync_v2(CUdeviceptr addr, size_t bytes, CUmemLocation loc
 CUresult cuMemPrefetchAsync_v2_ptsz(CUdeviceptr addr, size_t bytes, CUmemLocation location,
                                     unsigned int flags, CUstream stream)
 {
-    if (is_foreign_hint(addr))
+    if (is_foreign(addr, bytes))
         return CUDA_ERROR_INVALID_VALUE;
     return driver_get()->cuMemPrefetchAsync_v2_ptsz(addr, bytes, location, flags, stream);
+}
+
+static int is_any_foreign(const CUdeviceptr *addrs, const size_t *bytes, size_t count)
+{
+    for (size_t i = 0; addrs && bytes && i < count; i++)
+        if (is_foreign(addrs[i], bytes[i]))
+            return 1;
+    return 0;
+}
+
+CUresult cuMemPrefetchBatchAsync(CUdeviceptr *addrs, size_t *bytes, size_t count,
+                                 CUmemLocation *locations, size_t *location_indices,
+                                 size_t location_count, unsigned long long flags, CUstream stream)
+{
+    if (is_any_foreign(addrs, bytes, count))
+        return CUDA_ERROR_INVALID_VALUE;
+    return driver_get()->cuMemPrefetchBatchAsync(addrs, bytes, count, locations, location_indices,
+                                                 location_count, flags, stream);
+}
+
+CUresult cuMemPrefetchBatchAsync_ptsz(CUdeviceptr *addrs, size_t *bytes, size_t count,
+                                      CUmemLocation *locations, size_t *location_indices,
+                                      size_t location_count, unsigned long long flags,
+                                      CUstream stream)
+{
+    if (is_any_foreign(addrs, bytes, count))
+        return CUDA_ERROR_INVALID_VALUE;
+    return driver_get()->cuMemPrefetchBatchAsync_ptsz(
+        addrs, bytes, count, locations, location_indices, location_count, flags, stream);
+}
+
+CUresult cuMemDiscardBatchAsync(CUdeviceptr *addrs, size_t *bytes, size_t count,
+                                unsigned long long flags, CUstream stream)
+{
+    if (is_any_foreign(addrs, bytes, count))
+        return CUDA_ERROR_INVALID_VALUE;
+    return driver_get()->cuMemDiscardBatchAsync(addrs, bytes, count, flags, stream);
+}
+
+CUresult cuMemDiscardBatchAsync_ptsz(CUdeviceptr *addrs, size_t *bytes, size_t count,
+                                     unsigned long long flags, CUstream stream)
+{
+    if (is_any_foreign(addrs, bytes, count))
+        return CUDA_ERROR_INVALID_VALUE;
+    return driver_get()->cuMemDiscardBatchAsync_ptsz(addrs, bytes, count, flags, stream);
+}
+
+CUresult cuMemDiscardAndPrefetchBatchAsync(CUdeviceptr *addrs, size_t *bytes, size_t count,
+                                           CUmemLocation *locations, size_t *location_indices,
+                                           size_t location_count, unsigned long long flags,
+                                           CUstream stream)
+{
+    if (is_any_foreign(addrs, bytes, count))
+        return CUDA_ERROR_INVALID_VALUE;
+    return driver_get()->cuMemDiscardAndPrefetchBatchAsync(
+        addrs, bytes, count, locations, location_indices, location_count, flags, stream);
+}
+
+CUresult cuMemDiscardAndPrefetchBatchAsync_ptsz(CUdeviceptr *addrs, size_t *bytes, size_t count,
+                                                CUmemLocation *locations, size_t *location_indices,
+                                                size_t location_count, unsigned long long flags,
+                                                CUstream stream)
+{
+    if (is_any_foreign(addrs, bytes, count))
+        return CUDA_ERROR_INVALID_VALUE;
+    return driver_get()->cuMemDiscardAndPrefetchBatchAsync_ptsz(
+        addrs, bytes, count, locations, location_indices, location_count, flags, stream);
 }

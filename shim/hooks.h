@@ -94,6 +94,29 @@
        CUstream stream)) \
     X(cuMemPrefetchAsync, cuMemPrefetchAsync_v2_ptsz, 12020, PER_THREAD, \
       (CUdeviceptr addr, size_t bytes, CUmemLocation location, unsigned int flags, \
+       CUstream stream)) \
+    X(cuMemPrefetchBatchAsync, cuMemPrefetchBatchAsync, 13000, LEGACY, \
+      (CUdeviceptr *addrs, size_t *bytes, size_t count, CUmemLocation *locations, \
+       size_t *location_indices, size_t location_count, unsigned long long flags, \
+       CUstream stream)) \
+    X(cuMemPrefetchBatchAsync, cuMemPrefetchBatchAsync_ptsz, 13000, PER_THREAD, \
+      (CUdeviceptr *addrs, size_t *bytes, size_t count, CUmemLocation *locations, \
+       size_t *location_indices, size_t location_count, unsigned long long flags, \
+       CUstream stream)) \
+    X(cuMemDiscardBatchAsync, cuMemDiscardBatchAsync, 13000, LEGACY, \
+      (CUdeviceptr *addrs, size_t *bytes, size_t count, unsigned long long flags, \
+       CUstream stream)) \
+    X(cuMemDiscardBatchAsync, cuMemDiscardBatchAsync_ptsz, 13000, PER_THREAD, \
+      (CUdeviceptr *addrs, size_t *bytes, size_t count, unsigned long long flags, \
+       CUstream stream)) \
+    X(cuMemDiscardAndPrefetchBatchAsync, cuMemDiscardAndPrefetchBatchAsync, 13000, LEGACY, \
+      (CUdeviceptr *addrs, size_t *bytes, size_t count, CUmemLocation *locations, \
+       size_t *location_indices, size_t location_count, unsigned long long flags, \
+       CUstream stream)) \
+    X(cuMemDiscardAndPrefetchBatchAsync, cuMemDiscardAndPrefetchBatchAsync_ptsz, 13000, \
+      PER_THREAD, \
+      (CUdeviceptr *addrs, size_t *bytes, size_t count, CUmemLocation *locations, \
+       size_t *location_indices, size_t location_count, unsigned long long flags, \
        CUstream stream))
 
 /* The per-thread variant of each of these is a row of its own: stream 0 is another stream there. */

@@ -495,11 +495,16 @@ void range_retire(CUdeviceptr base)
 
 int range_owns(CUdeviceptr addr)
 {
+    return range_owns_any(addr, 1);
+}
+
+int range_owns_any(CUdeviceptr addr, size_t bytes)
+{
     int owns = 0;
 
     range_read_lock();
     for (const struct range *r = g_ranges; r && !owns; r = r->next)
-        owns = addr - r->base < r->bytes;
+        owns = addr - r->base < r->bytes || r->base - addr < bytes;
     range_unlock();
     return owns;
 }

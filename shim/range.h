@@ -121,6 +121,9 @@ CUresult range_destroy(struct range *r);
 /* Is addr in address space of ours, allocated or not? The driver must not be asked about it. */
 int range_owns(CUdeviceptr addr);
 
+/* Is any of [addr, addr + bytes)? An empty span is its first byte. */
+int range_owns_any(CUdeviceptr addr, size_t bytes);
+
 /* What addr lies in. returns 1, or 0 when it is no address of an allocation known here */
 int range_find(CUdeviceptr addr, struct range_view *out);
 

@@ -59,6 +59,43 @@ static void check_pointer(CUdeviceptr base, size_t bytes)
            range_bytes);
 }
 
+/* Hints are for managed memory; a discard would even lose the bytes. It does not matter where in
+ * the span the memory is that is not. */
+static void check_no_hints(const CUdeviceptr *p, const size_t *sizes)
+{
+    CUmemLocation location = {.type = CU_MEM_LOCATION_TYPE_DEVICE, .id = 0};
+    CUdeviceptr managed, begins = p[3] - 4096, spans[2] = {p[2], p[3]};
+    size_t first = 0, around = 8192, whole[2] = {sizes[2], sizes[3]};
+    int preferred;
+    CUstream stream;
+
+    CUDA_CHECK(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
+    CUDA_CHECK(cuMemAllocManaged(&managed, MIB, CU_MEM_ATTACH_GLOBAL));
+    EXPECT(cuMemAdvise(begins, around, CU_MEM_ADVISE_SET_READ_MOSTLY, location) ==
+               CUDA_ERROR_INVALID_VALUE,
+           "advice that reaches into device memory is taken");
+    EXPECT(cuMemRangeGetAttribute(&preferred, sizeof(preferred),
+                                  CU_MEM_RANGE_ATTRIBUTE_PREFERRED_LOCATION, begins,
+                                  around) == CUDA_ERROR_INVALID_VALUE,
+           "device memory has attributes of managed memory");
+    for (int i = 0; i < 2; i++) {
+        spans[0] = i ? managed : p[2];
+        whole[0] = i ? MIB : sizes[2];
+        EXPECT(cuMemPrefetchBatchAsync(spans, whole, 2, &location, &first, 1, 0, stream) ==
+                   CUDA_ERROR_INVALID_VALUE,
+               "device memory is prefetched");
+        EXPECT(cuMemDiscardBatchAsync(spans, whole, 2, 0, stream) == CUDA_ERROR_INVALID_VALUE,
+               "device memory is discarded");
+        EXPECT(cuMemDiscardAndPrefetchBatchAsync(spans, whole, 2, &location, &first, 1, 0,
+                                                 stream) == CUDA_ERROR_INVALID_VALUE,
+               "device memory is discarded and prefetched");
+    }
+    EXPECT(cuMemDiscardBatchAsync(&managed, &around, 1, 0, stream) != CUDA_ERROR_INVALID_VALUE,
+           "managed memory is not discarded");
+    CUDA_CHECK(cuMemFree(managed));
+    CUDA_CHECK(cuStreamDestroy(stream));
+}
+
 int main(int argc, char **argv)
 {
     const size_t sizes[] = {100, 70000, 3 * MIB + 5, 20 * MIB};
@@ -88,6 +125,7 @@ int main(int argc, char **argv)
     EXPECT(free_before - free_after >= sum, "free fell by %zu for %zu", free_before - free_after,
            sum);
     if (paged) {
+        check_no_hints(p, sizes);
         /* More than the card has, up to what it says that it has; then the driver's own error. */
         EXPECT(total == 72 * MIB, "total is %zu", total);
         while (n < 8 && cuMemAlloc(&more[n], 16 * MIB) == CUDA_SUCCESS)
