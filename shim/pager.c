@@ -451,12 +451,16 @@ static enum room run_ahead_by_successors(struct residency *res)
     return ROOM_IMPOSSIBLE;
 }
 
-/* The program's own VRAM grew: what no longer fits beside it goes. */
+/* The program's own VRAM grew: what no longer fits beside it goes. Whoever waits for that learns
+ * when there is nothing to wait for. */
 static enum room trim(struct residency *res)
 {
-    if (has_room(res, 0))
-        return ROOM_THERE;
-    return make_room(res, 0, 1, NULL);
+    enum room room = has_room(res, 0) ? ROOM_THERE : make_room(res, 0, 1, NULL);
+
+    res->no_victim = room == ROOM_IMPOSSIBLE;
+    if (res->no_victim)
+        pthread_cond_broadcast(&res->progress);
+    return room;
 }
 
 /* Wait until some use may have run. No event is waited for: a launch that comes meanwhile, perhaps

@@ -37,6 +37,7 @@ struct use {
     CUevent event;     /* recorded behind the work */
     int recorded;      /* the work is queued; until then the event says nothing */
     int waiting;       /* its launch waits for the pager: its end frees nothing soon */
+    int outwaited;     /* patience has ended with it, or what it is queued behind, in the way */
     CUevent began;     /* of a trial: recorded before the work, to time it; else NULL */
     uint64_t trial_bytes;
     _Atomic uint8_t *verdict;
@@ -96,6 +97,7 @@ struct residency {
     struct lane *lanes;
     struct range *handling; /* the pager is in a driver call for it, without the lock */
     int idle;               /* the pager waits for work */
+    int no_victim;          /* the pager has less room than is taken, and nothing to give up */
     int paused;             /* the pager must wait, whatever there is to do */
     CUcontext pager_ctx;
     unsigned failures;
@@ -158,8 +160,8 @@ void use_pin(struct use *use);
 /* The use that link leads to ends at once: its pins go. has_run: its work has, as its event says.
  */
 void use_end(struct residency *res, struct use **link, int has_run);
-/* Is there a use on stream (NULL: on any) whose end may free room: none that waits for room itself?
- */
+/* Is there a use on stream (NULL: on any) whose end may free room: none that waits for room itself,
+ * and none that was waited for in vain and whose stream has not moved since? */
 int use_may_end(const struct residency *res, CUstream stream);
 /* Is there a use whose event tells of its end? */
 int use_is_any_recorded(const struct residency *res);

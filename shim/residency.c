@@ -273,8 +273,10 @@ static void wait_until_it_fits(struct residency *res)
     struct patience patience;
 
     patience_begin(res, &patience);
+    res->no_victim = 0; /* that is found out anew */
     pager_wake(res);
-    while (res->resident_bytes > room_limit(res) && !res->broken && patience_wait(res, &patience))
+    while (res->resident_bytes > room_limit(res) && !res->broken && !res->no_victim &&
+           patience_wait(res, &patience))
         ;
 }
 

@@ -164,7 +164,8 @@ int residency_shrink(struct residency *res, uint64_t bytes);
  * stream   of the program, not capturing; copies run before its later work
  * returns  the use to hand to residency_release(); NULL when there is nothing to pin
  * locks    takes the device's lock; may wait for earlier work of the program to finish and free
- *          room, never for a copy. After two seconds without any progress it goes ahead unloaded
+ *          room, never for a copy. After two seconds without any progress it goes ahead unloaded,
+ * and nobody waits for that work again until its stream has moved
  */
 struct use *residency_acquire(struct residency *res, struct extent *const *set, size_t count,
                               enum residency_need need, struct residency_trial *trial,

@@ -18,6 +18,32 @@ static uint64_t now_ns(void)
     return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
 }
 
+/* What is queued on a stream behind work that was waited for in vain will not end sooner. */
+static int is_outwaited(const struct residency *res, CUstream stream)
+{
+    const struct use *use = res->uses;
+
+    while (use && !(use->outwaited && use->stream == stream))
+        use = use->next;
+    return use != NULL;
+}
+
+/* Patience has ended: nobody waits again for the work that is there now, until its stream moves. */
+static void outwait(struct residency *res)
+{
+    for (struct use *use = res->uses; use; use = use->next)
+        if (!use->waiting)
+            use->outwaited = 1;
+    pager_wake(res); /* which may have promised room to others */
+}
+
+static void stream_has_moved(struct residency *res, CUstream stream)
+{
+    for (struct use *use = res->uses; use; use = use->next)
+        if (use->stream == stream)
+            use->outwaited = 0;
+}
+
 static struct use *use_new(struct residency *res, struct extent *const *set, size_t count,
                            CUstream stream)
 {
@@ -47,6 +73,7 @@ static struct use *use_new(struct residency *res, struct extent *const *set, siz
     use->event = NULL;
     use->recorded = 0;
     use->waiting = 0;
+    use->outwaited = is_outwaited(res, stream);
     use->began = NULL;
     use->verdict = NULL;
     use->stream = stream;
@@ -64,6 +91,8 @@ void use_end(struct residency *res, struct use **link, int has_run)
     *link = use->next;
     if (!*link)
         res->uses_tail = link;
+    if (use->outwaited)
+        stream_has_moved(res, use->stream);
     for (size_t i = 0; i < use->count; i++)
         if (use->set[i] && use->set[i]->pins)
             use->set[i]->pins--;
@@ -107,7 +136,7 @@ int use_may_end(const struct residency *res, CUstream stream)
 {
     const struct use *use = res->uses;
 
-    while (use && (use->waiting || (stream && use->stream != stream)))
+    while (use && (use->waiting || use->outwaited || (stream && use->stream != stream)))
         use = use->next;
     return use != NULL;
 }
@@ -174,6 +203,7 @@ int patience_wait(struct residency *res, struct patience *patience)
         /* Whoever comes next meets the same standstill, and need not wait as long to see it. */
         res->stuck = 1;
         res->stuck_count = res->progress_count;
+        outwait(res);
         return 0;
     }
     until.tv_sec = (time_t)(patience->deadline_ns / 1000000000ull);

@@ -493,6 +493,43 @@ static void test_patience(void **state)
     bench_end(&b);
 }
 
+/* Patience ends once for work that does not move, whatever moves beside it: nobody waits for it
+ * again, nor for what is queued behind it. When it has moved, it is waited for as ever. */
+static void test_standstill_is_remembered(void **state)
+{
+    struct bench b = bench_make(DEVICE_PATIENCE, 20, HELD);
+    CUstream other = fake_program_stream(0);
+    size_t set[FITS], probe = 15;
+    uint64_t first_half;
+
+    (void)state;
+    for (size_t i = 0; i < FITS; i++)
+        set[i] = i;
+    launch_on(&b, b.stream, FITS / 2, set);
+    first_half = FAKE_READ(g_fake.order);
+    launch_on(&b, b.stream, FITS / 2, set + FITS / 2);
+    LOCKED(b.res, b.res->patience_ns = 1000000);
+    residency_release(begin_on(&b, other, 1, &probe), other, CUDA_SUCCESS);
+    LOCKED(b.res, b.res->patience_ns = DAY_NS);
+    for (probe = 10; probe < 18; probe++) {
+        residency_release(begin_on(&b, other, 1, &probe), other, CUDA_SUCCESS);
+        WAIT_FOR(LOCKED(b.res, (use_retire(b.res), b.range->extents[probe]->pins)) == 0);
+        residency_release(begin_on(&b, b.stream, 1, &probe), b.stream, CUDA_SUCCESS);
+        residency_charge(b.res, 2 * MIB);
+        residency_charge(b.res, -(int64_t)(2 * MIB));
+    }
+    assert_true(is_there(&b, 0) && is_there(&b, FITS - 1));
+    assert_false(LOCKED(b.res, use_may_end(b.res, b.stream)));
+    /* The first half of it has run, and the rest is on its way. */
+    fake_finish_to(b.stream, first_half);
+    LOCKED(b.res, use_retire(b.res));
+    assert_true(LOCKED(b.res, use_may_end(b.res, b.stream)));
+    fake_finish(b.stream);
+    WAIT_FOR(LOCKED(b.res, (use_retire(b.res), !b.res->uses)));
+    launch_on(&b, other, 1, &probe);
+    bench_end(&b);
+}
+
 static void *charge(void *arg)
 {
     residency_charge(arg, 4 * MIB);
@@ -662,6 +699,7 @@ int main(void)
         cmocka_unit_test(test_two_streams),
         cmocka_unit_test(test_impossible),
         cmocka_unit_test(test_patience),
+        cmocka_unit_test(test_standstill_is_remembered),
         cmocka_unit_test(test_pager_in_the_driver),
         cmocka_unit_test(test_room_of_a_range_that_goes),
         cmocka_unit_test(test_pins_of_a_range_that_went),
