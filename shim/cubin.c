@@ -214,3 +214,20 @@ size_t cubin_walk(const void *image, cubin_kernel_fn *fn, void *arg)
     /* What the driver has taken and is none of these is text. */
     return ptx_params_walk(image, strlen(image), fn, arg);
 }
+
+size_t cubin_walk_file(const void *file, size_t bytes, cubin_kernel_fn *fn, void *arg)
+{
+    struct fatbin_header header = {0};
+
+    if (bytes < sizeof(header))
+        return 0;
+    memcpy(&header, file, sizeof(header));
+    if (header.magic == FATBIN_MAGIC) {
+        if (header.header_bytes > bytes || header.bytes > bytes - header.header_bytes)
+            return 0;
+        return walk_fatbin(file, fn, arg);
+    }
+    if (!memcmp(file, ELFMAG, SELFMAG))
+        return walk_elf(file, bytes, fn, arg);
+    return header.magic == WRAPPER_MAGIC ? 0 : ptx_params_walk(file, strnlen(file, bytes), fn, arg);
+}

@@ -30,4 +30,11 @@ typedef void cubin_kernel_fn(void *arg, const char *name, const struct cubin_par
  */
 size_t cubin_walk(const void *image, cubin_kernel_fn *fn, void *arg);
 
+/* The same for what a file holds, which may be cut short or another one by now: nothing outside of
+ * it is read, and no wrapper is followed.
+ *
+ * file     bytes of them, and a zero behind, which ends a text
+ */
+size_t cubin_walk_file(const void *file, size_t bytes, cubin_kernel_fn *fn, void *arg);
+
 #endif

@@ -12,9 +12,16 @@ static CUresult loaded(CUresult result, const void *image)
     return result;
 }
 
+static CUresult loaded_from(CUresult result, const char *path)
+{
+    if (result == CUDA_SUCCESS)
+        layout_file_loaded(path);
+    return result;
+}
+
 CUresult cuModuleLoad(CUmodule *out, const char *path)
 {
-    return driver_get()->cuModuleLoad(out, path);
+    return loaded_from(driver_get()->cuModuleLoad(out, path), path);
 }
 
 CUresult cuModuleLoadData(CUmodule *out, const void *image)
@@ -52,6 +59,16 @@ CUresult cuLibraryLoadData(CUlibrary *out, const void *image, CUjit_option *jit_
     return loaded(driver_get()->cuLibraryLoadData(out, image, jit_options, jit_values,
                                                   num_jit_options, options, values, num_options),
                   image);
+}
+
+CUresult cuLibraryLoadFromFile(CUlibrary *out, const char *path, CUjit_option *jit_options,
+                               void **jit_values, unsigned int num_jit_options,
+                               CUlibraryOption *options, void **values, unsigned int num_options)
+{
+    return loaded_from(driver_get()->cuLibraryLoadFromFile(out, path, jit_options, jit_values,
+                                                           num_jit_options, options, values,
+                                                           num_options),
+                       path);
 }
 
 CUresult cuLibraryUnload(CUlibrary library)

@@ -242,6 +242,10 @@
       (CUlibrary *out, const void *image, CUjit_option *jit_options, void **jit_values, \
        unsigned int num_jit_options, CUlibraryOption *options, void **values, \
        unsigned int num_options)) \
+    X(cuLibraryLoadFromFile, cuLibraryLoadFromFile, 12000, NONE, \
+      (CUlibrary *out, const char *path, CUjit_option *jit_options, void **jit_values, \
+       unsigned int num_jit_options, CUlibraryOption *options, void **values, \
+       unsigned int num_options)) \
     X(cuLibraryUnload, cuLibraryUnload, 12000, NONE, (CUlibrary library)) \
     X(cuLibraryGetKernel, cuLibraryGetKernel, 12000, NONE, \
       (CUkernel *out, CUlibrary library, const char *name)) \

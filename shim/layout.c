@@ -1,13 +1,17 @@
 #include "layout.h"
 #include "cubin.h"
 #include "log.h"
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <uthash.h>
 
 #define TABLE_MIN        1024
+#define FILE_BYTES_MAX   ((off_t)1 << 30) /* of code: a larger file is none */
 #define PARAM_INFO_SINCE 12040
 
 /* Open addressing; entries are published once and never change, so readers need no lock. A table
@@ -244,6 +248,49 @@ void layout_image_loaded(const void *image)
         return;
     kernels = cubin_walk(image, remember, NULL);
     log_debug("launch", "%zu kernels' parameters read from a code image", kernels);
+}
+
+/* The contents of a regular file with a zero behind them; NULL when it cannot be read.
+ *
+ * owner  the caller, free()
+ */
+static char *read_file(const char *path, size_t *bytes)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    struct stat info;
+    char *text = NULL;
+    ssize_t got = -1;
+
+    if (fd < 0)
+        return NULL;
+    if (!fstat(fd, &info) && S_ISREG(info.st_mode) && info.st_size < FILE_BYTES_MAX)
+        text = calloc(1, (size_t)info.st_size + 1);
+    if (text)
+        got = pread(fd, text, (size_t)info.st_size, 0);
+    close(fd);
+    if (got < 0) {
+        free(text);
+        return NULL;
+    }
+    *bytes = (size_t)got;
+    return text;
+}
+
+void layout_file_loaded(const char *path)
+{
+    size_t bytes, kernels;
+    char *file;
+
+    if (!path || driver_tells())
+        return;
+    file = read_file(path, &bytes);
+    if (!file) {
+        log_debug("launch", "the code in %s cannot be read", path);
+        return;
+    }
+    kernels = cubin_walk_file(file, bytes, remember, NULL);
+    free(file);
+    log_debug("launch", "%zu kernels' parameters read from %s", kernels, path);
 }
 
 void layout_forget_all(void)

@@ -38,6 +38,9 @@ const struct layout *layout_get(CUfunction function);
  */
 void layout_image_loaded(const void *image);
 
+/* The same for an image that the driver has read from a file. */
+void layout_file_loaded(const char *path);
+
 /* Code was unloaded: a function's handle may soon stand for another function. */
 void layout_forget_all(void);
 

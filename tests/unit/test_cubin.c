@@ -423,6 +423,49 @@ static void check_real(const void *image, size_t times)
     }
 }
 
+/* The first bytes of an image as a file: at the end of memory of its own, with one zero behind. */
+static size_t walk_file(const struct image *m, size_t bytes, struct walk *w)
+{
+    char *file = calloc(1, bytes + 1);
+    size_t found;
+
+    assert_non_null(file);
+    memcpy(file, m->bytes, bytes);
+    memset(w, 0, sizeof(*w));
+    found = cubin_walk_file(file, bytes, see, w);
+    free(file);
+    return found;
+}
+
+/* What a file holds is walked as it would be in memory. However it was cut off, nothing behind its
+ * end is read, which the sanitizers judge; and what it calls a pointer is followed nowhere. */
+static void test_files(void **state)
+{
+    struct image elf, fatbin, text = {{0}, 0}, wrapper = {{0}, 0};
+    const void *data = fatbin.bytes;
+    struct walk w;
+
+    (void)state;
+    make_two_kernels(&elf);
+    assert_int_equal(walk_file(&elf, elf.used, &w), 2);
+    check_two_kernels(&w);
+    make_fatbin(&fatbin);
+    assert_int_equal(walk_file(&fatbin, fatbin.used, &w), 2);
+    check_two_kernels(&w);
+    for (size_t bytes = 0; bytes < elf.used; bytes++)
+        walk_file(&elf, bytes, &w);
+    for (size_t bytes = 0; bytes < fatbin.used; bytes++)
+        assert_int_equal(walk_file(&fatbin, bytes, &w), 0);
+    put(&text, g_text, strlen(g_text));
+    assert_int_equal(walk_file(&text, text.used, &w), 1);
+    assert_string_equal(w.kernel[0].name, "text");
+    put32(&wrapper, 0x466243B1u);
+    put32(&wrapper, 1);
+    put(&wrapper, &data, sizeof(data));
+    put(&wrapper, "\0\0\0\0\0\0\0", 8);
+    assert_int_equal(walk_file(&wrapper, wrapper.used, &w), 0);
+}
+
 static void test_real_images(void **state)
 {
     static const struct {
@@ -480,6 +523,7 @@ int main(void)
         cmocka_unit_test(test_fatbin),        cmocka_unit_test(test_odd_fatbins),
         cmocka_unit_test(test_compressed),    cmocka_unit_test(test_compressed_wrongly),
         cmocka_unit_test(test_changed_bytes), cmocka_unit_test(test_real_images),
+        cmocka_unit_test(test_files),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
