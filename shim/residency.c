@@ -18,6 +18,8 @@
 #define BYTES_TOLD_MAX (((uint64_t)1 << 53) - 1) /* beyond that no JSON holds it exactly */
 #define MARGIN_SHARE   16 /* of the free VRAM, left alone when no budget is given */
 
+_Static_assert(STATS_DEVICES_MAX == POLICY_DEVICES_MAX, "a GPU with a budget is paged");
+
 static pthread_mutex_t g_registry_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct residency *_Atomic g_residency[STATS_DEVICES_MAX];
 static _Atomic int g_tried[STATS_DEVICES_MAX];

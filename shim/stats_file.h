@@ -17,8 +17,8 @@
 #include <sys/types.h>
 
 #define STATS_MAGIC       0x3153544154534842ull /* "BHSTATS1", little-endian */
-#define STATS_LAYOUT      1u
-#define STATS_DEVICES_MAX 16u
+#define STATS_LAYOUT      2u
+#define STATS_DEVICES_MAX 64u /* as many as a policy has */
 #define STATS_RECORDS_MAX (1u << 20)
 #define STATS_NAMES_BYTES (256u << 20)
 #define STATS_UNKNOWN_MAX 64u

@@ -760,6 +760,19 @@ static void test_release_in_the_background(void **state)
     assert_int_equal(FAKE_READ(g_fake.misuse), 0);
 }
 
+/* Whatever GPU a policy may name is paged. */
+static void test_every_device(void **state)
+{
+    (void)state;
+    fake_context(0);
+    for (CUdevice device = FAKE_DEVICES; device < POLICY_DEVICES_MAX; device++) {
+        g_fake_policy.max_memory.device_bytes[device] = 8 * MIB;
+        assert_int_equal(residency_budget(device), 8 * MIB);
+        assert_int_equal(stats()->budget_bytes[device], 8 * MIB);
+    }
+    assert_null(residency_get(POLICY_DEVICES_MAX));
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -812,6 +825,7 @@ int main(void)
         cmocka_unit_test(test_vacant_extents_do_not_count),
         cmocka_unit_test(test_vacant_extents_of_another_context),
         cmocka_unit_test(test_release_in_the_background),
+        cmocka_unit_test(test_every_device),
     };
 
     return cmocka_run_group_tests(tests, setup, reset_host_room);
