@@ -214,8 +214,9 @@ CUresult residency_attach(struct residency *res, struct range *range)
             e->fixed = res->plan.fixed[e->id];
     }
     if (result == CUDA_SUCCESS)
-        result = res->backend->rest(res->drv, res->device, range->base, range->bytes,
-                                    is_active(res) ? BACKEND_REST_HOST : BACKEND_REST_DEVICE);
+        result = stats_note(
+            res->backend->rest(res->drv, res->device, range->base, range->bytes,
+                               is_active(res) ? BACKEND_REST_HOST : BACKEND_REST_DEVICE));
     for (size_t i = 0; i < count && result != CUDA_SUCCESS; i++)
         range->extents[i]->range = NULL;
     pthread_mutex_unlock(&res->lock);

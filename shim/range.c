@@ -169,10 +169,10 @@ static struct range *unlink_range(struct range **link)
 }
 
 /* The ranges of a context that frees in stream order have emptied go, in a call that waits for the
- * context anyway, or has no room without them. returns how many they were */
-static size_t destroy_emptied(CUcontext ctx)
+ * context anyway. */
+static void destroy_emptied(CUcontext ctx)
 {
-    for (size_t count = 0;; count++) {
+    for (;;) {
         struct range **link = &g_ranges, *emptied;
 
         range_write_lock();
@@ -181,9 +181,10 @@ static size_t destroy_emptied(CUcontext ctx)
         emptied = *link ? unlink_range(link) : NULL;
         range_unlock();
         if (!emptied)
-            return count;
+            break;
         range_destroy(emptied);
     }
+    release_finish(ctx);
 }
 
 /* Ranges that frees in stream order have emptied were of no use for an allocation: they are to go
@@ -199,6 +200,16 @@ static void let_emptied_go(void)
     range_unlock();
     if (due)
         release_kick();
+}
+
+/* An allocation has found no room. returns 1 when ranges have been given back since */
+static int wait_for_emptied(uint64_t released)
+{
+    let_emptied_go();
+    if (release_wait() == released)
+        return 0;
+    stats_note(CUDA_ERROR_OUT_OF_MEMORY); /* the program will not see it */
+    return 1;
 }
 
 struct range *range_take_due(void)
@@ -310,9 +321,12 @@ static CUresult alloc_paged(struct residency *res, CUdevice device, CUcontext ct
         range_capacity(device, &free_bytes, &total_bytes);
     }
     if (bytes <= free_bytes) {
-        do
+        uint64_t released;
+
+        do {
+            released = release_count();
             result = wants_own_range(bytes) ? alloc_own(a, res) : alloc_packed(a, res);
-        while (result == CUDA_ERROR_OUT_OF_MEMORY && destroy_emptied(ctx));
+        } while (result == CUDA_ERROR_OUT_OF_MEMORY && wait_for_emptied(released));
     }
     if (result == CUDA_SUCCESS)
         *out = a->base;

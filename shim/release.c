@@ -6,15 +6,20 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <time.h>
+
+#define PATIENCE_S 2
 
 static pthread_mutex_t g_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t g_changed = PTHREAD_COND_INITIALIZER;
 /* g_lock guards all of these but the last. */
-static int g_running;         /* the thread exists, or cannot */
+static int g_running;         /* the thread was started, or could not be */
+static int g_failed;          /* it could not */
 static int g_kicked;          /* some range may be due */
 static int g_paused;          /* nothing new is begun */
 static int g_taking;          /* it is about to find out for which context it works */
 static CUcontext g_ctx;       /* for which it is in the driver; NULL for none */
+static uint64_t g_released;   /* ranges so far */
 static _Atomic int g_stopped; /* the program ends */
 
 /* The next range, with g_ctx set to its context; NULL when none is due. The lock is held, and given
@@ -57,6 +62,7 @@ static void *release_main(void *arg)
         residency_clear(residency_get(r->device), r);
         range_destroy(r);
         pthread_mutex_lock(&g_lock);
+        g_released++;
         g_kicked = 1; /* there may be more */
         g_ctx = NULL;
         pthread_cond_broadcast(&g_changed);
@@ -81,6 +87,7 @@ static void start(void)
     err = pthread_create(&thread, &attr, release_main, NULL);
     pthread_attr_destroy(&attr);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
+    g_failed = err;
     if (err)
         log_warn(
             "range",
@@ -94,17 +101,56 @@ void release_kick(void)
     pthread_mutex_lock(&g_lock);
     if (!g_running)
         start();
-    g_kicked = 1;
+    g_kicked = !g_failed;
     pthread_cond_broadcast(&g_changed);
     pthread_mutex_unlock(&g_lock);
+}
+
+/* The lock is held. */
+static void wait_for_context(CUcontext ctx)
+{
+    while (g_taking || (g_ctx && g_ctx == ctx))
+        pthread_cond_wait(&g_changed, &g_lock);
+}
+
+void release_finish(CUcontext ctx)
+{
+    pthread_mutex_lock(&g_lock);
+    wait_for_context(ctx);
+    pthread_mutex_unlock(&g_lock);
+}
+
+uint64_t release_count(void)
+{
+    uint64_t count;
+
+    pthread_mutex_lock(&g_lock);
+    count = g_released;
+    pthread_mutex_unlock(&g_lock);
+    return count;
+}
+
+uint64_t release_wait(void)
+{
+    struct timespec until;
+    uint64_t count;
+    int err = 0;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += PATIENCE_S;
+    pthread_mutex_lock(&g_lock);
+    while (!err && !g_stopped && (g_kicked || g_taking || g_ctx))
+        err = pthread_cond_clockwait(&g_changed, &g_lock, CLOCK_MONOTONIC, &until);
+    count = g_released;
+    pthread_mutex_unlock(&g_lock);
+    return count;
 }
 
 void release_pause(CUcontext ctx)
 {
     pthread_mutex_lock(&g_lock);
     g_paused++;
-    while (g_taking || (g_ctx && g_ctx == ctx))
-        pthread_cond_wait(&g_changed, &g_lock);
+    wait_for_context(ctx);
     pthread_mutex_unlock(&g_lock);
 }
 

@@ -54,15 +54,17 @@ static void check_small_beside_large(const struct kernels *k, CUstream stream)
     for (int i = 0; i < SMALL; i++)
         CUDA_CHECK(cuMemFreeAsync(p[i], stream));
     CUDA_CHECK(cuStreamSynchronize(stream));
+    CUDA_CHECK(cuMemFree(kept));
 }
 
 int main(void)
 {
     const size_t sizes[] = {3u << 20, 20u << 20}; /* packed, and with a range of its own */
     CUstream held, stream;
+    CUcontext context;
     struct kernels k;
 
-    start(0, &k);
+    context = start(0, &k);
     EXPECT(!sem_init(&g_go_on, 0, 0), "no semaphore");
     CUDA_CHECK(cuStreamCreate(&held, CU_STREAM_NON_BLOCKING));
     CUDA_CHECK(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
@@ -77,5 +79,6 @@ int main(void)
         CUDA_CHECK(cuStreamSynchronize(held));
     }
     check_small_beside_large(&k, stream);
+    CUDA_CHECK(cuCtxDestroy(context));
     return 0;
 }

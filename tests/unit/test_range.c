@@ -498,12 +498,11 @@ static int scenario(void)
     return failures;
 }
 
-/* What was freed in stream order goes, also what the thread that gives ranges back has in hand. */
+/* What other tests' contexts have left goes, before its bytes count here. */
 static void settle(void)
 {
-    give(take(100 * KIB));
-    release_pause(t_fake_ctx);
-    release_resume();
+    give(take(RANGE_PACK_MAX + PAGE_BYTES));
+    release_wait();
 }
 
 static void fail_each_call(const char *kind, CUdevice device, int frees_fail)
@@ -519,7 +518,7 @@ static void fail_each_call(const char *kind, CUdevice device, int frees_fail)
         scenario();
         left = g_fake.fail_count;
         fake_fail(NULL, 0, 0, CUDA_SUCCESS);
-        settle();
+        give(take(100 * KIB)); /* what was freed in stream order goes now */
         assert_int_equal(free_bytes_of(device), free_bytes);
         assert_int_equal(stats()->plain_bytes, plain);
         if (!frees_fail) {
@@ -544,8 +543,9 @@ static void test_every_call_fails(void **state)
     (void)state;
     for (int d = 0; d < 2; d++) {
         fake_context(devices[d]);
-        scenario();
         settle();
+        scenario();
+        give(take(100 * KIB));
         for (size_t k = 0; k < sizeof(kinds) / sizeof(*kinds); k++)
             fail_each_call(kinds[k], devices[d], 0);
         fail_each_call("cuMemFree", devices[d], 1);
@@ -603,12 +603,15 @@ static void test_extents_stay_with_their_device(void **state)
  * no two ranges ever have one in common. */
 static void test_ever_changing_sizes(void **state)
 {
-    size_t first_page = g_fake.next_page, most = 0;
-    uint64_t managed = g_fake.live_managed_bytes;
+    size_t first_page, most = 0;
+    uint64_t managed;
     CUdeviceptr p[2];
 
     (void)state;
     fake_context(DEVICE_SIZES);
+    settle();
+    first_page = g_fake.next_page;
+    managed = g_fake.live_managed_bytes;
     g_seed = 3;
     for (int round = 0; round < 5000; round++) {
         size_t pages[2];
@@ -668,7 +671,7 @@ static void test_vacant_extents_do_not_count(void **state)
     give(p);
     assert_false(residency_active(DEVICE_VACANT));
     /* What is in use and does not fit turns paging on, as ever. */
-    p = take(23 * MIB);
+    p = take(24 * MIB);
     assert_true(residency_active(DEVICE_VACANT));
     give(p);
     give(stays);
@@ -728,13 +731,15 @@ static void test_release_in_the_background(void **state)
 {
     CUcontext ctx = fake_context(DEVICE_RELEASE);
     CUstream stream = fake_program_stream(0);
-    uint64_t managed = g_fake.live_managed_bytes;
+    uint64_t managed;
     CUdeviceptr p, q;
     pthread_t thread;
     void *in_driver;
     int paged;
 
     (void)state;
+    settle();
+    managed = g_fake.live_managed_bytes;
     g_fake.limit[DEVICE_RELEASE] = 64 * MIB;
     p = take(20 * MIB);
     assert_int_equal(range_free_async(p, stream, &paged), CUDA_SUCCESS);
@@ -755,6 +760,11 @@ static void test_release_in_the_background(void **state)
     pthread_join(thread, &in_driver);
     assert_null(in_driver);
     WAIT_FOR(FAKE_READ(g_fake.live_managed_bytes) == managed + 60 * MIB);
+    /* Where it is needed for an allocation, that waits for it. */
+    assert_int_equal(range_free_async(q, stream, &paged), CUDA_SUCCESS);
+    fake_fail("cuMemAllocManaged", 0, 1, CUDA_ERROR_OUT_OF_MEMORY);
+    q = take(40 * MIB);
+    assert_int_equal(g_fake.live_managed_bytes, managed + 40 * MIB);
     give(q);
     assert_int_equal(g_fake.live_managed_bytes, managed);
     assert_int_equal(FAKE_READ(g_fake.misuse), 0);
