@@ -159,6 +159,9 @@ static void test_not_understood(void **state)
     make_two_kernels(&m);
     ((Elf64_Ehdr *)(void *)m.bytes)->e_shnum = 0;
     assert_int_equal(walk(m.bytes, &w), 0);
+    make_two_kernels(&m);
+    ((Elf64_Ehdr *)(void *)m.bytes)->e_shentsize = sizeof(Elf64_Shdr) - 1;
+    assert_int_equal(walk(m.bytes, &w), 0);
 }
 
 static void put_entry(struct image *m, unsigned kind, uint64_t flags, const void *payload,
