@@ -26,6 +26,8 @@ static void test_step(void **state)
         loads_of_a_step(&b, 20);
     assert_true(LOCKED(b.res, b.res->learned));
     assert_int_equal(LOCKED(b.res, b.res->plan.launches), 20);
+    assert_true(stats()->step_load_bytes > 0);
+    assert_int_equal(stats()->step_load_bytes, LOCKED(b.res, b.res->plan.load_bytes));
     for (int round = 0; round < 3; round++)
         loads_of_a_step(&b, 20);
     for (size_t i = 0; i < 20; i++)
