@@ -1,0 +1,27 @@
+# Strategy: what inspect says of a checkpoint is held against the file's own header, read by Python.
+
+expect "inspect" 0 '^embed.weight +F32 +37 x 16 +2368 +2104$' "$BERTH" inspect "$CHECKPOINT"
+check "inspect shows the totals" grep -qE '^26 tensors, 5389 bytes' "$WORK/out"
+expect "inspect --json" 0 '"version": 1' "$BERTH" inspect "$CHECKPOINT" --json
+cat >"$WORK/compare.py" <<'END'
+import json, os, struct, sys
+d = json.load(open(sys.argv[1]))
+path = sys.argv[2]
+raw = open(path, "rb").read()
+n = struct.unpack("<Q", raw[:8])[0]
+header = json.loads(raw[8:8 + n])
+header.pop("__metadata__", None)
+assert d["version"] == 1 and d["format"] == "safetensors" and d["tied"] == []
+assert {t["name"] for t in d["tensors"]} == set(header) and len(d["tensors"]) == len(header)
+for t in d["tensors"]:
+    h = header[t["name"]]
+    assert set(t) == {"name", "dtype", "shape", "bytes", "file", "offset"}
+    assert t["dtype"] == h["dtype"] and t["shape"] == h["shape"] and t["file"] == path
+    assert t["offset"] == 8 + n + h["data_offsets"][0]
+    assert t["bytes"] == h["data_offsets"][1] - h["data_offsets"][0]
+END
+check "inspect --json says what the file says" "$PYTHON" "$WORK/compare.py" "$WORK/out" "$CHECKPOINT"
+expect "inspect of a missing file" 125 'nothing.safetensors' "$BERTH" inspect "$WORK/nothing.safetensors"
+expect "inspect of no checkpoint" 125 'expected' "$BERTH" inspect tests/cli
+expect "inspect of nothing" 2 'no checkpoint given' "$BERTH" inspect
+expect "inspect of two" 2 'more than one' "$BERTH" inspect a b
