@@ -6,8 +6,9 @@
  * a region, a device's books or a page table without the writing side of memory's lock.
  *
  *     regions.c  the lock, the index          pages.c       addresses, frames of bytes, page tables
- *     memory.c   allocations and capacity     memory_run.c  what a device's access finds
+ *     memory.c   allocations                  memory_run.c  what a device's access finds
  *     um.c       residency of managed blocks  memory_copy.c what a copy engine finds
+ *     memory_capacity.c   who has taken how much of a device and of the host
  */
 #ifndef SIMCUDA_REGIONS_H
 #define SIMCUDA_REGIONS_H
@@ -94,6 +95,11 @@ struct region *region_new(const struct region *model, uint64_t asked_bytes, unsi
  * give them back. Writing side. plain_take returns 0 or 2 */
 CUresult plain_take(struct memory_device *device, uint64_t pages);
 void plain_give(struct memory_device *device, uint64_t pages);
+
+/* Room on the host for the region, as far as the settings grant it, and back. Writing side.
+ * host_take returns 0 or 2 */
+CUresult host_take(const struct region *region);
+void host_give(const struct region *region);
 
 /* The allocation that addr lies in, by its exact bounds; NULL when there is none. */
 struct allocation *allocation_find(uint64_t addr);
