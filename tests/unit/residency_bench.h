@@ -14,8 +14,6 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <sched.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "object.h"
@@ -88,17 +86,6 @@ static inline struct bench bench_make(CUdevice device, size_t extents, enum stre
     b.stream = fake_program_stream(kind == HELD);
     return b;
 }
-
-/* Wait for what the pager does on its own. */
-#define WAIT_FOR(condition)                                                                        \
-    do {                                                                                           \
-        time_t until = time(NULL) + 10;                                                            \
-                                                                                                   \
-        while (!(condition)) {                                                                     \
-            assert_true(time(NULL) < until);                                                       \
-            sched_yield();                                                                         \
-        }                                                                                          \
-    } while (0)
 
 #define LOCKED(res, expression)                                                                    \
     ({                                                                                             \

@@ -1,0 +1,88 @@
+/* range_bench.h - allocations and frees over the real range.c and residency.c, for their tests.
+ *
+ * A fake driver keeps books. Each test has a device of its own, for what a device has learned stays
+ * with it; every one has 8 GiB until the test's file says otherwise, and so has the host.
+ */
+#ifndef BERTH_TEST_RANGE_BENCH_H
+#define BERTH_TEST_RANGE_BENCH_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "object.h"
+#include "pager.h"
+#include "release.h"
+#include "tests/unit/fake_driver.h"
+
+#define KIB ((size_t)1 << 10)
+#define MIB ((size_t)1 << 20)
+#define GIB ((size_t)1 << 30)
+
+static inline CUdeviceptr take(size_t bytes)
+{
+    CUdeviceptr p = 0;
+
+    assert_int_equal(range_alloc(bytes, fake_plain, &bytes, &p), CUDA_SUCCESS);
+    assert_int_not_equal(p, 0);
+    return p;
+}
+
+static inline void give(CUdeviceptr p)
+{
+    int paged = -1;
+
+    assert_int_equal(range_free(p, &paged), CUDA_SUCCESS);
+    if (!paged)
+        g_fake_driver.cuMemFree_v2(p);
+}
+
+static inline struct range_view view_of(CUdeviceptr p)
+{
+    struct range_view view;
+
+    memset(&view, 0xa5, sizeof(view)); /* what is not answered is seen */
+    assert_int_equal(range_find(p, &view), 1);
+    return view;
+}
+
+static inline uint64_t free_bytes_of(CUdevice device)
+{
+    uint64_t free_bytes, total_bytes;
+
+    range_capacity(device, &free_bytes, &total_bytes);
+    return free_bytes;
+}
+
+/* What other tests' contexts have left goes, before its bytes count here. */
+static inline void settle(void)
+{
+    give(take(RANGE_PACK_MAX + PAGE_BYTES));
+    release_wait();
+}
+
+/* Budgets of 8 GiB for every device and the host. */
+static inline void range_bench_budgets(void)
+{
+    for (int i = 0; i < FAKE_DEVICES; i++)
+        fake_budget(i, 8 * GIB, 8 * GIB);
+}
+
+static inline int set_host_room(void **state)
+{
+    (void)state;
+    g_fake_policy.max_memory.cpu_bytes = 64 * MIB;
+    return 0;
+}
+
+static inline int reset_host_room(void **state)
+{
+    (void)state;
+    g_fake_policy.max_memory.cpu_bytes = 8 * GIB;
+    return g_fake.misuse;
+}
+
+#endif

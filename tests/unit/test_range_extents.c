@@ -1,0 +1,192 @@
+/* Strategy: what allocations that come and go do to the extents beneath them, over a fake driver
+ * that keeps books: whose they are, how many there are ever, and what counts against the budget. */
+#include "tests/unit/range_bench.h"
+
+/* One device for each test: what a device has learned stays with it. */
+enum {
+    DEVICE_PACK,
+    DEVICE_TIGHT,
+    DEVICE_OTHER,
+    DEVICE_SIZES,
+    DEVICE_VACANT,
+    DEVICE_NEIGHBOUR,
+};
+
+static uint64_t g_seed;
+
+static uint32_t random_below(uint32_t n)
+{
+    g_seed = g_seed * 6364136223846793005ull + 1442695040888963407ull;
+    return (uint32_t)(g_seed >> 33) % n;
+}
+
+/* A card smaller than the budget: our extents make room for what the program itself takes. */
+static void test_plain_takes_room(void **state)
+{
+    struct residency *res;
+    CUdeviceptr weights, p;
+
+    (void)state;
+    fake_context(DEVICE_TIGHT);
+    weights = take(30 * MIB);
+    assert_false(residency_active(DEVICE_TIGHT));
+    assert_int_equal(g_fake.resident[DEVICE_TIGHT], 30 * MIB);
+    fake_fail("cuMemAlloc", 0, 1, CUDA_ERROR_OUT_OF_MEMORY);
+    p = take(60 * KIB);
+    assert_int_equal(view_of(p).kind, ALLOCATION_PLAIN);
+    assert_true(residency_active(DEVICE_TIGHT));
+    assert_true(g_fake.resident[DEVICE_TIGHT] < 30 * MIB);
+    res = residency_get(DEVICE_TIGHT);
+    assert_true(residency_limit(res) <= 30 * MIB - 60 * KIB);
+    give(p);
+    give(weights);
+}
+
+/* Extents that one device has done with must not become another's while it still lists them. */
+static void test_extents_stay_with_their_device(void **state)
+{
+    CUcontext first, second;
+    CUdeviceptr a, b;
+
+    (void)state;
+    first = fake_context(DEVICE_PACK);
+    give(take(18 * MIB));
+    second = fake_context(DEVICE_OTHER);
+    a = take(18 * MIB);
+    assert_int_equal(fake_page_at(a)->at, DEVICE_OTHER);
+    t_fake_ctx = first;
+    b = take(40 * MIB);
+    assert_int_equal(fake_page_at(b)->at, DEVICE_PACK);
+    residency_shrink(residency_get(DEVICE_PACK), 64 * MIB);
+    assert_int_equal(fake_page_at(b)->at, -1);
+    assert_int_equal(fake_page_at(a)->at, DEVICE_OTHER);
+    give(b);
+    t_fake_ctx = second;
+    give(a);
+}
+
+/* However the sizes change, there are no more extents than were once in use at the same time; and
+ * no two ranges ever have one in common. */
+static void test_ever_changing_sizes(void **state)
+{
+    size_t first_page, most = 0;
+    uint64_t managed;
+    CUdeviceptr p[2];
+
+    (void)state;
+    fake_context(DEVICE_SIZES);
+    settle();
+    first_page = g_fake.next_page;
+    managed = g_fake.live_managed_bytes;
+    g_seed = 3;
+    for (int round = 0; round < 5000; round++) {
+        size_t pages[2];
+
+        for (int i = 0; i < 2; i++) {
+            pages[i] = RANGE_PACK_MAX / PAGE_BYTES + random_below(60);
+            p[i] = take(pages[i] * PAGE_BYTES);
+        }
+        if (pages[0] + pages[1] > most)
+            most = pages[0] + pages[1];
+        for (int i = 0; i < 2; i++) {
+            const struct range *r = range_allocation_at(p[i])->range;
+
+            assert_int_equal(r->extent_count, pages[i]);
+            for (size_t n = 0; n < r->extent_count; n++) {
+                assert_ptr_equal(r->extents[n]->range, r);
+                assert_int_equal(r->extents[n]->first, p[i] + n * PAGE_BYTES);
+            }
+        }
+        give(p[round % 2]);
+        give(p[1 - round % 2]);
+        assert_int_equal(g_fake.live_managed_bytes, managed);
+        g_fake.next_page = first_page; /* the driver's addresses come again, too */
+    }
+    assert_true(residency_get(DEVICE_SIZES)->table_count <= most);
+}
+
+/* What was freed beside a block that stays takes no room: not in the account, and not in VRAM where
+ * that is needed. */
+static void test_vacant_extents_do_not_count(void **state)
+{
+    struct residency *res;
+    CUdeviceptr stays, p;
+
+    (void)state;
+    fake_context(DEVICE_VACANT);
+    res = residency_get(DEVICE_VACANT);
+    g_fake.limit[DEVICE_VACANT] = 24 * MIB;
+    stays = take(1 * MIB);
+    for (int round = 0; round < 12; round++) {
+        p = take((size_t)(13 - round % 5) * MIB);
+        /* Two neighbours in one extent: it is in use until both have gone. */
+        give(take(100 * KIB));
+        for (size_t at = 0; at < 8 * MIB; at += PAGE_BYTES)
+            assert_int_equal(fake_page_at(p + at)->at, DEVICE_VACANT);
+        give(p);
+        assert_int_equal(fake_page_at(stays)->at, DEVICE_VACANT);
+        assert_false(residency_active(DEVICE_VACANT));
+        assert_int_equal(res->total_bytes, PAGE_BYTES);
+    }
+    /* Nor does it stand in the way of the program's own VRAM, or of a range that is its own. */
+    residency_charge(res, 20 * MIB);
+    assert_true(g_fake.resident[DEVICE_VACANT] <= 4 * MIB);
+    residency_charge(res, -(int64_t)(20 * MIB));
+    p = take(20 * MIB);
+    assert_true(g_fake.resident[DEVICE_VACANT] >= 22 * MIB);
+    give(p);
+    assert_false(residency_active(DEVICE_VACANT));
+    /* What is in use and does not fit turns paging on, as ever. */
+    p = take(24 * MIB);
+    assert_true(residency_active(DEVICE_VACANT));
+    give(p);
+    give(stays);
+    assert_int_equal(res->total_bytes, 0);
+    assert_int_equal(FAKE_READ(g_fake.misuse), 0);
+}
+
+/* A context makes room for another one of the same device, on streams of its own. */
+static void test_vacant_extents_of_another_context(void **state)
+{
+    CUcontext first = fake_context(DEVICE_NEIGHBOUR), second;
+    CUdeviceptr stays, p, q;
+    struct residency *res = residency_get(DEVICE_NEIGHBOUR);
+
+    (void)state;
+    g_fake.limit[DEVICE_NEIGHBOUR] = res->budget_bytes;
+    stays = take(1 * MIB);
+    p = take(12 * MIB);
+    give(p);
+    second = fake_context(DEVICE_NEIGHBOUR);
+    q = take((size_t)res->budget_bytes - res->extent_bytes);
+    assert_ptr_equal(t_fake_ctx, second);
+    assert_false(residency_active(DEVICE_NEIGHBOUR));
+    give(q);
+    t_fake_ctx = first;
+    give(stays);
+    assert_int_equal(FAKE_READ(g_fake.misuse), 0);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    range_bench_budgets();
+    fake_budget(DEVICE_TIGHT, 64 * MIB, 8 * GIB);
+    fake_budget(DEVICE_SIZES, 256 * MIB, 8 * GIB); /* extents of one page */
+    fake_budget(DEVICE_VACANT, 24 * MIB, 8 * GIB);
+    fake_budget(DEVICE_NEIGHBOUR, 24 * MIB, 8 * GIB);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_plain_takes_room),
+        cmocka_unit_test(test_extents_stay_with_their_device),
+        cmocka_unit_test(test_ever_changing_sizes),
+        cmocka_unit_test(test_vacant_extents_do_not_count),
+        cmocka_unit_test(test_vacant_extents_of_another_context),
+    };
+
+    return cmocka_run_group_tests(tests, setup, reset_host_room);
+}
