@@ -11,9 +11,8 @@
 #include "checkpoint_build.h"
 #include <stdbool.h>
 
-#define SAFETENSORS_HEADER_MAX                                                                     \
-    100000000u /* bytes of JSON that any reader of the format accepts                              \
-                */
+/* Bytes of JSON that any reader of the format accepts. */
+#define SAFETENSORS_HEADER_MAX 100000000u
 
 /* Could these be the first bytes of a safetensors file? Asks for nothing but the length and the
  * opening brace.

@@ -81,7 +81,7 @@ struct residency {
     int stuck;               /* patience has ended once, at stuck_count */
     uint64_t stuck_count;    /* of progress_count */
     uint64_t total_bytes;    /* of extents that are not vacant */
-    uint64_t resident_bytes; /* of extents LOADING, RESIDENT or EVICTING */
+    uint64_t resident_bytes; /* of extents not ABSENT, and of ranges on their way back */
     struct extent **table;   /* by identity; never NULL below table_count */
     uint32_t table_count, table_room;
     struct extent *streaming; /* RESIDENT and not fixed: what may have to go */
@@ -157,8 +157,7 @@ void patience_begin(const struct residency *res, struct patience *patience);
 int patience_wait(struct residency *res, struct patience *patience);
 /* Pin the extents of a use. */
 void use_pin(struct use *use);
-/* The use that link leads to ends at once: its pins go. has_run: its work has, as its event says.
- */
+/* The use that link leads to ends at once: its pins go. has_run: its event has come. */
 void use_end(struct residency *res, struct use **link, int has_run);
 /* Is there a use on stream (NULL: on any) whose end may free room: none that waits for room itself,
  * and none that was waited for in vain and whose stream has not moved since? */

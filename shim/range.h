@@ -2,7 +2,7 @@
  *
  * An address handed out never moves, and every question about it is answered with the program's own
  * bounds. An allocation is plain (the driver's, untouched) or paged: cut out of a range, which is
- * address space of ours. Large allocations have a range each; smaller ones are packed, in order of
+ * address space of ours. Large allocations have a range each; others are packed, in order of
  * allocation, into shared ranges, so that what is allocated together is moved together.
  *
  * Nobody but range.c links an allocation into the index or takes it out.
@@ -84,17 +84,20 @@ struct range_view {
  *
  * bytes    as asked for
  * plain    the driver's own call, for what stays plain: called with plain_arg when the allocation
- * is too small to be paged or paging is not possible returns  CUDA_SUCCESS, else the driver's code.
- * Lack of VRAM is no failure while the host has room locks    takes g_range_lock, residency's
+ *          is too small to be paged or paging is not possible
+ * returns  CUDA_SUCCESS, else the driver's code. Lack of VRAM is no failure while the host has room
+ * locks    takes g_range_lock, residency's. Without room it waits for frees in stream order, and
+ *          two seconds at most for what release.h gives back
  */
 typedef CUresult range_plain_fn(void *plain_arg, CUdeviceptr *out);
 CUresult range_alloc(size_t bytes, range_plain_fn *plain, void *plain_arg, CUdeviceptr *out);
 
 /* Free what starts at base.
  *
- * paged    set to 1 when it was a paged allocation, which is gone now; 0: the caller calls the
- * driver, and its bookkeeping here is gone returns  CUDA_SUCCESS, or the driver's code for a paged
- * one
+ * paged    set to 1 when it was a paged allocation, or an address of ours that is none; 0: the
+ *          caller calls the driver, and its bookkeeping here is gone
+ * returns  CUDA_SUCCESS, or the driver's code for a paged one: then it stays as it was
+ * locks    as range_alloc(); waits for all work of the allocation's context
  */
 CUresult range_free(CUdeviceptr base, int *paged);
 

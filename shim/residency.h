@@ -43,9 +43,9 @@ struct use;
 /* How a function reads objects that are much larger than its launches are wide. */
 enum reading {
     READING_UNKNOWN,
-    READING_TRIED, /* a launch that reads in place is being timed */
-    READING_SPARSE,
-    READING_DENSE, /* final */
+    READING_TRIED,  /* a launch that reads in place is being timed */
+    READING_SPARSE, /* timed again now and then */
+    READING_DENSE,  /* final */
 };
 
 /* A launch that may read some large objects sparsely, as the look-up in an embedding table does:
@@ -89,11 +89,10 @@ struct extent {
 
 enum residency_need {
     RESIDENCY_LOAD,  /* bring in what is absent */
-    RESIDENCY_AS_IS, /* only keep what is there from being dropped: copies read and write in place
-                      */
+    RESIDENCY_AS_IS, /* only keep what is there: copies read and write in place */
 };
 
-/* The device's residency; NULL when this device is not paged (no support, berth off, trouble). */
+/* The device's residency; NULL when this device is not paged: no support, or berth is off. */
 struct residency *residency_get(CUdevice device);
 
 /* May the extents of the device come and go? One relaxed load. */
@@ -165,7 +164,7 @@ int residency_shrink(struct residency *res, uint64_t bytes);
  * returns  the use to hand to residency_release(); NULL when there is nothing to pin
  * locks    takes the device's lock; may wait for earlier work of the program to finish and free
  *          room, never for a copy. After two seconds without any progress it goes ahead unloaded,
- * and nobody waits for that work again until its stream has moved
+ *          and nobody waits for that work again until its stream has moved
  */
 struct use *residency_acquire(struct residency *res, struct extent *const *set, size_t count,
                               enum residency_need need, struct residency_trial *trial,

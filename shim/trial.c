@@ -5,16 +5,15 @@
  * table) may touch little of it; or all, in a loop. Bringing such an object in for the former costs
  * a thousand times what it reads. So the first such launch of a function reads in place what is
  * absent. Reading all of it over the link takes as long as loading it would; a launch that takes
- * less than half of that is sparse, and its function's launches go on reading in place. One that
- * takes longer is dense, for good.
+ * less than half of that is sparse, and its function's launches go on reading in place, timed again
+ * ever more seldom. One that takes longer is dense, for good.
  */
 #include "log.h"
 #include "pager.h"
 #include "stats.h"
 
-#define DENSE_SHARE                                                                                \
-    2 /* a trial is dense that takes 1 / DENSE_SHARE of the load's time or longer                  \
-       */
+/* A trial is dense that takes 1 / DENSE_SHARE of the load's time or longer. */
+#define DENSE_SHARE 2
 
 static uint64_t absent_bytes(const struct residency_trial *trial)
 {
