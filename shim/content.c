@@ -1,9 +1,9 @@
 #include "content.h"
 #include "checkpoints.h"
 #include "log.h"
+#include "thread.h"
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -131,19 +131,8 @@ static void *read_ahead_main(void *unused)
 /* g_lock is held. Without the thread, uploads read for themselves. */
 static void start_reading_ahead(void)
 {
-    sigset_t all, old;
-    pthread_attr_t attr;
-    pthread_t thread;
-
-    if (g_is_reading_ahead)
-        return;
-    sigfillset(&all); /* the program's handlers are not for this thread */
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    pthread_attr_init(&attr);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    g_is_reading_ahead = !pthread_create(&thread, &attr, read_ahead_main, NULL);
-    pthread_attr_destroy(&attr);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (!g_is_reading_ahead)
+        g_is_reading_ahead = !thread_start(read_ahead_main, NULL);
 }
 
 /* Take what has come to be known into the index. g_lock is held. returns 1 where it grew */

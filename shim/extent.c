@@ -118,9 +118,8 @@ static void drop_vacant(struct residency *res, struct extent *e, struct lane *la
     recorded = gone && stats_note(res->drv->cuEventRecord(gone, lane->d2h)) == CUDA_SUCCESS;
     if (!recorded)
         stats_note(res->drv->cuStreamSynchronize(lane->d2h));
-    for (struct lane *other = res->lanes; recorded && other; other = other->next)
-        if (other->h2d)
-            stats_note(res->drv->cuStreamWaitEvent(other->h2d, gone, 0));
+    if (recorded)
+        transfer_order_loads(res->drv, res->lanes, gone);
     if (gone)
         transfer_give_event(res->drv, lane, gone);
     extent_set_state(res, e, EXTENT_ABSENT);

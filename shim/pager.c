@@ -4,7 +4,7 @@
 #include "log.h"
 #include "object.h"
 #include "stats.h"
-#include <signal.h>
+#include "thread.h"
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -194,9 +194,8 @@ static void drop(struct residency *res, struct extent *e)
             stats_note(res->drv->cuStreamSynchronize(lane->d2h));
     }
     leave(res);
-    for (struct lane *other = res->lanes; dropped && other; other = other->next)
-        if (other->h2d)
-            stats_note(res->drv->cuStreamWaitEvent(other->h2d, gone, 0));
+    if (dropped)
+        transfer_order_loads(res->drv, res->lanes, gone);
     if (gone)
         transfer_give_event(res->drv, lane, gone);
     if (result != CUDA_SUCCESS) {
@@ -538,11 +537,8 @@ static int turn(struct residency *res)
 static void *pager_main(void *arg)
 {
     struct residency *res = arg;
-    CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED;
 
-    /* A capture of the program's in another thread must not be invalidated by what we do here. */
-    if (res->drv->cuThreadExchangeStreamCaptureMode)
-        res->drv->cuThreadExchangeStreamCaptureMode(&mode);
+    thread_leave_captures_alone(res->drv);
     pthread_mutex_lock(&res->lock);
     for (;;) {
         while (!res->broken && !res->paused && turn(res))
@@ -556,21 +552,11 @@ static void *pager_main(void *arg)
 
 int pager_start(struct residency *res)
 {
-    sigset_t all, old;
-    pthread_attr_t attr;
-    pthread_t thread;
     int err;
 
     if (res->running)
         return 0;
-    /* The program's signals are for the program's threads. */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    pthread_attr_init(&attr);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    err = pthread_create(&thread, &attr, pager_main, res);
-    pthread_attr_destroy(&attr);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    err = thread_start(pager_main, res);
     if (err) {
         log_warn("residency",
                  "no thread for the pager (%s): GPU %d is not paged; raise the limit of threads "

@@ -3,8 +3,8 @@
 #include "range.h"
 #include "residency.h"
 #include "stats.h"
+#include "thread.h"
 #include <pthread.h>
-#include <signal.h>
 #include <string.h>
 #include <time.h>
 
@@ -42,12 +42,9 @@ static struct range *take(void)
 static void *release_main(void *arg)
 {
     const struct driver *drv = driver_get();
-    CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED;
 
     (void)arg;
-    /* A capture of the program's in another thread must not be invalidated by what we do here. */
-    if (drv->cuThreadExchangeStreamCaptureMode)
-        stats_note(drv->cuThreadExchangeStreamCaptureMode(&mode));
+    thread_leave_captures_alone(drv);
     pthread_mutex_lock(&g_lock);
     for (;;) {
         struct range *r;
@@ -73,20 +70,9 @@ static void *release_main(void *arg)
 /* The lock is held. */
 static void start(void)
 {
-    sigset_t all, old;
-    pthread_attr_t attr;
-    pthread_t thread;
-    int err;
+    int err = thread_start(release_main, NULL);
 
     g_running = 1;
-    /* The program's signals are for the program's threads. */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    pthread_attr_init(&attr);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    err = pthread_create(&thread, &attr, release_main, NULL);
-    pthread_attr_destroy(&attr);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
     g_failed = err;
     if (err)
         log_warn(

@@ -71,6 +71,13 @@ uint64_t transfer_elapsed_ns(const struct driver *drv, CUevent from, CUevent to)
     return (uint64_t)((double)milliseconds * 1e6);
 }
 
+void transfer_order_loads(const struct driver *drv, struct lane *list, CUevent gone)
+{
+    for (struct lane *lane = list; lane; lane = lane->next)
+        if (lane->h2d)
+            stats_note(drv->cuStreamWaitEvent(lane->h2d, gone, 0));
+}
+
 int transfer_timing_begin(const struct driver *drv, struct lane *lane)
 {
     if (lane->timed_bytes || !drv->cuEventElapsedTime)

@@ -34,6 +34,9 @@ CUevent transfer_take_event(const struct driver *drv, struct lane *lane);
 /* Give an event back; no later wait for it is queued. */
 void transfer_give_event(const struct driver *drv, struct lane *lane, CUevent event);
 
+/* Loads that are queued from now on, in any context, run behind the event of a drop. */
+void transfer_order_loads(const struct driver *drv, struct lane *list, CUevent gone);
+
 /* Time loads, one after another, as the device runs them: the link's speed. Both are called by the
  * pager, around one load, in the lane's context.
  *
