@@ -25,15 +25,6 @@ static const struct tool_option g_options[] = {
 #undef X
 };
 
-static int set_option(void *state, size_t option, const char *value)
-{
-    int *given = state;
-
-    (void)value;
-    given[option] = 1;
-    return TOOL_OPTIONS_GO_ON;
-}
-
 /* JSON ----------------------------------------------------------------------------------------- */
 
 static void write_tensor(const struct checkpoint *checkpoint, const struct tensor *tensor,
@@ -146,7 +137,7 @@ static int inspect_main(const struct tool_command *command, int argc, char **arg
     int first, status;
     int err = 0;
 
-    status = tool_parse_options(command, argc, argv, set_option, given, &first);
+    status = tool_parse_options(command, argc, argv, tool_set_given, given, &first);
     if (status != TOOL_OPTIONS_GO_ON)
         return status;
     if (argc - first != 1) {

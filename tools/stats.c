@@ -34,15 +34,6 @@ static const struct tool_option g_options[] = {
 #undef X
 };
 
-static int set_option(void *state, size_t option, const char *value)
-{
-    int *given = state;
-
-    (void)value;
-    given[option] = 1;
-    return TOOL_OPTIONS_GO_ON;
-}
-
 /* Reading -------------------------------------------------------------------------------------- */
 
 /* What to do about a counters file that cannot be read. */
@@ -261,7 +252,7 @@ static int stats_main(const struct tool_command *command, int argc, char **argv)
     struct stats_report report;
     int first, status;
 
-    status = tool_parse_options(command, argc, argv, set_option, given, &first);
+    status = tool_parse_options(command, argc, argv, tool_set_given, given, &first);
     if (status != TOOL_OPTIONS_GO_ON)
         return status;
     if (argc - first > 1) {

@@ -126,6 +126,15 @@ int tool_parse_options(const struct tool_command *command, int argc, char **argv
     return TOOL_OPTIONS_GO_ON;
 }
 
+int tool_set_given(void *state, size_t option, const char *value)
+{
+    int *given = state;
+
+    (void)value;
+    given[option] = 1;
+    return TOOL_OPTIONS_GO_ON;
+}
+
 int tool_finish_output(int status)
 {
     errno = 0;

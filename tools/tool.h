@@ -70,6 +70,10 @@ int tool_parse_options(const struct tool_command *command, int argc, char **argv
                        int (*set)(void *state, size_t option, const char *value), void *state,
                        int *first);
 
+/* For set, where no option takes a value: state is an array of int, one for each, and that of an
+ * option that was given becomes 1. */
+int tool_set_given(void *state, size_t option, const char *value);
+
 /* Flush standard output. returns status, or TOOL_FAILED and an error where not all was written */
 int tool_finish_output(int status);
 
