@@ -11,6 +11,22 @@
 
 #define LANES 32
 
+static struct rig *g_rig; /* of the test that runs */
+
+static inline int setup(void **state)
+{
+    (void)state;
+    g_rig = rig_new();
+    return 0;
+}
+
+static inline int teardown(void **state)
+{
+    (void)state;
+    rig_free(g_rig);
+    return 0;
+}
+
 enum element { F16, BF16, TF32, F32, F64, S8, U8, S32 };
 
 static const int g_bits[] = {16, 16, 32, 32, 64, 8, 8, 32};

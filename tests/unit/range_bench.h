@@ -13,32 +13,13 @@
 
 #include <cmocka.h>
 
-#include "object.h"
 #include "pager.h"
 #include "release.h"
-#include "tests/unit/fake_driver.h"
+#include "tests/unit/fake_allocation.h"
 
 #define KIB ((size_t)1 << 10)
 #define MIB ((size_t)1 << 20)
 #define GIB ((size_t)1 << 30)
-
-static inline CUdeviceptr take(size_t bytes)
-{
-    CUdeviceptr p = 0;
-
-    assert_int_equal(range_alloc(bytes, fake_plain, &bytes, &p), CUDA_SUCCESS);
-    assert_int_not_equal(p, 0);
-    return p;
-}
-
-static inline void give(CUdeviceptr p)
-{
-    int paged = -1;
-
-    assert_int_equal(range_free(p, &paged), CUDA_SUCCESS);
-    if (!paged)
-        g_fake_driver.cuMemFree_v2(p);
-}
 
 static inline struct range_view view_of(CUdeviceptr p)
 {

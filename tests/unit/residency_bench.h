@@ -16,9 +16,8 @@
 #include <cmocka.h>
 #include <unistd.h>
 
-#include "object.h"
 #include "pager.h"
-#include "tests/unit/fake_driver.h"
+#include "tests/unit/fake_allocation.h"
 
 #define MIB         ((size_t)1 << 20)
 #define BUDGET      (16 * MIB) /* 8 extents of 2 MiB */
@@ -41,22 +40,6 @@ static inline uint32_t random_below(uint32_t n)
 {
     g_seed = g_seed * 6364136223846793005ull + 1442695040888963407ull;
     return (uint32_t)(g_seed >> 33) % n;
-}
-
-static inline CUdeviceptr take(size_t bytes)
-{
-    CUdeviceptr p = 0;
-
-    assert_int_equal(range_alloc(bytes, fake_plain, &bytes, &p), CUDA_SUCCESS);
-    return p;
-}
-
-static inline void give(CUdeviceptr p)
-{
-    int paged = 0;
-
-    assert_int_equal(range_free(p, &paged), CUDA_SUCCESS);
-    assert_int_equal(paged, 1);
 }
 
 static inline struct range *range_of(CUdeviceptr p)

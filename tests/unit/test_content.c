@@ -17,7 +17,7 @@
 #include "object.h"
 #include "range.h"
 #include "tests/unit/checkpoint_file.h"
-#include "tests/unit/fake_driver.h"
+#include "tests/unit/fake_allocation.h"
 #include "upload.h"
 
 #define TENSORS 10u
@@ -29,44 +29,6 @@ static const uint64_t g_bytes[TENSORS] = {BIG, 5000, 5000, 3000, 2000, BIG, 1500
 static uint64_t g_offset[TENSORS];
 static unsigned char *g_file;
 static uint64_t g_file_bytes;
-
-static CUdeviceptr take(size_t bytes)
-{
-    CUdeviceptr p;
-
-    assert_int_equal(range_alloc(bytes, fake_plain, &bytes, &p), CUDA_SUCCESS);
-    return p;
-}
-
-static void give(CUdeviceptr p)
-{
-    int paged;
-
-    assert_int_equal(range_free(p, &paged), CUDA_SUCCESS);
-}
-
-static const char *objects_of(CUdeviceptr base)
-{
-    static char text[1024];
-    const struct allocation *a;
-    size_t at = 0;
-
-    text[0] = '\0';
-    range_read_lock();
-    a = range_allocation_at(base);
-    for (size_t i = 0; a && i < a->object_count; i++) {
-        const struct object *o = &a->objects[i];
-
-        at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%s+%llu@%llu,%llu", i ? " " : "",
-                               o->tensor ? o->tensor->name : "?",
-                               (unsigned long long)(o->tensor ? o->tensor_offset : 0),
-                               (unsigned long long)(o->first - base),
-                               (unsigned long long)(o->end - o->first));
-        assert_int_equal(o->evidence, o->tensor ? STATS_EVIDENCE_CONTENT : STATS_EVIDENCE_NONE);
-    }
-    range_unlock();
-    return text;
-}
 
 /* From memory of its own, which is gone when this returns. */
 static void upload_bytes(CUdeviceptr dst, const void *bytes, size_t count)
@@ -113,19 +75,19 @@ static void test_late_checkpoint(void **state)
     upload(q, 5, 0, BIG);
     upload(p + PART, 0, PART, PART);
     upload(p, 0, 0, PART);
-    assert_string_equal(objects_of(p), "?+0@0,200000");
-    assert_string_equal(objects_of(q), "?+0@0,400000");
+    assert_string_equal(objects_of(p, STATS_EVIDENCE_CONTENT), "?+0@0,200000");
+    assert_string_equal(objects_of(q, STATS_EVIDENCE_CONTENT), "?+0@0,400000");
     fd = open(g_path, O_RDONLY);
     assert_true(fd >= 0);
     upload_noise(take(1 << 20), 1 << 20); /* what is new is looked at, but not at each upload */
-    assert_string_equal(objects_of(q), "?+0@0,400000");
+    assert_string_equal(objects_of(q, STATS_EVIDENCE_CONTENT), "?+0@0,400000");
     upload_noise(take(1 << 20), 1 << 20);
-    assert_string_equal(objects_of(p), "t0+0@0,200000");
-    assert_string_equal(objects_of(q), "t5+0@0,400000");
+    assert_string_equal(objects_of(p, STATS_EVIDENCE_CONTENT), "t0+0@0,200000");
+    assert_string_equal(objects_of(q, STATS_EVIDENCE_CONTENT), "t5+0@0,400000");
     close(fd); /* it is known by now */
     upload(p + 3 * PART, 0, 3 * PART, PART);
     upload(p + 2 * PART, 0, 2 * PART, PART);
-    assert_string_equal(objects_of(p), "t0+0@0,400000");
+    assert_string_equal(objects_of(p, STATS_EVIDENCE_CONTENT), "t0+0@0,400000");
     give(p);
     give(q);
 }
@@ -158,7 +120,7 @@ static void test_backwards(void **state)
     (void)state;
     for (size_t at = BIG; at > 0; at -= PART / 2)
         upload(p + 1000 + at - PART / 2, 0, at - PART / 2, PART / 2);
-    assert_string_equal(objects_of(p), "t0+0@1000,400000");
+    assert_string_equal(objects_of(p, STATS_EVIDENCE_CONTENT), "t0+0@1000,400000");
     give(p);
 }
 
@@ -171,9 +133,10 @@ static void test_wrong_place(void **state)
     upload(p + 2 * PART + 8, 0, 2 * PART, 70000);
     upload(p + 3 * PART, 5, 3 * PART, 70000);
     upload(p, 0, 0, PART);
-    assert_string_equal(objects_of(p), "t0+0@0,100000 ?+0@200008,70000 ?+0@300000,70000");
+    assert_string_equal(objects_of(p, STATS_EVIDENCE_CONTENT),
+                        "t0+0@0,100000 ?+0@200008,70000 ?+0@300000,70000");
     upload(q, 5, 0, PART + 1);
-    assert_string_equal(objects_of(q), "t5+0@0,100001");
+    assert_string_equal(objects_of(q, STATS_EVIDENCE_CONTENT), "t5+0@0,100001");
     give(p);
     give(q);
 }
@@ -181,6 +144,9 @@ static void test_wrong_place(void **state)
 /* What has been put over a piece is not the tensor's, whatever lay there. */
 static void test_overwritten(void **state)
 {
+    static const char *const expected[] = {"t0+0@0,100000 ?+0@200000,70000",
+                                           "t0+0@0,100000 ?+0@200000,70000!",
+                                           "t0+0@0,100000 t0+200000@200000,70000"};
     CUdeviceptr p;
 
     (void)state;
@@ -192,8 +158,7 @@ static void test_overwritten(void **state)
         else if (how == 1)
             upload_mark_written(p + 2 * PART + 69999, 1);
         upload(p, 0, 0, PART);
-        assert_string_equal(objects_of(p), how < 2 ? "t0+0@0,100000 ?+0@200000,70000"
-                                                   : "t0+0@0,100000 t0+200000@200000,70000");
+        assert_string_equal(objects_of(p, STATS_EVIDENCE_CONTENT), expected[how]);
         give(p);
     }
     /* Memory that is handed out anew holds no pieces. */
@@ -202,7 +167,7 @@ static void test_overwritten(void **state)
     give(p);
     p = take(BIG);
     upload(p, 0, 0, PART);
-    assert_string_equal(objects_of(p), "t0+0@0,100000");
+    assert_string_equal(objects_of(p, STATS_EVIDENCE_CONTENT), "t0+0@0,100000");
     give(p);
 }
 
@@ -221,18 +186,20 @@ static void test_twins(void **state)
     upload_noise(q, 70000);
     upload(q + PART, 6, 0, 1500); /* what was bound last is far from the twins */
     upload(p, 1, 0, 5000);
-    assert_string_equal(objects_of(p), "?+0@0,5000");
+    assert_string_equal(objects_of(p, STATS_EVIDENCE_CONTENT), "?+0@0,5000");
     assert_int_equal(ambiguous(), 5000);
     upload(p + 8192, 3, 0, 3000); /* what follows t2 in the file */
     upload(p + 16384, 4, 0, 2000);
-    assert_string_equal(objects_of(p), "t2+0@0,5000 t3+0@8192,3000 t4+0@16384,2000");
+    assert_string_equal(objects_of(p, STATS_EVIDENCE_CONTENT),
+                        "t2+0@0,5000 t3+0@8192,3000 t4+0@16384,2000");
     assert_int_equal(ambiguous(), 0);
     upload(p + 32768, 6, 0, 1500);
     upload(p + 40000, 1, 0, 5000);
     peak = stats()->weights_peak_ambiguous_bytes;
     assert_int_equal(ambiguous(), 0); /* t2 is there: it is the other one */
-    assert_string_equal(objects_of(p), "t2+0@0,5000 t3+0@8192,3000 t4+0@16384,2000 "
-                                       "t6+0@32768,1500 t1+0@40000,5000");
+    assert_string_equal(objects_of(p, STATS_EVIDENCE_CONTENT),
+                        "t2+0@0,5000 t3+0@8192,3000 t4+0@16384,2000 "
+                        "t6+0@32768,1500 t1+0@40000,5000");
     upload(p + 32768, 6, 0, 1500);
     upload(p + 50000, 2, 0, 5000);
     assert_int_equal(ambiguous(), 5000);
@@ -251,11 +218,12 @@ static void test_update(void **state)
     upload(p, 0, 0, BIG);
     upload(p, 0, 0, BIG);
     upload(p + PART, 0, PART, PART);
-    assert_string_equal(objects_of(p), "t0+0@0,400000");
+    assert_string_equal(objects_of(p, STATS_EVIDENCE_CONTENT), "t0+0@0,400000");
     upload_noise(p + PART, PART);
-    assert_string_equal(objects_of(p), "t0+0@0,100000 ?+0@100000,100000 t0+200000@200000,200000");
+    assert_string_equal(objects_of(p, STATS_EVIDENCE_CONTENT),
+                        "t0+0@0,100000 ?+0@100000,100000 t0+200000@200000,200000");
     upload(p + PART, 0, PART, PART);
-    assert_string_equal(objects_of(p), "t0+0@0,400000");
+    assert_string_equal(objects_of(p, STATS_EVIDENCE_CONTENT), "t0+0@0,400000");
     give(p);
 }
 
@@ -269,15 +237,16 @@ static void test_packed(void **state)
     memcpy(packed, g_file + g_offset[3], 3000);
     memcpy(packed + 3072, g_file + g_offset[4], 2000);
     upload_bytes(p, packed, 5072);
-    assert_string_equal(objects_of(p), "t3+0@0,3000 t4+0@3072,2000");
+    assert_string_equal(objects_of(p, STATS_EVIDENCE_CONTENT), "t3+0@0,3000 t4+0@3072,2000");
     memset(packed, 0xee, 8192);
     memcpy(packed, g_file + g_offset[6], 1500);
     memcpy(packed + 1536, g_file + g_offset[7], 3000);
     memcpy(packed + 4608, g_file + g_offset[8], 24);
     memcpy(packed + 4864, g_file + g_offset[9], 900);
     upload_bytes(p + 8192, packed, 5764);
-    assert_string_equal(objects_of(p), "t3+0@0,3000 t4+0@3072,2000 t6+0@8192,1500 "
-                                       "t7+0@9728,3000 t8+0@12800,24 t9+0@13056,900");
+    assert_string_equal(objects_of(p, STATS_EVIDENCE_CONTENT),
+                        "t3+0@0,3000 t4+0@3072,2000 t6+0@8192,1500 "
+                        "t7+0@9728,3000 t8+0@12800,24 t9+0@13056,900");
     give(p);
     free(packed);
 }

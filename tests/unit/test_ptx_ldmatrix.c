@@ -6,22 +6,6 @@
  */
 #include "ptx_matrix_rig.h"
 
-static struct rig *g_rig;
-
-static int setup(void **state)
-{
-    (void)state;
-    g_rig = rig_new();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    rig_free(g_rig);
-    return 0;
-}
-
 #define MATRIX_HEAD                                                                                \
     ".version 8.8\n.target sm_100\n.address_size 64\n"                                             \
     ".visible .entry move(.param .u64 p_in, .param .u64 p_out)\n{\n"                               \

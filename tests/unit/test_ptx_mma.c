@@ -10,22 +10,6 @@
 #define IN_WORDS  24 /* of each thread: registers of a, b and c, eight each at most */
 #define OUT_WORDS 8
 
-static struct rig *g_rig;
-
-static int setup(void **state)
-{
-    (void)state;
-    g_rig = rig_new();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    rig_free(g_rig);
-    return 0;
-}
-
 /* Where element i of thread (group, id) lies, by the ISA's tables. */
 struct place {
     int row, column;

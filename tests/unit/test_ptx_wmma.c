@@ -5,22 +5,6 @@
  */
 #include "ptx_matrix_rig.h"
 
-static struct rig *g_rig;
-
-static int setup(void **state)
-{
-    (void)state;
-    g_rig = rig_new();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    rig_free(g_rig);
-    return 0;
-}
-
 /* wmma: which thread holds what is the driver's affair, so only memory tells. */
 struct wmma {
     const char *shape, *layouts[4]; /* of a, b, c, d: row or col */

@@ -20,6 +20,7 @@
 #include <cmocka.h>
 
 #include "tests/simcuda/memory.h"
+#include "tests/unit/device_access.h"
 
 #define MIB ((size_t)1 << 20)
 #define CTX ((CUcontext)(uintptr_t)0x1000)
@@ -38,43 +39,24 @@ static void release(CUdeviceptr addr)
     assert_int_equal(memory_free(MEMORY_DEVICE, addr), CUDA_SUCCESS);
 }
 
-/* One access of a kernel. returns the fault */
-static int touch(int device, CUdeviceptr addr, enum mmu_access access, uint32_t *value)
-{
-    struct mmu_run run;
-    uint32_t *at;
-
-    memory_run_begin(device, &run);
-    at = mmu_at(&run, addr, sizeof(*value), access);
-    if (at && access == MMU_READ)
-        *value = *at;
-    else if (at)
-        *at = *value;
-    memory_run_end(&run);
-    assert_true(!at == (run.fault != 0));
-    if (run.fault)
-        assert_int_equal(run.fault_addr, addr);
-    return run.fault;
-}
-
 static uint32_t load(CUdeviceptr addr)
 {
     uint32_t value = 0;
 
-    assert_int_equal(touch(0, addr, MMU_READ, &value), 0);
+    assert_int_equal(device_access(0, addr, MMU_READ, &value), 0);
     return value;
 }
 
 static void store(CUdeviceptr addr, uint32_t value)
 {
-    assert_int_equal(touch(0, addr, MMU_WRITE, &value), 0);
+    assert_int_equal(device_access(0, addr, MMU_WRITE, &value), 0);
 }
 
 static int fault_of_load(CUdeviceptr addr)
 {
     uint32_t value;
 
-    return touch(0, addr, MMU_READ, &value);
+    return device_access(0, addr, MMU_READ, &value);
 }
 
 static size_t free_bytes(void)
@@ -240,7 +222,7 @@ static void test_other_devices_memory_faults(void **state)
 
     (void)state;
     store(a, 1);
-    assert_int_equal(touch(1, a, MMU_READ, &value), CUDA_ERROR_ILLEGAL_ADDRESS);
+    assert_int_equal(device_access(1, a, MMU_READ, &value), CUDA_ERROR_ILLEGAL_ADDRESS);
     release(a);
 }
 
@@ -320,8 +302,9 @@ static void test_read_only_registration_refuses_writes(void **state)
     (void)state;
     memset(block, 0, 4096);
     assert_int_equal(memory_host_register(block, 4096, CU_MEMHOSTREGISTER_READ_ONLY, CTX), 0);
-    assert_int_equal(touch(0, (uintptr_t)block, MMU_READ, &value), 0);
-    assert_int_equal(touch(0, (uintptr_t)block, MMU_WRITE, &value), CUDA_ERROR_ILLEGAL_ADDRESS);
+    assert_int_equal(device_access(0, (uintptr_t)block, MMU_READ, &value), 0);
+    assert_int_equal(device_access(0, (uintptr_t)block, MMU_WRITE, &value),
+                     CUDA_ERROR_ILLEGAL_ADDRESS);
     assert_int_equal(memory_host_unregister(block), 0);
     free(block);
 }
@@ -368,7 +351,7 @@ static void test_copy_to_another_device(void **state)
     assert_int_equal(memory_copy(0, b, a, 64), 0);
     memory_counters(1, &after);
     assert_int_equal(after.copy_d2d_bytes - before.copy_d2d_bytes, 64);
-    assert_int_equal(touch(1, b + 4, MMU_READ, &value), 0);
+    assert_int_equal(device_access(1, b + 4, MMU_READ, &value), 0);
     assert_int_equal(value, 4242);
     release(a);
     release(b);

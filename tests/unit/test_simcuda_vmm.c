@@ -13,6 +13,7 @@
 
 #include "tests/simcuda/pace.h"
 #include "tests/simcuda/vmm.h"
+#include "tests/unit/device_access.h"
 
 #define MIB   ((size_t)1 << 20)
 #define PAGE  (2 * MIB)
@@ -41,32 +42,16 @@ static CUdeviceptr slot_at(size_t slot)
     return g_base + slot * PAGE;
 }
 
-/* One access of a kernel. returns the fault */
-static int touch(int device, CUdeviceptr addr, enum mmu_access access, uint32_t *value)
-{
-    struct mmu_run run;
-    uint32_t *at;
-
-    memory_run_begin(device, &run);
-    at = mmu_at(&run, addr, sizeof(*value), access);
-    if (at && access == MMU_READ)
-        *value = *at;
-    else if (at)
-        *at = *value;
-    memory_run_end(&run);
-    return run.fault;
-}
-
 static void store(int device, CUdeviceptr addr, uint32_t value)
 {
-    assert_int_equal(touch(device, addr, MMU_WRITE, &value), 0);
+    assert_int_equal(device_access(device, addr, MMU_WRITE, &value), 0);
 }
 
 static uint32_t load(int device, CUdeviceptr addr)
 {
     uint32_t value = 0;
 
-    assert_int_equal(touch(device, addr, MMU_READ, &value), 0);
+    assert_int_equal(device_access(device, addr, MMU_READ, &value), 0);
     return value;
 }
 
@@ -309,12 +294,12 @@ static void check_slots(void)
             unsigned access = g_slot[i].pages ? g_slot[i].access[device] : 0, told = 77;
             uint32_t word = 0;
 
-            assert_int_equal(touch(device, slot_at(i), MMU_READ, &word),
+            assert_int_equal(device_access(device, slot_at(i), MMU_READ, &word),
                              access & MMU_READ ? 0 : CUDA_ERROR_ILLEGAL_ADDRESS);
             if (access & MMU_READ)
                 assert_int_equal(word, g_slot[i].word);
             word = g_slot[i].word;
-            assert_int_equal(touch(device, slot_at(i), MMU_WRITE, &word),
+            assert_int_equal(device_access(device, slot_at(i), MMU_WRITE, &word),
                              access & MMU_WRITE ? 0 : CUDA_ERROR_ILLEGAL_ADDRESS);
             assert_int_equal(vmm_access(slot_at(i) + 3, device, &told),
                              g_slot[i].pages ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE);

@@ -15,7 +15,7 @@
 #include "object.h"
 #include "range.h"
 #include "tests/unit/checkpoint_file.h"
-#include "tests/unit/fake_driver.h"
+#include "tests/unit/fake_allocation.h"
 #include "upload.h"
 
 #define PAGE 4096u
@@ -25,47 +25,6 @@ static const uint64_t g_bytes[] = {5000, 0, 3 * PAGE, 1, 200000};
 static uint64_t g_offset[5];
 static uint64_t g_file_bytes;
 static char *g_map;
-
-static CUdeviceptr take(size_t bytes)
-{
-    CUdeviceptr p;
-
-    assert_int_equal(range_alloc(bytes, fake_plain, &bytes, &p), CUDA_SUCCESS);
-    return p;
-}
-
-static void give(CUdeviceptr p)
-{
-    int paged;
-
-    assert_int_equal(range_free(p, &paged), CUDA_SUCCESS);
-}
-
-/* The objects of the allocation that starts at base. */
-static const char *objects_of(CUdeviceptr base)
-{
-    static char text[1024];
-    const struct allocation *a;
-    size_t at = 0;
-
-    text[0] = '\0';
-    range_read_lock();
-    a = range_allocation_at(base);
-    for (size_t i = 0; a && i < a->object_count; i++) {
-        const struct object *o = &a->objects[i];
-
-        at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%s+%llu@%llu,%llu%s", i ? " " : "",
-                               o->tensor ? o->tensor->name : "?",
-                               (unsigned long long)(o->tensor ? o->tensor_offset : 0),
-                               (unsigned long long)(o->first - base),
-                               (unsigned long long)(o->end - o->first), o->written ? "!" : "");
-        if (o->tensor)
-            assert_string_equal(fake_record_name(o->record), o->tensor->name);
-        assert_int_equal(o->evidence, o->tensor ? STATS_EVIDENCE_FILE : STATS_EVIDENCE_NONE);
-    }
-    range_unlock();
-    return text;
-}
 
 static void upload(CUdeviceptr dst, unsigned tensor, size_t from, size_t bytes)
 {
@@ -80,8 +39,8 @@ static void test_one_each(void **state)
     (void)state;
     upload(big, 4, 0, 200000);
     upload(small, 0, 0, 5000); /* a plain allocation has names as well */
-    assert_string_equal(objects_of(big), "t4+0@0,200000");
-    assert_string_equal(objects_of(small), "t0+0@0,5000");
+    assert_string_equal(objects_of(big, STATS_EVIDENCE_FILE), "t4+0@0,200000");
+    assert_string_equal(objects_of(small, STATS_EVIDENCE_FILE), "t0+0@0,5000");
     assert_int_equal(stats()->upload_bytes, before + 205000);
     assert_int_equal(stats()->weights_named_bytes, 205000);
     give(big);
@@ -97,14 +56,15 @@ static void test_chunks(void **state)
     (void)state;
     upload(p + 100, 4, 0, 70000);
     upload(p + 100 + 140000, 4, 140000, 60000);
-    assert_string_equal(objects_of(p), "t4+0@100,70000 t4+140000@140100,60000");
+    assert_string_equal(objects_of(p, STATS_EVIDENCE_FILE),
+                        "t4+0@100,70000 t4+140000@140100,60000");
     upload(p + 100 + 70000, 4, 70000, 70000);
-    assert_string_equal(objects_of(p), "t4+0@100,200000");
+    assert_string_equal(objects_of(p, STATS_EVIDENCE_FILE), "t4+0@100,200000");
     upload(p + 100 + 1000, 4, 1000, 500); /* again */
-    assert_string_equal(objects_of(p), "t4+0@100,200000");
+    assert_string_equal(objects_of(p, STATS_EVIDENCE_FILE), "t4+0@100,200000");
     /* A piece that lies elsewhere than the tensor would is a slice of its own. */
     upload(p + 250000, 4, 1000, 500);
-    assert_string_equal(objects_of(p), "t4+0@100,200000 t4+1000@250000,500");
+    assert_string_equal(objects_of(p, STATS_EVIDENCE_FILE), "t4+0@100,200000 t4+1000@250000,500");
     give(p);
 }
 
@@ -114,12 +74,13 @@ static void test_several_in_one_copy(void **state)
 
     (void)state;
     upload_record(p, g_map + g_offset[0], g_file_bytes - g_offset[0]);
-    assert_string_equal(objects_of(p),
+    assert_string_equal(objects_of(p, STATS_EVIDENCE_FILE),
                         "t0+0@0,5000 t2+0@5000,12288 t3+0@17288,1 t4+0@17289,200000");
     /* From the middle of one to the middle of another, over what was there. */
     upload_record(p + 1000, g_map + g_offset[2] + 288, 12000 + 1 + 100);
-    assert_string_equal(objects_of(p), "t0+0@0,1000 t2+288@1000,12000 t3+0@13000,1 t4+0@13001,100 "
-                                       "t2+8101@13101,4187 t3+0@17288,1 t4+0@17289,200000");
+    assert_string_equal(objects_of(p, STATS_EVIDENCE_FILE),
+                        "t0+0@0,1000 t2+288@1000,12000 t3+0@13000,1 t4+0@13001,100 "
+                        "t2+8101@13101,4187 t3+0@17288,1 t4+0@17289,200000");
     give(p);
 }
 
@@ -135,7 +96,7 @@ static void test_whole_file(void **state)
     snprintf(want, sizeof(want), "t0+0@%llu,10 t4+%llu@%llu,%llu", (unsigned long long)g_offset[0],
              (unsigned long long)g_offset[0] + 10, (unsigned long long)g_offset[0] + 10,
              200000 - (unsigned long long)g_offset[0] - 10);
-    assert_string_equal(objects_of(p), want);
+    assert_string_equal(objects_of(p, STATS_EVIDENCE_FILE), want);
     give(p);
 }
 
@@ -147,11 +108,11 @@ static void test_anonymous(void **state)
     (void)state;
     upload_record(p, buffer, 1000);
     upload_record(p + 1000, buffer, 500);
-    assert_string_equal(objects_of(p), "?+0@0,1500");
+    assert_string_equal(objects_of(p, STATS_EVIDENCE_FILE), "?+0@0,1500");
     upload(p + 700, 3, 0, 1);
-    assert_string_equal(objects_of(p), "?+0@0,700 t3+0@700,1 ?+0@701,799");
+    assert_string_equal(objects_of(p, STATS_EVIDENCE_FILE), "?+0@0,700 t3+0@700,1 ?+0@701,799");
     upload_record(p + 600, buffer, 200);
-    assert_string_equal(objects_of(p), "?+0@0,1500");
+    assert_string_equal(objects_of(p, STATS_EVIDENCE_FILE), "?+0@0,1500");
     give(p);
 }
 
@@ -170,7 +131,7 @@ static void test_modified_page(void **state)
     upload_record(p, map + g_offset[4], 200000);
     snprintf(want, sizeof(want), "t4+0@0,%zu ?+0@%zu,4096 t4+%zu@%zu,%zu", in_tensor, in_tensor,
              in_tensor + PAGE, in_tensor + PAGE, 200000 - in_tensor - PAGE);
-    assert_string_equal(objects_of(p), want);
+    assert_string_equal(objects_of(p, STATS_EVIDENCE_FILE), want);
     munmap(map, g_file_bytes);
     give(p);
 }
@@ -183,9 +144,9 @@ static void test_reused_address(void **state)
     upload(p, 4, 0, 200000);
     give(p);
     q = take(300000);
-    assert_string_equal(objects_of(q), "");
+    assert_string_equal(objects_of(q, STATS_EVIDENCE_FILE), "");
     upload(q, 2, 0, 3 * PAGE);
-    assert_string_equal(objects_of(q), "t2+0@0,12288");
+    assert_string_equal(objects_of(q, STATS_EVIDENCE_FILE), "t2+0@0,12288");
     give(q);
 }
 
@@ -196,11 +157,11 @@ static void test_outside(void **state)
 
     (void)state;
     upload(p + 99000, 4, 0, 200000);
-    assert_string_equal(objects_of(p), "t4+0@99000,1000");
-    assert_string_equal(objects_of(q), "");
+    assert_string_equal(objects_of(p, STATS_EVIDENCE_FILE), "t4+0@99000,1000");
+    assert_string_equal(objects_of(q, STATS_EVIDENCE_FILE), "");
     upload(12345, 4, 0, 100);
     upload_record(p, NULL, 0);
-    assert_string_equal(objects_of(p), "t4+0@99000,1000");
+    assert_string_equal(objects_of(p, STATS_EVIDENCE_FILE), "t4+0@99000,1000");
     give(p);
     give(q);
 }
@@ -216,8 +177,8 @@ static void test_written(void **state)
     upload(q, 2, 0, 5000);
     upload(q + 6000, 0, 0, 100);
     upload_mark_written(p + 6000, q + 10 - (p + 6000));
-    assert_string_equal(objects_of(p), "t0+0@0,5000 t2+0@5000,5000!");
-    assert_string_equal(objects_of(q), "t2+0@0,5000! t0+0@6000,100");
+    assert_string_equal(objects_of(p, STATS_EVIDENCE_FILE), "t0+0@0,5000 t2+0@5000,5000!");
+    assert_string_equal(objects_of(q, STATS_EVIDENCE_FILE), "t2+0@0,5000! t0+0@6000,100");
     upload_mark_written(12345, 100);
     upload_mark_written(q, 0);
     give(p);

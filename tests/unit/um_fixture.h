@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "tests/simcuda/memory.h"
+#include "tests/unit/device_access.h"
 
 #define MIB   ((size_t)1 << 20)
 #define BLOCK (2 * MIB)
@@ -67,22 +68,6 @@ static inline void release(CUdeviceptr addr)
 static inline volatile uint32_t *host(CUdeviceptr addr)
 {
     return (volatile uint32_t *)(uintptr_t)addr;
-}
-
-static inline int device_access(int device, CUdeviceptr addr, enum mmu_access access,
-                                uint32_t *value)
-{
-    struct mmu_run run;
-    uint32_t *at;
-
-    memory_run_begin(device, &run);
-    at = mmu_at(&run, addr, sizeof(*value), access);
-    if (at && access == MMU_READ)
-        *value = *at;
-    else if (at)
-        *at = *value;
-    memory_run_end(&run);
-    return run.fault;
 }
 
 static inline uint32_t load_on(int device, CUdeviceptr addr)
