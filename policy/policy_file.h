@@ -77,8 +77,7 @@ int policy_read(const char *path, struct policy **out, struct input_error *error
 /* The same from memory.
  *
  * text     bytes of it; need not be terminated
- * path     what the text is called in errors; its folder is where a relative "checkpoint" counts
- * from
+ * path     what the text is called in errors; a relative "checkpoint" counts from its folder
  */
 int policy_parse(const char *text, size_t bytes, const char *path, struct policy **out,
                  struct input_error *error);

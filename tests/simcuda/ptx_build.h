@@ -13,8 +13,9 @@
  *
  * handle   receives what dlopen() gave
  * returns  0, 218 when the compiler rejects the text, 221 when there is none, 2 when there is no
- * room to work in; the log says more owner    dlclose(handle) locks    none; any number of threads
- * and processes at once
+ *          room to work in; the log says more
+ * owner    dlclose(handle)
+ * locks    none; any number of threads and processes at once
  */
 int ptx_build(const char *source, size_t bytes, char *log, size_t log_bytes, void **handle);
 
