@@ -12,7 +12,7 @@
  * run: max-memory=0=3MiB arg=--how arg=malloc
  * stats: .weights.named_bytes == 4222988 and .weights.ambiguous_bytes == 0
  * stats: len(.parameters) == 18 and all(p["bytes"] == p["shape"][0] for p in .parameters)
- * run: max-memory=0=64MiB arg=--how arg=malloc log=debug seeds=1
+ * run: max-memory=0=64MiB arg=--how arg=malloc log=debug seeds=1 only=berth
  * stderr: recognised .*: 18 tensors
  * no-stderr: not a checkpoint
  * run: max-memory=0=64MiB arg=--how arg=bounce
