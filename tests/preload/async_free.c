@@ -6,6 +6,10 @@
  * run: max-memory=0=36MiB
  * timeout: 20
  * stats: .launches.waited == 0
+ * run: max-memory=0=8MiB arg=--sizes arg=1
+ * timeout: 20
+ * run: max-memory=0=1GiB arg=--sizes arg=1
+ * timeout: 20
  */
 #include "common.h"
 
@@ -57,7 +61,20 @@ static void check_small_beside_large(const struct kernels *k, CUstream stream)
     CUDA_CHECK(cuMemFree(kept));
 }
 
-int main(void)
+/* Each of another size than those before: no range that came to nothing serves again. */
+static void check_other_sizes(const struct kernels *k, CUstream held, CUstream stream)
+{
+    use_once(k, 20u << 20, 1, stream);
+    CUDA_CHECK(cuLaunchHostFunc(held, wait_for_program, NULL));
+    for (uint32_t seed = 2; seed < ROUNDS; seed++) {
+        use_once(k, (20u + 2 * seed) << 20, seed, stream);
+        use_once(k, seed << 20, seed, stream);
+    }
+    EXPECT(!sem_post(&g_go_on), "no post");
+    CUDA_CHECK(cuStreamSynchronize(held));
+}
+
+int main(int argc, char **argv)
 {
     const size_t sizes[] = {3u << 20, 20u << 20}; /* packed, and with a range of its own */
     CUstream held, stream;
@@ -68,6 +85,10 @@ int main(void)
     EXPECT(!sem_init(&g_go_on, 0, 0), "no semaphore");
     CUDA_CHECK(cuStreamCreate(&held, CU_STREAM_NON_BLOCKING));
     CUDA_CHECK(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
+    if (option(argc, argv, "sizes", 0)) {
+        check_other_sizes(&k, held, stream);
+        return 0;
+    }
     for (int i = 0; i < 2; i++) {
         use_once(&k, sizes[i], 1, stream);
         CUDA_CHECK(cuLaunchHostFunc(held, wait_for_program, NULL));
