@@ -2,13 +2,16 @@
  *
  *     workload --shape SHAPE [--mode plain|managed|sync|buffered] [--mib N] [--budget-bytes N]
  *              [--warm N] [--steps N] [--seconds N] [--window load|first|steps] [--tiles N]
- *              [--stride N] [--seed N] [--trace]
+ *              [--stride N] [--blocks N] [--seed N] [--trace]
  *
  * Loads a model of N MiB and runs it for warm + steps steps; each step ends with eight bytes of its
  * result on the host. Prints JSON lines: one when it has loaded, one for each step with its
  * nanoseconds and its result's hash. It knows nothing of Berth. With --trace it
  * runs nothing and prints what each step would read. cuProfilerStart and cuProfilerStop stand
  * around the steps that are measured.
+ *
+ * A kernel that reads a matrix is one block, which is enough for a simulated device; a real one
+ * reads at its speed with --blocks of some hundreds.
  *
  * A mixture of experts waits for each layer's router before it launches the experts, as programs do
  * that choose them on the host.
@@ -23,7 +26,8 @@
 #define ACTIVATIONS_BYTES ((uint64_t)256 << 10) /* each of two */
 #define SLICE_WORDS       512u                  /* of the cache of keys and values, for a layer */
 
-#define MEMORY_SAMPLES 20 /* of a long run */
+#define WIDE_THREADS   256 /* of each of --blocks */
+#define MEMORY_SAMPLES 20  /* of a long run */
 
 /* What is measured. */
 enum window { WINDOW_LOAD, WINDOW_FIRST, WINDOW_STEPS };
@@ -39,6 +43,7 @@ struct workload {
     CUfunction matrix, gather, attend;
     CUdeviceptr activations[2], cache, rows;
     uint64_t stride_bytes;
+    unsigned int blocks; /* 0: the one of bk_matrix */
     struct op *ops;
 };
 
@@ -76,6 +81,15 @@ static void launch(struct workload *w, CUfunction function, void **params)
     CUDA_CHECK(cuLaunchKernel(function, 1, 1, 1, BK_THREADS, 1, 1, 0, w->stream, params, NULL));
 }
 
+static void launch_matrix(struct workload *w, void **params)
+{
+    if (!w->blocks)
+        launch(w, w->matrix, params);
+    else
+        CUDA_CHECK(cuLaunchKernel(w->matrix, w->blocks, 1, 1, WIDE_THREADS, 1, 1, 0, w->stream,
+                                  params, NULL));
+}
+
 static void run_op(struct workload *w, const struct op *op, uint64_t step)
 {
     const struct tensor *t = &w->shape.tensor[op->tensor];
@@ -93,7 +107,7 @@ static void run_op(struct workload *w, const struct op *op, uint64_t step)
                           &out});
     } else {
         weight = placement_of(&w->placement, op->tensor);
-        launch(w, w->matrix, (void *[]){&weight, (void *)&t->bytes, &w->stride_bytes, &in, &out});
+        launch_matrix(w, (void *[]){&weight, (void *)&t->bytes, &w->stride_bytes, &in, &out});
     }
     w->activations[0] = out;
     w->activations[1] = in;
@@ -135,7 +149,7 @@ static void prepare(struct workload *w)
     CUDA_CHECK(cuInit(0));
     CUDA_CHECK(cuCtxCreate(&w->context, NULL, 0, 0));
     CUDA_CHECK(cuModuleLoadData(&module, ptx_bench_kernels));
-    CUDA_CHECK(cuModuleGetFunction(&w->matrix, module, "bk_matrix"));
+    CUDA_CHECK(cuModuleGetFunction(&w->matrix, module, w->blocks ? "bk_matrix_wide" : "bk_matrix"));
     CUDA_CHECK(cuModuleGetFunction(&w->gather, module, "bk_gather"));
     CUDA_CHECK(cuModuleGetFunction(&w->attend, module, "bk_attend"));
     CUDA_CHECK(cuStreamCreate(&w->stream, CU_STREAM_NON_BLOCKING));
@@ -299,6 +313,7 @@ int main(int argc, char **argv)
         return 2;
     }
     w.stride_bytes = number(argc, argv, "--stride", "4096");
+    w.blocks = (unsigned int)number(argc, argv, "--blocks", "0");
     if (has_flag(argc, argv, "--trace")) {
         print_trace(&w, warm + steps);
         return 0;

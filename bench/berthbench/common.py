@@ -10,6 +10,8 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 OUT = os.path.abspath(os.path.join(ROOT, os.environ.get("OUT", "build")))
 MIB = 1 << 20
+card_options = []  # of workload.c, where is_real
+is_real = False  # whatever driver the environment leads to, and nothing that a simulator would tell
 VERDICT_WORDS = {True: "met", False: "NOT MET", None: ""}
 
 
@@ -25,6 +27,8 @@ def program(name):
 def environment(seed, settings=None):
     """A program's environment: the simulated driver, no random delays, and these SIMCUDA_ settings."""
     env = dict(os.environ)
+    if is_real:
+        return env
     env["LD_LIBRARY_PATH"] = os.path.join(OUT, "simcuda")
     env["BERTH_DRIVER"] = os.path.join(OUT, "simcuda", "libcuda.so.1")
     env["SIMCUDA_CACHE"] = os.path.join(OUT, "simcuda-cache")
@@ -32,6 +36,10 @@ def environment(seed, settings=None):
     env["SIMCUDA_DELAY_US"] = "0"
     env.update({f"SIMCUDA_{name}": str(value) for name, value in (settings or {}).items()})
     return env
+
+
+def workload_options():
+    return card_options if is_real else []
 
 
 def execute(command, seed, stdin=None, settings=None, may_fail=False):

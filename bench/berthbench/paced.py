@@ -13,7 +13,8 @@ import json
 import os
 import statistics
 
-from .common import MIB, execute, fail, program, read_json, read_stats, spread, under_berth
+from .common import (MIB, execute, fail, program, read_json, read_stats, spread, under_berth,
+                     workload_options)
 from .optimum import check, fewest, online
 
 # warm: steps before those that are measured: the first pass loads, a step is known once it has come
@@ -53,7 +54,7 @@ class Bench:
     def _command(self, mode="plain"):
         return [program("workload"), "--shape", self.shape, "--mib", str(self.mib), "--mode", mode,
                 "--warm", str(self.warm(mode)), "--steps", str(self.counts["steps"]),
-                "--seed", str(self.seed), "--tiles", str(TILES)]
+                "--seed", str(self.seed), "--tiles", str(TILES)] + workload_options()
 
     def warm(self, mode):
         return self.counts["peer_warm" if mode in PEERS else "warm"]

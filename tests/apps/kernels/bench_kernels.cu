@@ -2,7 +2,8 @@
  *
  * What matters to a benchmark of paging is which bytes a kernel reads, how often, and that a byte
  * which is not what was uploaded changes the result. Integer arithmetic that wraps, so the result is
- * the same bits on every driver. All of them are launched with one block of BK_THREADS threads.
+ * the same bits on every driver. All but bk_matrix_wide are launched with one block of BK_THREADS
+ * threads.
  */
 #include "device.h"
 
@@ -27,7 +28,21 @@ KERNEL bk_matrix(const void *weight, u64 bytes, u64 stride_bytes, const u64 *in,
     out[THREAD_X] = sum ^ sum >> 29;
 }
 
-/* The same for rows of a table: row rows[r] of row_bytes, for r < count. */
+/* The same on as many blocks as one likes, of whatever width: enough of them to read as fast as a card
+ * can. The words of out are added to, so that it does not matter who comes first. */
+KERNEL bk_matrix_wide(const void *weight, u64 bytes, u64 stride_bytes, const u64 *in, u64 *out)
+{
+    u64 word = GRID_THREAD % BK_THREADS, sum = in[word];
+
+    for (u64 at = GRID_THREAD * stride_bytes; at + 16 <= bytes; at += GRID_THREADS * stride_bytes) {
+        struct pair p = *(const struct pair *)((const char *)weight + at);
+
+        sum = sum * BK_FACTOR + (p.low ^ p.high);
+    }
+    __nvvm_atom_add_gen_ll((long long *)&out[word], (long long)(sum ^ sum >> 29));
+}
+
+/* bk_matrix for rows of a table: row rows[r] of row_bytes, for r < count. */
 KERNEL bk_gather(const void *table, u64 row_bytes, u64 stride_bytes, const u32 *rows, u32 count,
                  const u64 *in, u64 *out)
 {
