@@ -45,6 +45,7 @@ UNIT_SRC    := $(sort $(wildcard tests/unit/test_*.c))
 PRELOAD_SRC := $(sort $(wildcard tests/preload/*.c))
 PRELOAD_LIB := $(filter tests/preload/common.c,$(PRELOAD_SRC))
 PRELOAD_APP := $(filter-out $(PRELOAD_LIB),$(PRELOAD_SRC))
+GPU_SRC     := $(sort $(wildcard tests/gpu/*.c))
 STRESS_SRC  := $(sort $(wildcard tests/preload/stress/*.c))
 KERNELS     := $(sort $(wildcard tests/apps/kernels/*.cu))
 
@@ -62,6 +63,7 @@ MINILM   := $(OUT)/apps/minilm
 CONFORM  := $(OUT)/conformance
 BENCH    := $(addprefix $(OUT)/bench/,launch workload growth)
 NAMING   := $(OUT)/bench/content-cost
+PROBE    := $(OUT)/gpu/probe
 UNIT     := $(patsubst tests/unit/%.c,$(OUT)/unit/%,$(UNIT_SRC))
 PRELOAD  := $(patsubst tests/preload/%.c,$(OUT)/preload/%,$(PRELOAD_APP))
 PTX      := $(patsubst tests/apps/kernels/%.cu,$(OUT)/ptx/%.ptx,$(KERNELS))
@@ -72,7 +74,7 @@ PTX      := $(patsubst tests/apps/kernels/%.cu,$(OUT)/ptx/%.ptx,$(KERNELS))
 
 all: $(LIBBERTH) $(STUB) $(BERTH)
 
-tests: all $(SIMCUDA) $(UNIT) $(PRELOAD) $(CONFORM) $(MINILM)
+tests: all $(SIMCUDA) $(UNIT) $(PRELOAD) $(CONFORM) $(MINILM) $(PROBE) $(OUT)/bench/workload
 
 help:
 	@sed -n 's/^#: //p' $(firstword $(MAKEFILE_LIST))
@@ -167,6 +169,11 @@ $(OUT)/preload/stress: $(call obj,$(STRESS_SRC))
 
 $(CONFORM): $(call obj,$(CONF_SRC)) $(PTX_OBJ) $(SIMCUDA)
 	$(call say,LD,$@)
+	$(Q)$(CC) -o $@ $(filter %.o,$^) $(LDFLAGS) $(WITH_SIM) -lm -ldl
+
+$(PROBE): $(call obj,$(GPU_SRC)) $(PTX_OBJ) $(SIMCUDA)
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) -o $@ $(filter %.o,$^) $(LDFLAGS) $(WITH_SIM) -lm -ldl
 
 $(OUT)/bench/launch: $(call obj,bench/launch.c)

@@ -1,39 +1,30 @@
-/* probe.c - measures what the design rests on, on a real GPU: the link, prefetch and drop for each
- * 2 MiB, the cost of a launch.
+/* probe.c - runs one probe and prints its result.
  *
- *     probe [MIB]     prints one JSON object; MIB of managed memory are used (256)
+ *     probe NAME [--mib N] [--rounds N] [--kernel-ms N]
+ *     probe --list        the names, one a line
  *
- * Never more managed memory than half of what is free: a program that takes more can hang the card.
- * Every figure is the median of several rounds, the first round left out. Exit 77 and a reason
- * where there is no GPU.
+ * Prints one JSON object: what was asked of which card and driver, and the figures. Exit 77 and a
+ * reason on standard error where there is no GPU or it has no answer; exit 1 when a call failed.
  */
-#include "tests/apps/cuda_api.h"
-#include "tests/apps/kernels/test_kernels.h"
+#include "probe.h"
 
-#include <stdint.h>
 #include <string.h>
 #include <time.h>
 
-#define MIB        ((size_t)1 << 20)
-#define PAGE_BYTES (2 * MIB)
-#define ROUNDS     9
-#define LAUNCHES   2000
-
-struct bench {
-    CUstream stream;
-    CUfunction touch;
-    CUdeviceptr managed;
-    CUdeviceptr device;
-    CUdeviceptr out;
-    void *pinned;
-    void *pageable;
-    size_t bytes;
+struct row {
+    const char *name, *asks;
+    void (*run)(struct probe *p);
 };
 
-static const CUmemLocation g_device = {CU_MEM_LOCATION_TYPE_DEVICE, 0};
-static const CUmemLocation g_host = {CU_MEM_LOCATION_TYPE_HOST, 0};
+static const struct row g_rows[] = {
+#define X(name, asks) {#name, asks, probe_##name},
+    PROBES(X)
+#undef X
+};
 
-static double now_ns(void)
+#define ROWS (sizeof(g_rows) / sizeof(g_rows[0]))
+
+double probe_now_ns(void)
 {
     struct timespec t;
 
@@ -41,187 +32,215 @@ static double now_ns(void)
     return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
 }
 
-static int compare(const void *a, const void *b)
+static int by_size(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
 
     return (x > y) - (x < y);
 }
 
-static double median(double *values, int count)
+double probe_median(double *values, int count)
 {
-    qsort(values, (size_t)count, sizeof(*values), compare);
+    qsort(values, (size_t)count, sizeof(*values), by_size);
     return values[count / 2];
 }
 
-static void wait_idle(struct bench *b)
+struct probe_time probe_measure(struct probe *p, probe_work before, probe_work work, void *state)
 {
-    CUDA_CHECK(cuStreamSynchronize(b->stream));
-}
+    double whole[PROBE_ROUNDS_MAX], calls[PROBE_ROUNDS_MAX];
 
-static void h2d_pinned(struct bench *b)
-{
-    CUDA_CHECK(cuMemcpyHtoDAsync(b->device, b->pinned, b->bytes, b->stream));
-}
-
-static void d2h_pinned(struct bench *b)
-{
-    CUDA_CHECK(cuMemcpyDtoHAsync(b->pinned, b->device, b->bytes, b->stream));
-}
-
-static void h2d_pageable(struct bench *b)
-{
-    CUDA_CHECK(cuMemcpyHtoDAsync(b->device, b->pageable, b->bytes, b->stream));
-}
-
-static void d2h_pageable(struct bench *b)
-{
-    CUDA_CHECK(cuMemcpyDtoHAsync(b->pageable, b->device, b->bytes, b->stream));
-}
-
-static void prefetch(struct bench *b)
-{
-    CUDA_CHECK(cuMemPrefetchAsync(b->managed, b->bytes, g_device, 0, b->stream));
-}
-
-static void drop(struct bench *b)
-{
-    CUDA_CHECK(cuMemAdvise(b->managed, b->bytes, CU_MEM_ADVISE_UNSET_READ_MOSTLY, g_device));
-    CUDA_CHECK(cuMemAdvise(b->managed, b->bytes, CU_MEM_ADVISE_SET_READ_MOSTLY, g_device));
-}
-
-static void touch(struct bench *b)
-{
-    uint64_t bytes = b->bytes, stride = 4096;
-    void *params[] = {&b->managed, &bytes, &stride, &b->out};
-
-    CUDA_CHECK(cuLaunchKernel(b->touch, 1, 1, 1, 1024, 1, 1, 0, b->stream, params, NULL));
-}
-
-static void nothing(struct bench *b)
-{
-    (void)b;
-}
-
-/* Nanoseconds from before work to the end of its stream; before runs untimed in front of it.
- * call_ns receives how long the calls alone took. */
-static double timed(struct bench *b, void (*before)(struct bench *), void (*work)(struct bench *),
-                    double *call_ns)
-{
-    double whole[ROUNDS], calls[ROUNDS];
-
-    for (int i = -1; i < ROUNDS; i++) {
+    for (int i = -1; i < p->rounds; i++) {
         double start, called;
 
-        before(b);
-        wait_idle(b);
-        start = now_ns();
-        work(b);
-        called = now_ns();
-        wait_idle(b);
+        if (before)
+            before(p, state);
+        CUDA_CHECK(cuStreamSynchronize(p->stream));
+        start = probe_now_ns();
+        work(p, state);
+        called = probe_now_ns();
+        CUDA_CHECK(cuStreamSynchronize(p->stream));
         if (i >= 0) {
-            whole[i] = now_ns() - start;
+            whole[i] = probe_now_ns() - start;
             calls[i] = called - start;
         }
     }
-    if (call_ns)
-        *call_ns = median(calls, ROUNDS);
-    return median(whole, ROUNDS);
+    return (struct probe_time){probe_median(calls, p->rounds), probe_median(whole, p->rounds)};
 }
 
-static double launch_ns(struct bench *b, double *whole_ns)
+void probe_skip(const char *reason)
 {
-    uint64_t bytes = 4, stride = 4;
-    void *params[] = {&b->device, &bytes, &stride, &b->out};
-    double calls[ROUNDS], whole[ROUNDS];
-
-    for (int i = -1; i < ROUNDS; i++) {
-        double start = now_ns(), called;
-
-        for (int k = 0; k < LAUNCHES; k++)
-            CUDA_CHECK(cuLaunchKernel(b->touch, 1, 1, 1, 32, 1, 1, 0, b->stream, params, NULL));
-        called = now_ns();
-        wait_idle(b);
-        if (i >= 0) {
-            calls[i] = (called - start) / LAUNCHES;
-            whole[i] = (now_ns() - start) / LAUNCHES;
-        }
-    }
-    *whole_ns = median(whole, ROUNDS);
-    return median(calls, ROUNDS);
+    fprintf(stderr, "probe: skipped: %s\n", reason);
+    exit(77);
 }
 
-static void open_bench(struct bench *b, size_t wanted)
+void probe_fail(const char *reason)
 {
+    fprintf(stderr, "probe: %s\n", reason);
+    exit(1);
+}
+
+void *probe_host_alloc(size_t bytes)
+{
+    void *memory = aligned_alloc(4096, bytes);
+
+    if (!memory)
+        probe_fail("no memory on the host");
+    memset(memory, 1, bytes);
+    return memory;
+}
+
+int probe_attribute(CUdevice_attribute attribute)
+{
+    int value = 0;
+
+    return cuDeviceGetAttribute(&value, attribute, 0) == CUDA_SUCCESS ? value : 0;
+}
+
+void probe_open(struct probe *p)
+{
+    size_t free_bytes = 0, total_bytes = 0;
     CUmodule module;
-    CUcontext context;
-    size_t free_bytes = 0, total = 0;
-    int managed = 0;
 
-    if (cuInit(0) != CUDA_SUCCESS) {
-        printf("no GPU: cuInit failed\n");
-        exit(77);
+    if (cuInit(0) != CUDA_SUCCESS)
+        probe_skip("no GPU: cuInit failed");
+    CUDA_CHECK(cuCtxCreate(&p->context, NULL, 0, 0));
+    CUDA_CHECK(cuMemGetInfo(&free_bytes, &total_bytes));
+    if (p->bytes > free_bytes / 4)
+        p->bytes = free_bytes / 4;
+    p->bytes = p->bytes / PAGE_BYTES * PAGE_BYTES;
+    if (!p->bytes)
+        probe_skip("the card has no memory free");
+    p->multiprocessors = probe_attribute(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
+    CUDA_CHECK(cuModuleLoadData(&p->test_module, ptx_test_kernels));
+    CUDA_CHECK(cuModuleLoadData(&module, ptx_probe_kernels));
+    CUDA_CHECK(cuModuleGetFunction(&p->read, module, "pk_read"));
+    CUDA_CHECK(cuModuleGetFunction(&p->write, module, "pk_write"));
+    CUDA_CHECK(cuStreamCreate(&p->stream, CU_STREAM_NON_BLOCKING));
+    CUDA_CHECK(cuMemAlloc(&p->sum, sizeof(uint64_t)));
+    CUDA_CHECK(cuMemsetD8(p->sum, 0, sizeof(uint64_t)));
+    CUDA_CHECK(cuCtxSynchronize()); /* before work of the stream, which does not wait for it */
+}
+
+/* Blocks enough to fill the device, and none without work. */
+static unsigned int blocks(const struct probe *p, size_t bytes, size_t stride_bytes)
+{
+    size_t wanted = (bytes / stride_bytes + PK_THREADS - 1) / PK_THREADS;
+    size_t most = (size_t)(p->multiprocessors > 0 ? p->multiprocessors : 1) * 8;
+
+    return (unsigned int)(wanted < most ? wanted : most);
+}
+
+void probe_read(struct probe *p, CUdeviceptr ptr, size_t bytes, size_t stride_bytes,
+                unsigned int rounds)
+{
+    void *params[] = {&ptr, &bytes, &stride_bytes, &rounds, &p->sum};
+
+    CUDA_CHECK(cuLaunchKernel(p->read, blocks(p, bytes, stride_bytes), 1, 1, PK_THREADS, 1, 1, 0,
+                              p->stream, params, NULL));
+}
+
+void probe_write(struct probe *p, CUdeviceptr ptr, size_t bytes, size_t stride_bytes,
+                 uint64_t value)
+{
+    void *params[] = {&ptr, &bytes, &stride_bytes, &value};
+
+    CUDA_CHECK(cuLaunchKernel(p->write, blocks(p, bytes, stride_bytes), 1, 1, PK_THREADS, 1, 1, 0,
+                              p->stream, params, NULL));
+}
+
+static void member(struct probe *p, const char *prefix, const char *name)
+{
+    fprintf(p->out, ",\n  \"%s%s%s\": ", prefix, *prefix ? "_" : "", name);
+}
+
+void probe_figure(struct probe *p, const char *prefix, const char *name, double value)
+{
+    member(p, prefix, name);
+    fprintf(p->out, "%.*f", value < 1000 && value != (double)(long)value ? 3 : 0, value);
+}
+
+void probe_number(struct probe *p, const char *name, double value)
+{
+    probe_figure(p, "", name, value);
+}
+
+void probe_text(struct probe *p, const char *name, const char *value)
+{
+    member(p, "", name);
+    fprintf(p->out, "\"%s\"", value);
+}
+
+void probe_answer(struct probe *p, const char *name, int is_so)
+{
+    member(p, "", name);
+    fprintf(p->out, "%s", is_so ? "true" : "false");
+}
+
+static void print_head(const struct probe *p, const struct row *row)
+{
+    char date[32] = "", card[128] = "";
+    time_t now = time(NULL);
+    int driver = 0;
+
+    strftime(date, sizeof(date), "%FT%TZ", gmtime(&now));
+    CUDA_CHECK(cuDeviceGetName(card, sizeof(card), 0));
+    CUDA_CHECK(cuDriverGetVersion(&driver));
+    printf("{\"probe\": \"%s\",\n  \"asks\": \"%s\",\n  \"date\": \"%s\", \"driver\": %d, "
+           "\"card\": \"%s\", \"rounds\": %d, \"bytes\": %zu",
+           row->name, row->asks, date, driver, card, p->rounds, p->bytes);
+}
+
+/* The value of an option, and the end of the program where it is none. */
+static double option(int argc, char **argv, const char *name, double fallback, double most)
+{
+    for (int i = 2; i + 1 < argc; i += 2) {
+        char *end = NULL;
+        double value;
+
+        if (strcmp(argv[i], name) != 0)
+            continue;
+        value = strtod(argv[i + 1], &end);
+        if (*end || !(value >= 1) || value > most) {
+            fprintf(stderr, "probe: %s takes a number from 1 to %.0f\n", name, most);
+            exit(2);
+        }
+        return value;
     }
-    CUDA_CHECK(cuDeviceGetAttribute(&managed, CU_DEVICE_ATTRIBUTE_CONCURRENT_MANAGED_ACCESS, 0));
-    if (!managed) {
-        printf("no concurrent managed access (attribute 89) on this device\n");
-        exit(77);
-    }
-    CUDA_CHECK(cuCtxCreate(&context, NULL, 0, 0));
-    CUDA_CHECK(cuMemGetInfo(&free_bytes, &total));
-    /* The plain buffer and the managed one are of a size: a quarter of what is free each. */
-    b->bytes = wanted < free_bytes / 4 ? wanted : free_bytes / 4;
-    b->bytes = b->bytes / PAGE_BYTES * PAGE_BYTES;
-    CUDA_CHECK(cuModuleLoadData(&module, ptx_test_kernels));
-    CUDA_CHECK(cuModuleGetFunction(&b->touch, module, "tk_touch"));
-    CUDA_CHECK(cuStreamCreate(&b->stream, CU_STREAM_NON_BLOCKING));
-    CUDA_CHECK(cuMemAlloc(&b->device, b->bytes));
-    CUDA_CHECK(cuMemAlloc(&b->out, 8));
-    CUDA_CHECK(cuMemAllocHost(&b->pinned, b->bytes));
-    b->pageable = malloc(b->bytes);
-    if (!b->pageable) {
-        fprintf(stderr, "probe: no memory for %zu bytes\n", b->bytes);
-        exit(1);
-    }
-    memset(b->pageable, 1, b->bytes);
-    memset(b->pinned, 1, b->bytes);
-    CUDA_CHECK(cuMemsetD8(b->device, 0, b->bytes));
-    CUDA_CHECK(cuMemAllocManaged(&b->managed, b->bytes, CU_MEM_ATTACH_GLOBAL));
-    memset((void *)(uintptr_t)b->managed, 2, b->bytes);
-    CUDA_CHECK(cuMemAdvise(b->managed, b->bytes, CU_MEM_ADVISE_SET_PREFERRED_LOCATION, g_host));
-    CUDA_CHECK(cuMemAdvise(b->managed, b->bytes, CU_MEM_ADVISE_SET_READ_MOSTLY, g_device));
+    return fallback;
+}
+
+static void run(const struct row *row, struct probe *p)
+{
+    char *figures = NULL;
+    size_t bytes = 0;
+
+    p->out = open_memstream(&figures, &bytes);
+    if (!p->out)
+        probe_fail("no memory on the host");
+    row->run(p);
+    fclose(p->out);
+    print_head(p, row);
+    printf("%s}\n", figures);
+    free(figures);
 }
 
 int main(int argc, char **argv)
 {
-    struct bench b;
-    double pages, ns, call_ns, whole_ns;
-    char name[128] = "";
-    int version = 0;
+    struct probe p = {0};
 
-    open_bench(&b, (argc > 1 ? (size_t)atol(argv[1]) : 256) * MIB);
-    pages = (double)(b.bytes / PAGE_BYTES);
-    CUDA_CHECK(cuDeviceGetName(name, sizeof(name), 0));
-    CUDA_CHECK(cuDriverGetVersion(&version));
-    printf("{\"device\": \"%s\", \"driver\": %d, \"bytes\": %zu, \"rounds\": %d", name, version,
-           b.bytes, ROUNDS);
-    printf(",\n \"h2d_pinned_GB_per_s\": %.3f",
-           (double)b.bytes / timed(&b, nothing, h2d_pinned, NULL));
-    printf(",\n \"d2h_pinned_GB_per_s\": %.3f",
-           (double)b.bytes / timed(&b, nothing, d2h_pinned, NULL));
-    printf(",\n \"h2d_pageable_GB_per_s\": %.3f",
-           (double)b.bytes / timed(&b, nothing, h2d_pageable, NULL));
-    printf(",\n \"d2h_pageable_GB_per_s\": %.3f",
-           (double)b.bytes / timed(&b, nothing, d2h_pageable, NULL));
-    ns = timed(&b, drop, prefetch, &call_ns);
-    printf(",\n \"prefetch_GB_per_s\": %.3f, \"prefetch_ns_per_2MiB\": %.0f, "
-           "\"prefetch_call_ns_per_2MiB\": %.0f",
-           (double)b.bytes / ns, ns / pages, call_ns / pages);
-    timed(&b, prefetch, drop, &call_ns);
-    printf(",\n \"drop_ns_per_2MiB\": %.0f", call_ns / pages);
-    printf(",\n \"touch_resident_ns_per_2MiB\": %.0f", timed(&b, prefetch, touch, NULL) / pages);
-    printf(",\n \"touch_faulting_ns_per_2MiB\": %.0f", timed(&b, drop, touch, NULL) / pages);
-    call_ns = launch_ns(&b, &whole_ns);
-    printf(",\n \"launch_call_ns\": %.0f, \"launch_whole_ns\": %.0f}\n", call_ns, whole_ns);
-    return 0;
+    p.bytes = (size_t)option(argc, argv, "--mib", 256, 1 << 20) * MIB;
+    p.rounds = (int)option(argc, argv, "--rounds", 9, PROBE_ROUNDS_MAX);
+    p.kernel_ns = option(argc, argv, "--kernel-ms", 20, 1000) * 1e6;
+    for (size_t i = 0; argc > 1 && i < ROWS; i++) {
+        if (strcmp(argv[1], "--list") == 0)
+            puts(g_rows[i].name);
+        if (strcmp(argv[1], g_rows[i].name) == 0) {
+            run(&g_rows[i], &p);
+            return 0;
+        }
+    }
+    if (argc > 1 && strcmp(argv[1], "--list") == 0)
+        return 0;
+    fprintf(stderr, "usage: probe NAME [--mib N] [--rounds N] [--kernel-ms N] | --list\n");
+    return 2;
 }
