@@ -98,15 +98,15 @@ int probe_attribute(CUdevice_attribute attribute)
 
 void probe_open(struct probe *p)
 {
-    size_t free_bytes = 0, total_bytes = 0;
+    size_t total_bytes = 0;
     CUmodule module;
 
     if (cuInit(0) != CUDA_SUCCESS)
         probe_skip("no GPU: cuInit failed");
     CUDA_CHECK(cuCtxCreate(&p->context, NULL, 0, 0));
-    CUDA_CHECK(cuMemGetInfo(&free_bytes, &total_bytes));
-    if (p->bytes > free_bytes / 4)
-        p->bytes = free_bytes / 4;
+    CUDA_CHECK(cuMemGetInfo(&p->free_bytes, &total_bytes));
+    if (p->bytes > p->free_bytes / 4)
+        p->bytes = p->free_bytes / 4;
     p->bytes = p->bytes / PAGE_BYTES * PAGE_BYTES;
     if (!p->bytes)
         probe_skip("the card has no memory free");
@@ -186,8 +186,8 @@ static void print_head(const struct probe *p, const struct row *row)
     CUDA_CHECK(cuDeviceGetName(card, sizeof(card), 0));
     CUDA_CHECK(cuDriverGetVersion(&driver));
     printf("{\"probe\": \"%s\",\n  \"asks\": \"%s\",\n  \"date\": \"%s\", \"driver\": %d, "
-           "\"card\": \"%s\", \"rounds\": %d, \"bytes\": %zu",
-           row->name, row->asks, date, driver, card, p->rounds, p->bytes);
+           "\"card\": \"%s\", \"free_bytes\": %zu, \"rounds\": %d, \"bytes\": %zu",
+           row->name, row->asks, date, driver, card, p->free_bytes, p->rounds, p->bytes);
 }
 
 /* The value of an option, and the end of the program where it is none. */

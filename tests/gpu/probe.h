@@ -38,6 +38,7 @@
 
 struct probe {
     size_t bytes;        /* that a figure works on: a multiple of PAGE_BYTES */
+    size_t free_bytes;   /* of the card, before anything was taken */
     int rounds;          /* of each figure */
     double kernel_ns;    /* that a kernel shall last, beside which something else is done */
     int multiprocessors; /* of the device */

@@ -5,7 +5,7 @@
  * other reads memory all the time, for a change of mappings makes the device look them up anew.
  *
  * Answers of CUDA-FACTS: does unmapping, or SetAccess, stall kernels of other streams that run
- * (slowdown); do those calls wait for them (longest_call against the kernel's own time); the same
+ * (slowdown); do those calls wait for them (longest_turn against the kernel's own time); the same
  * of the calls that unified memory needs instead (prefetch, advise).
  */
 #include "probe.h"
