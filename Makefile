@@ -189,7 +189,7 @@ $(NAMING): $(OUT)/obj/bench/content_cost.o $(OUT)/libshim.a $(OUT)/libpolicy.a $
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) -o $@ $(filter %.o,$^) $(LDFLAGS) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group \
-	    $(WITH_SIM) -lelf -lcjson -lm -ldl
+	    $(WITH_SIM) -lelf -lzstd -llz4 -lcjson -lm -ldl
 
 $(MINILM): $(call obj,$(MINILM_SRC)) $(PTX_OBJ) $(SIMCUDA)
 	$(call say,LD,$@)

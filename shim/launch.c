@@ -304,11 +304,15 @@ static int all_settled(struct extent *const *set, size_t count)
     return 1;
 }
 
-/* A launch that leaves objects in place is tried when it comes first, and again at the 2nd, 4th,
- * 8th time and so on: what it reads may depend on what is in its memory. */
+/* A launch that leaves objects in place is tried until its function is known, and again at its 2nd,
+ * 4th, 8th time and so on: what it reads may depend on what is in its memory. Not at its first: a
+ * program may give it another pointer each time. */
 static int is_due_for_trial(const struct remembered *r)
 {
-    return r->in_place && (r->launches & (r->launches - 1)) == 0;
+    if (!r->in_place || (r->launches & (r->launches - 1)))
+        return 0;
+    return r->launches > 1 ||
+           atomic_load_explicit(&r->habit->reading, memory_order_relaxed) != READING_SPARSE;
 }
 
 static struct use *acquire(struct remembered *r, int try, CUstream stream)

@@ -89,11 +89,14 @@ static void print_weights(const struct stats_report *report, FILE *out)
     if (report->weights_ambiguous_bytes)
         print_line(out, "", "%s fit several parameters by their content, and stay anonymous",
                    size_text(report->weights_ambiguous_bytes, ambiguous));
-    print_line(out, "", "%s in VRAM, %s only in host memory%s%s%s", size_text(there, vram),
-               size_text(report->weights_host_bytes, host),
-               report->weights_disk_bytes ? ", only on disk: " : "",
-               report->weights_disk_bytes ? size_text(report->weights_disk_bytes, disk) : "",
-               there && !report->weights_resident_bytes ? " before they were freed" : "");
+    /* Where each was when it was freed adds up to nothing that ever was. */
+    if (there && !report->weights_resident_bytes)
+        print_line(out, "", "all of them freed by now");
+    else
+        print_line(out, "", "%s in VRAM, %s only in host memory%s%s", size_text(there, vram),
+                   size_text(report->weights_host_bytes, host),
+                   report->weights_disk_bytes ? ", only on disk: " : "",
+                   report->weights_disk_bytes ? size_text(report->weights_disk_bytes, disk) : "");
     print_line(out, "vram", "%s now, at most %s: weights and the program's other memory",
                size_text(report->weights_resident_bytes, resident),
                size_text(report->weights_peak_resident_bytes, peak));
