@@ -94,6 +94,7 @@ static void test_sparse(void **state)
 {
     struct bench b = make(DEVICE_SPARSE);
     struct use *use = begin(&b, 0, NARROW);
+    CUdeviceptr elsewhere;
 
     (void)state;
     g_launch_ms = LOAD_MS / 10;
@@ -108,6 +109,16 @@ static void test_sparse(void **state)
     WAIT_FOR(verdict(0) == READING_SPARSE);
     assert_null(begin(&b, 0, NARROW));
     assert_int_equal(large_pages_there(&b), 0);
+    /* Another pointer each time is no reason to try again; the same one, for the 2nd time, is. */
+    elsewhere = b.base + 512;
+    assert_null(launch_begin(function(0), (void *[]){&elsewhere}, NULL, NARROW, b.stream));
+    use = launch_begin(function(0), (void *[]){&elsewhere}, NULL, NARROW, b.stream);
+    assert_non_null(use);
+    assert_int_equal(verdict(0), READING_TRIED);
+    launch_end(use, b.stream, CUDA_SUCCESS);
+    fake_finish(b.stream);
+    launch(&b, 10);
+    WAIT_FOR(verdict(0) == READING_SPARSE);
     /* A launch that is wide enough to read all of it needs all of it. */
     use = begin(&b, 0, WIDE);
     assert_non_null(use);
