@@ -185,6 +185,11 @@ int gate_call(unsigned index, const void *from)
     return code;
 }
 
+void gate_forked(void)
+{
+    gate_is_shut = 0;
+}
+
 void gate_report(void)
 {
     const char *path = sim_setting_text(SIM_CALLS);

@@ -25,6 +25,7 @@ static int g_device_count;
  */
 static void life_after_fork(void)
 {
+    gate_forked();
     atomic_store(&g_life, LIFE_FORKED);
 }
 
