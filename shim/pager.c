@@ -10,9 +10,9 @@
 #include <time.h>
 #include <utlist.h>
 
-#define POLL_NS        50000 /* between looks at the events of unfinished work */
-#define HOPS_MAX       64    /* of the successor chain, without a step */
-#define LINK_MEMORY_NS 1000000000ull
+#define POLL_NS      50000 /* between looks at the events of unfinished work */
+#define HOPS_MAX     64    /* of the successor chain, without a step */
+#define LINK_SAMPLES 256   /* of loads that were timed, before the fastest is forgotten */
 
 enum room {
     ROOM_MADE, /* something was dropped: look again */
@@ -217,7 +217,27 @@ static void drop(struct residency *res, struct extent *e)
     }
 }
 
-/* A load that was timed has run: the link's speed, the last second of it counting most. */
+/* a is a load's bytes and time, b another's; 0 in b's time: there is none */
+static int is_faster(uint64_t a_bytes, uint64_t a_ns, uint64_t b_bytes, uint64_t b_ns)
+{
+    return !b_ns || (double)a_bytes * (double)b_ns > (double)b_bytes * (double)a_ns;
+}
+
+/* A load took so long on the device. */
+static void note_speed(struct link *link, uint64_t bytes, uint64_t ns)
+{
+    if (is_faster(bytes, ns, link->next_bytes, link->next_ns)) {
+        link->next_bytes = bytes;
+        link->next_ns = ns;
+    }
+    if (++link->samples >= LINK_SAMPLES || is_faster(bytes, ns, link->bytes, link->ns)) {
+        link->bytes = link->next_bytes;
+        link->ns = link->next_ns;
+        link->next_bytes = link->next_ns = 0;
+        link->samples = 0;
+    }
+}
+
 static void measure_link(struct residency *res)
 {
     uint64_t bytes, ns;
@@ -225,14 +245,9 @@ static void measure_link(struct residency *res)
     for (struct lane *lane = res->lanes; lane; lane = lane->next) {
         if (!transfer_timing_take(res->drv, lane, &bytes, &ns))
             continue;
-        if (res->link_ns > LINK_MEMORY_NS) {
-            res->link_bytes /= 2;
-            res->link_ns /= 2;
-        }
-        res->link_bytes += bytes;
-        res->link_ns += ns;
-        stats_set(link_timed_bytes, res->link_bytes);
-        stats_set(link_timed_ns, res->link_ns);
+        note_speed(&res->link, bytes, ns);
+        stats_set(link_timed_bytes, res->link.bytes);
+        stats_set(link_timed_ns, res->link.ns);
     }
 }
 

@@ -63,6 +63,15 @@ enum broken {
     BROKEN_FOR_GOOD,   /* it could not begin, or the program ends */
 };
 
+/* How fast the link is: the fastest of the loads that were timed of late. The others met something
+ * on their way: a kernel that read in place, a host that was slow to hand them in.
+ */
+struct link {
+    uint64_t bytes, ns; /* of that load; 0 while none was timed */
+    uint64_t next_bytes, next_ns;
+    unsigned samples; /* since the next one began to be looked for */
+};
+
 struct residency {
     const struct driver *drv;
     const struct backend *backend;
@@ -104,7 +113,7 @@ struct residency {
     uint64_t progress_count;
 
     struct history history;
-    uint64_t link_bytes, link_ns; /* of loads that were timed; 0 while none was */
+    struct link link;
 
     uint64_t touched_bytes;        /* by launches so far, each extent once for each of them */
     uint64_t largest_launch_bytes; /* touched by one launch */

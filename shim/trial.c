@@ -56,7 +56,7 @@ int trial_is_due(const struct residency *res, const struct residency_trial *tria
 {
     uint8_t verdict = atomic_load_explicit(trial->verdict, memory_order_relaxed);
 
-    return res->link_ns && (verdict == READING_UNKNOWN || verdict == READING_SPARSE) &&
+    return res->link.ns && (verdict == READING_UNKNOWN || verdict == READING_SPARSE) &&
            absent_bytes(trial) >= all_bytes(trial) / 2;
 }
 
@@ -78,7 +78,7 @@ void trial_begin(struct residency *res, struct use *use, struct residency_trial 
 static enum reading judge(const struct residency *res, const struct use *use)
 {
     uint64_t ns = transfer_elapsed_ns(res->drv, use->began, use->event);
-    double load_ns = (double)use->trial_bytes / (double)res->link_bytes * (double)res->link_ns;
+    double load_ns = (double)use->trial_bytes / (double)res->link.bytes * (double)res->link.ns;
 
     log_debug("trial", "%llu bytes read in place took %llu ns, loading them takes %.0f",
               (unsigned long long)use->trial_bytes, (unsigned long long)ns, load_ns);
