@@ -4,9 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WINDOW_SHARE 128 /* of the budget, where no window is asked for */
-#define WINDOW_MAX   ((uint64_t)32 << 20)
-
 size_t schedule_find_step(const uint64_t *signature, size_t count)
 {
     /* match[p] is how far the sequence, read backwards, agrees with itself p launches earlier: the
@@ -177,9 +174,6 @@ int schedule_plan_create(const struct schedule_trace *step, const struct schedul
     out->fixed = calloc(extent_count ? extent_count : 1, 1);
     if (!out->fixed)
         return -ENOMEM;
-    if (!window_bytes)
-        window_bytes =
-            budget_bytes / WINDOW_SHARE < WINDOW_MAX ? budget_bytes / WINDOW_SHARE : WINDOW_MAX;
     err = schedule_choose_fixed(step, extents, budget_bytes, window_bytes, out);
     if (!err)
         err = schedule_list_loads(step, extents, out, budget_bytes - out->fixed_bytes);

@@ -68,8 +68,8 @@ size_t schedule_find_step(const uint64_t *signature, size_t count);
  * budget_bytes  of memory for all of them together
  * window_bytes  wanted for streaming; it is raised to what streams for two launches in a row, the
  *               one that runs and the one whose bytes arrive meanwhile, and limited to the budget.
- *               0 takes 1/128 of the budget, 32 MiB at most: what a link moves while the host
- *               notices that a launch has ended
+ *               0 takes three times the largest extent: one arrives, one is read, and one is
+ *               free before the host notices that a launch has ended
  * out           zeroed on failure
  * returns       0, -ENOMEM, or -EINVAL for an identity out of range or an empty step
  * owner         schedule_plan_destroy()

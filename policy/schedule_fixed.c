@@ -11,6 +11,7 @@
 #define TRY_SHARE      16
 #define TRY_SHARE_LONG 4
 #define LONG_STEP      16384 /* uses of extents */
+#define WINDOW_EXTENTS 3     /* where no window is asked for */
 
 /* How an extent is used in the step. */
 struct usage {
@@ -398,6 +399,10 @@ int schedule_choose_fixed(const struct schedule_trace *step, const struct schedu
             out->fixed[work.used[i]] = 1;
         out->fixed_bytes = all_bytes;
     } else {
+        if (!window_bytes)
+            window_bytes = WINDOW_EXTENTS * work.extent_bytes;
+        if (window_bytes > budget_bytes)
+            window_bytes = budget_bytes;
         err = choose(step, extents, budget_bytes, window_bytes, &work, out);
     }
 out:

@@ -10,7 +10,7 @@
 /* Choose what stays; everything, where everything fits.
  *
  * step          checked: not empty, its extents all less than out->extent_count
- * window_bytes  the least that the rest shall have to stream through
+ * window_bytes  the least that the rest shall have to stream through; 0: some extents
  * out           its fixed, all zero, fixed_bytes and window_bytes are filled in
  * returns       0 or -ENOMEM
  */

@@ -13,9 +13,8 @@
 
 /* A shared range is left when an allocation does not fit behind the others: the more is packed
  * already, the larger is the next one, so that such tails stay a small share. */
-#define SHARED_RANGE_MIN   ((size_t)32 << 20)
-#define SHARED_RANGE_MAX   ((size_t)256 << 20)
-#define SHARED_RANGE_SHARE 2
+#define SHARED_RANGE_MIN ((size_t)32 << 20)
+#define SHARED_RANGE_MAX ((size_t)1 << 30)
 
 static struct range *g_ranges; /* g_range_lock */
 
@@ -152,11 +151,9 @@ static size_t shared_range_bytes(const struct residency *res, CUcontext ctx, siz
         least = SHARED_RANGE_MIN;
     while (least < bytes)
         least *= 2;
-    if (packed / SHARED_RANGE_SHARE <= least)
+    if (packed <= least)
         return least;
-    return packed / SHARED_RANGE_SHARE < SHARED_RANGE_MAX
-               ? packed / SHARED_RANGE_SHARE / least * least
-               : SHARED_RANGE_MAX;
+    return packed < SHARED_RANGE_MAX ? packed / least * least : SHARED_RANGE_MAX;
 }
 
 static struct range *unlink_range(struct range **link)
@@ -263,9 +260,11 @@ static CUresult alloc_packed(struct allocation *a, struct residency *res)
     int packed;
 
     while (!(packed = pack(a, res))) {
-        CUresult result = range_create(res, a->device, a->ctx,
-                                       shared_range_bytes(res, a->ctx, a->bytes), 1, &made);
+        size_t bytes = shared_range_bytes(res, a->ctx, a->bytes);
+        CUresult result = range_create(res, a->device, a->ctx, bytes, 1, &made);
 
+        if (stats_note(result) != CUDA_SUCCESS && bytes > a->bytes)
+            result = range_create(res, a->device, a->ctx, a->bytes, 1, &made);
         if (result != CUDA_SUCCESS)
             return result;
         link_range(made);

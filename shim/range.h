@@ -21,7 +21,7 @@
 #define PAGE_BYTES      ((size_t)2 << 20)
 #define RANGE_PLAIN_MAX ((size_t)64 << 10) /* allocations below this stay plain */
 #define RANGE_PACK_MAX  ((size_t)16 << 20) /* allocations below this always share a range */
-#define RANGE_WASTE     64 /* larger ones do where rounding to pages wastes more than this share */
+#define RANGE_WASTE     256 /* larger ones do where rounding to pages wastes more than this share */
 #define RANGE_ALIGN     ((size_t)512) /* of an address handed out; the driver promises 256 */
 
 struct object;

@@ -12,7 +12,7 @@
 #include <time.h>
 
 #define EXTENT_BYTES_MAX   ((size_t)32 << 20)
-#define EXTENTS_PER_BUDGET 512 /* at least: a window of some extents is a small share of it */
+#define EXTENTS_PER_BUDGET 1024 /* at least: a window of some extents is a small share of it */
 #define PATIENCE_NS        2000000000ull
 #define BYTES_TOLD_MAX     (((uint64_t)1 << 53) - 1) /* beyond that no JSON holds it exactly */
 #define MARGIN_SHARE       16 /* of the free VRAM, left alone when no budget is given */

@@ -37,8 +37,8 @@ int gate_request_names(const struct gate_request *request, const char *symbol);
 /* Does it mean the count-th call of those? */
 int gate_request_hits(const struct gate_request *request, uint64_t count);
 
-/* A child of fork: its calls are neither counted nor failed. The lock may have been held by a thread
- * that is not there. */
+/* A child of fork: its calls are neither counted nor failed. The lock may have been held by a
+ * thread that is not there. */
 void gate_forked(void);
 /* Write SIMCUDA_CALLS, when that is set; once, at the end. */
 void gate_report(void);

@@ -196,8 +196,12 @@ static void test_out_of_memory(void **state)
     give(q);
     assert_int_equal(free_bytes_of(DEVICE_OOM), total_bytes);
     /* The driver's own lack of memory is told as it is, and nothing is held. */
-    fake_fail("cuMemAllocManaged", 0, 1, CUDA_ERROR_OUT_OF_MEMORY);
+    fake_fail("cuMemAllocManaged", 0, 2, CUDA_ERROR_OUT_OF_MEMORY);
     assert_int_equal(range_alloc(bytes, fake_plain, &bytes, &p), CUDA_ERROR_OUT_OF_MEMORY);
+    assert_int_equal(free_bytes_of(DEVICE_OOM), total_bytes);
+    /* Where it only lacks the room to share, there is a range for this one alone. */
+    fake_fail("cuMemAllocManaged", 0, 1, CUDA_ERROR_OUT_OF_MEMORY);
+    give(take(bytes));
     assert_int_equal(free_bytes_of(DEVICE_OOM), total_bytes);
 }
 
@@ -209,7 +213,7 @@ static void test_plain_fallback(void **state)
 
     (void)state;
     fake_context(DEVICE_FALLBACK);
-    fake_fail("cuMemAllocManaged", 0, 1, CUDA_ERROR_NOT_SUPPORTED);
+    fake_fail("cuMemAllocManaged", 0, 2, CUDA_ERROR_NOT_SUPPORTED);
     p = take(bytes);
     assert_int_equal(view_of(p).kind, ALLOCATION_PLAIN);
     assert_int_equal(stats()->refused, refused + 1);
