@@ -8,7 +8,6 @@ is never filled. So plain managed memory is left out: it would need a card with 
 """
 import json
 import os
-import statistics
 
 from . import common
 from .common import execute, fail, read_stats, under_berth
@@ -53,31 +52,19 @@ class CardBench(Bench):
         return found
 
     def judge(self, percent, run):
-        limit_ns, least = self.limit(percent, run["mode"])
-        steps, total = self.counts["steps"], sum(run["step_ns"])
-        row = {"shape": self.shape, "mib": self.mib, "percent": percent, "mode": run["mode"],
-               "budget_bytes": self.budget_bytes(percent), "steps": steps,
-               "warm_steps": self.warm(run["mode"]),
-               "step_ms": common.spread([ns / 1e6 for ns in run["step_ns"]], 3),
-               "mean_step_ms": round(total / steps / 1e6, 3),
-               "limit_ms": round(limit_ns / steps / 1e6, 3),
-               "compute_ms": round(statistics.mean(self.plain["step_ns"]) / 1e6, 3),
-               "share": limit_ns / total, "fewest_bytes": least / steps, "bytes_ratio": None,
-               "device_bytes": run["device_bytes"], "wall_s": run["wall_s"]}
+        row = self.row(percent, run, run["moved"]["h2d_bytes"] if "moved" in run else None)
         if "moved" in run:
-            row["streamed_bytes"] = run["moved"]["h2d_bytes"] / steps
-            row["written_back_bytes"] = run["moved"]["d2h_bytes"] / steps
-            row["bytes_ratio"] = run["moved"]["h2d_bytes"] / least if least else None
+            row["written_back_bytes"] = run["moved"]["d2h_bytes"] / self.counts["steps"]
             row["launches"], row["learned"] = run["stats"]["launches"], run["stats"]["steps"]
         return row
 
 
 def show(row):
     ratio = f"{row['bytes_ratio']:.3f}" if row["bytes_ratio"] else "-"
-    streamed = f"{row['streamed_bytes'] / common.MIB:.1f}M" if "streamed_bytes" in row else "-"
+    streamed = "-" if row["streamed_bytes"] is None else f"{row['streamed_bytes'] / common.MIB:.1f}M"
     print(f"{row['shape']:10} {row['mib']:5} {row['percent']:3} {row['mode']:9} "
-          f"{row['mean_step_ms']:8.3f} {row['limit_ms']:8.3f} {row['share']:6.3f} {streamed:>9} "
-          f"{row['fewest_bytes'] / common.MIB:7.1f}M {ratio:>6}", flush=True)
+          f"{row['mean_step_ms']:8.3f} {row['limit_ms']:8.3f} {row['share']:6.3f} {row['ideal_share']:6.3f} "
+          f"{streamed:>9} {row['fewest_bytes'] / common.MIB:7.1f}M {ratio:>6}", flush=True)
 
 
 def measure(arguments, folder, verdicts):
