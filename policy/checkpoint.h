@@ -1,4 +1,5 @@
-/* checkpoint.h - the tensors that a checkpoint's files hold: names, types, shapes, places.
+/* checkpoint.h - the tensors that a checkpoint's files hold: names, types, shapes, places,
+ * storages.
  *
  * One interface for every format. A checkpoint is read once and never changes afterwards, so any
  * thread may read it without a lock. It holds no file open and none of the tensors' bytes.
@@ -20,22 +21,48 @@ struct checkpoint_chunk;
 
 #define CHECKPOINT_NONE SIZE_MAX /* no such tensor, no such file */
 
+#define CHECKPOINT_HEAD_BYTES 512u /* as much of a file as checkpoint_identify() looks at */
+#define TENSOR_RANK_MAX       UINT16_MAX
+
+/* A format exists only as a row of this table.
+ *
+ * id        CHECKPOINT_<id>
+ * name      the word that berth prints
+ * identify  could these be the first bytes of such a file? As checkpoint_identify()
+ * read      adds what a file holds to a builder; struct checkpoint_reader in checkpoint_build.h
+ * says how. Both are NULL for a format that is no single file
+ */
+#define CHECKPOINT_FORMATS(X) X(SAFETENSORS, "safetensors", safetensors_identify, safetensors_read)
+
 enum checkpoint_format {
     CHECKPOINT_UNKNOWN,
-    CHECKPOINT_SAFETENSORS,
+#define X(id, name, identify, read) CHECKPOINT_##id,
+    CHECKPOINT_FORMATS(X)
+#undef X
+        CHECKPOINT_FORMAT_COUNT
 };
 
-/* 56 bytes; with its name, its shape and its places in both indexes a tensor takes about 150. */
+/* 56 bytes; with its name, its shape and its places in both indexes a tensor takes about 150.
+ *
+ * A dense tensor's bytes are those of its elements. A view with strides spans what lies between its
+ * first and its last element: more than its elements where it leaves some out, less where it
+ * repeats some (a stride of 0). What it takes as a dense copy, on a device or in the offload
+ * folder, is tensor_dense_bytes().
+ *
+ * Tensors of one storage share memory: one is a view of another, or they are one parameter under
+ * two names. Who moves one of them moves them all, for they must stay together to stay tied.
+ */
 struct tensor {
     const char *name;        /* in the checkpoint's arena; UTF-8 without NUL */
     const uint64_t *shape;   /* rank extents; not NULL where rank is 0 */
     const uint64_t *strides; /* in elements; NULL where row-major and dense */
     uint64_t offset;         /* from the start of its file */
-    uint64_t bytes;          /* in the file; may be 0 */
+    uint64_t bytes;          /* in the file, from offset on; may be 0 */
     uint32_t name_bytes;     /* without the NUL */
-    uint32_t rank;
-    uint32_t file; /* index in checkpoint.files */
-    uint32_t dtype;
+    uint32_t file;           /* index in checkpoint.files */
+    uint32_t storage;        /* below checkpoint.storage_count; numbered as they are met */
+    uint16_t rank;
+    uint16_t dtype;
 };
 
 /* What identifies a file, taken from the descriptor that was read. */
@@ -54,19 +81,22 @@ struct checkpoint {
     size_t file_count;
     struct tensor *tensors; /* in the order of the header */
     size_t tensor_count;
-    uint64_t total_bytes; /* of all tensors, tied ones counted once */
+    size_t storage_count; /* as many as tensors where nothing is shared */
+    uint64_t total_bytes; /* of all tensors; what several share is counted once */
 
     /* The rest belongs to checkpoint.c and checkpoint_build.c. */
     uint32_t *by_name;     /* tensor_count indexes, in strcmp() order of the names */
     uint32_t *by_location; /* located_count indexes of tensors with bytes: file, offset, order */
     size_t located_count;
+    uint32_t *tied; /* tied_count indexes of tensors that share their storage: storage, order */
+    size_t tied_count;
     bool has_views;                 /* some ranges overlap without being the same */
     struct checkpoint_chunk *arena; /* names, shapes, strides */
 };
 
 /* Say what a file is from its first bytes. The file's name is not asked.
  *
- * head        the first head_bytes of the file: 16 are enough
+ * head        the first head_bytes of the file, CHECKPOINT_HEAD_BYTES of them where it has so many
  * file_bytes  the size of the whole file
  * returns     the format whose reader may be tried; it may still refuse the file. Cheap enough to
  *             ask about every file that a program maps
@@ -134,10 +164,16 @@ size_t checkpoint_find_file(const struct checkpoint *checkpoint, dev_t device, i
  */
 int checkpoint_file_compare(const struct checkpoint_file *file, const struct stat *status);
 
-/* Walk over the groups of tensors that are the same bytes of the same file: tied parameters.
+/* What a tensor takes as a dense copy: all its elements, each once, in row-major order. */
+uint64_t tensor_dense_bytes(const struct tensor *tensor);
+
+/* Walk over the groups of tied tensors: those with the same storage. These are the same bytes of
+ * the same file, ranges that overlap there, and whatever else a format says is one storage: also
+ * views that have no byte in common.
  *
  * cursor   0 before the first call; belongs to the walk
- * members  the group's tensor indexes, in the header's order; valid as long as the checkpoint
+ * members  the group's tensor indexes, in the header's order; valid as long as the checkpoint. The
+ *          groups come in the order of their first members
  * returns  how many members, at least 2; 0 when there is no further group
  */
 size_t checkpoint_next_tied(const struct checkpoint *checkpoint, size_t *cursor,

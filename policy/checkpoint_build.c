@@ -65,6 +65,7 @@ void checkpoint_close(struct checkpoint *checkpoint)
     free(checkpoint->tensors);
     free(checkpoint->by_name);
     free(checkpoint->by_location);
+    free(checkpoint->tied);
     free(checkpoint);
 }
 
@@ -126,6 +127,11 @@ int checkpoint_builder_add_file(struct checkpoint_builder *builder, const char *
     return 0;
 }
 
+uint32_t checkpoint_builder_add_storage(struct checkpoint_builder *builder)
+{
+    return ++builder->storage_count;
+}
+
 int checkpoint_builder_add_tensor(struct checkpoint_builder *builder, const struct tensor *tensor)
 {
     struct checkpoint *c = builder->checkpoint;
@@ -145,6 +151,8 @@ int checkpoint_builder_add_tensor(struct checkpoint_builder *builder, const stru
         copy.strides = arena_copy(c, tensor->strides, tensor->rank * sizeof(uint64_t));
     if (!name || !copy.shape || (tensor->strides && !copy.strides))
         return -ENOMEM;
+    if (copy.storage == STORAGE_OWN)
+        copy.storage = checkpoint_builder_add_storage(builder);
     memcpy(name, tensor->name, tensor->name_bytes);
     name[tensor->name_bytes] = '\0';
     copy.name = name;
@@ -195,8 +203,23 @@ static int index_names(struct checkpoint *c, struct input_error *error)
     return 0;
 }
 
-/* Index by location, count the bytes and see whether ranges overlap. */
-static void index_locations(struct checkpoint *c)
+/* Groups of storages: parent[s] is s itself, or leads to the storage that stands for its group. */
+static uint32_t find_root(uint32_t *parent, uint32_t storage)
+{
+    while (parent[storage] != storage) {
+        parent[storage] = parent[parent[storage]];
+        storage = parent[storage];
+    }
+    return storage;
+}
+
+static void join(uint32_t *parent, uint32_t a, uint32_t b)
+{
+    parent[find_root(parent, a)] = find_root(parent, b);
+}
+
+/* Index by location, count the bytes, see whether ranges overlap and join the storages of those. */
+static void index_locations(struct checkpoint *c, uint32_t *parent)
 {
     const struct tensor *before = NULL;
     uint64_t reach = 0; /* where the ranges so far end, in the file of before */
@@ -218,6 +241,8 @@ static void index_locations(struct checkpoint *c)
         if (!before || before->file != t->file)
             reach = 0;
         c->has_views |= t->offset < reach && !same;
+        if (t->offset < reach)
+            join(parent, t->storage, before->storage);
         if (end > reach) {
             c->total_bytes += end - (t->offset > reach ? t->offset : reach);
             reach = end;
@@ -226,13 +251,81 @@ static void index_locations(struct checkpoint *c)
     }
 }
 
+/* Number the storages from 0 on in the order of the tensors, and count each one's tensors.
+ *
+ * parent   by the builder's numbers, what index_locations() made of it
+ * number   by the builder's numbers, of storages + 1 entries, 0 in all; of the same size as
+ * members  which gets the tensors of each new number
+ */
+static void number_storages(struct checkpoint *c, uint32_t *parent, uint32_t *number,
+                            uint32_t *members)
+{
+    size_t i;
+
+    for (i = 0; i < c->tensor_count; i++) {
+        uint32_t root = find_root(parent, c->tensors[i].storage);
+
+        if (number[root] == 0)
+            number[root] = (uint32_t)++c->storage_count;
+        c->tensors[i].storage = number[root] - 1;
+        members[c->tensors[i].storage]++;
+    }
+}
+
+static int compare_storages(const void *a, const void *b, void *tensors)
+{
+    uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
+    const struct tensor *t = tensors;
+    int order = compare_u64(t[left].storage, t[right].storage);
+
+    return order ? order : compare_u64(left, right);
+}
+
+static int index_tied(struct checkpoint *c, const uint32_t *members)
+{
+    size_t count = 0, i;
+
+    for (i = 0; i < c->tensor_count; i++)
+        count += members[c->tensors[i].storage] > 1;
+    if (count == 0)
+        return 0;
+    c->tied = calloc(count, sizeof(*c->tied));
+    if (!c->tied)
+        return -ENOMEM;
+    for (i = 0; i < c->tensor_count; i++) {
+        if (members[c->tensors[i].storage] > 1)
+            c->tied[c->tied_count++] = (uint32_t)i;
+    }
+    qsort_r(c->tied, count, sizeof(*c->tied), compare_storages, c->tensors);
+    return 0;
+}
+
+/* Index by location and by storage. storages is how many numbers the builder handed out. */
+static int index_places(struct checkpoint *c, uint32_t storages)
+{
+    size_t entries = (size_t)storages + 1;
+    uint32_t *parent = calloc(3 * entries, sizeof(*parent));
+    uint32_t i;
+    int res;
+
+    if (!parent)
+        return -ENOMEM;
+    for (i = 0; i < entries; i++)
+        parent[i] = i;
+    index_locations(c, parent);
+    number_storages(c, parent, parent + entries, parent + 2 * entries);
+    res = index_tied(c, parent + 2 * entries);
+    free(parent);
+    return res;
+}
+
 int checkpoint_builder_finish(struct checkpoint_builder *builder, struct checkpoint **out,
                               struct input_error *error)
 {
     struct checkpoint *c = builder->checkpoint;
     size_t entries = c->tensor_count ? c->tensor_count : 1;
     struct tensor *exact;
-    int res;
+    int res = -ENOMEM;
 
     /* What grew by doubling gives its spare half back; to fail at that does no harm. */
     exact = reallocarray(c->tensors, entries, sizeof(*exact));
@@ -240,16 +333,17 @@ int checkpoint_builder_finish(struct checkpoint_builder *builder, struct checkpo
         c->tensors = exact;
     c->by_name = calloc(entries, sizeof(*c->by_name));
     c->by_location = calloc(entries, sizeof(*c->by_location));
-    if (!c->by_name || !c->by_location)
-        res = input_error_set(error, -ENOMEM, INPUT_ERROR_NO_OFFSET,
-                              "memory for the table of tensors", "none left");
-    else
+    if (c->by_name && c->by_location)
         res = index_names(c, error);
+    if (res == 0)
+        res = index_places(c, builder->storage_count);
+    if (res == -ENOMEM)
+        input_error_set(error, res, INPUT_ERROR_NO_OFFSET, "memory for the table of tensors",
+                        "none left");
     if (res) {
         checkpoint_builder_abandon(builder);
         return res;
     }
-    index_locations(c);
     memset(builder, 0, sizeof(*builder));
     *out = c;
     return 0;

@@ -9,9 +9,25 @@
 
 #include "checkpoint.h"
 
+#define STORAGE_OWN 0u /* while a checkpoint is built: a storage that no other tensor has */
+
 struct checkpoint_builder {
     struct checkpoint *checkpoint; /* without its indexes as yet */
     size_t file_room, tensor_room; /* allocated entries */
+    uint32_t storage_count;        /* handed out so far */
+};
+
+/* A format of single files, a row of CHECKPOINT_FORMATS.
+ *
+ * read()  fd       readable and a regular file of file_bytes; neither moved (pread) nor closed
+ *         file     the index that the builder gave it; checkpoint.files has its path
+ *         error    the file's name is in it; filled on failure
+ *         returns  0; -EINVAL where the content is refused; -ENOMEM; else what read() said
+ */
+struct checkpoint_reader {
+    bool (*identify)(const void *head, size_t head_bytes, uint64_t file_bytes);
+    int (*read)(int fd, uint64_t file_bytes, struct checkpoint_builder *builder, size_t file,
+                struct input_error *error);
 };
 
 /* Begin an empty checkpoint.
@@ -30,9 +46,15 @@ int checkpoint_builder_begin(struct checkpoint_builder *builder, enum checkpoint
 int checkpoint_builder_add_file(struct checkpoint_builder *builder, const char *path,
                                 const struct stat *status, size_t *index);
 
+/* A number for tensor.storage, which several tensors are then given. It is unique in the whole
+ * checkpoint, over all its files. */
+uint32_t checkpoint_builder_add_storage(struct checkpoint_builder *builder);
+
 /* Add a tensor.
  *
- * tensor   every field set; name, shape and strides are copied
+ * tensor   every field set; name, shape and strides are copied. storage is a number from
+ *          checkpoint_builder_add_storage(), or STORAGE_OWN; tensors whose bytes overlap in a file
+ *          are given one storage at the end, whatever stands here
  * returns  0, -ENOMEM, or -E2BIG beyond 2^31 tensors
  */
 int checkpoint_builder_add_tensor(struct checkpoint_builder *builder, const struct tensor *tensor);

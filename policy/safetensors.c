@@ -139,7 +139,7 @@ static int read_dtype(const struct reader *r, const cJSON *entry, enum dtype *ou
 }
 
 /* Read the shape into r->shape, which grows to the longest shape of the file. */
-static int read_shape(struct reader *r, const cJSON *entry, uint32_t *rank)
+static int read_shape(struct reader *r, const cJSON *entry, uint16_t *rank)
 {
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(entry, "shape"), *extent;
     size_t count = 0;
@@ -148,6 +148,8 @@ static int read_shape(struct reader *r, const cJSON *entry, uint32_t *rank)
         return refuse(r, item ? item : entry, item, "a shape: an array of integers");
     cJSON_ArrayForEach(extent, item)
     {
+        if (count == TENSOR_RANK_MAX)
+            return refuse(r, item, item, "a shape of at most 65535 extents");
         if (count == r->shape_room) {
             size_t room = count ? count * 2 : 8;
             uint64_t *larger = reallocarray(r->shape, room, sizeof(*larger));
@@ -161,7 +163,7 @@ static int read_shape(struct reader *r, const cJSON *entry, uint32_t *rank)
             return refuse(r, extent, extent, "an extent: an integer from 0 on");
         count++;
     }
-    *rank = (uint32_t)count;
+    *rank = (uint16_t)count;
     return 0;
 }
 

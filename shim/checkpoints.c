@@ -30,7 +30,7 @@ static void recognise(const char *path, struct known_file *file)
 {
     struct input_error error;
     struct stat status;
-    unsigned char head[16];
+    unsigned char head[CHECKPOINT_HEAD_BYTES];
     ssize_t got;
     int fd;
 

@@ -485,6 +485,26 @@ static void many_tensors(void **state)
     free(header);
 }
 
+static void too_many_extents(void **state)
+{
+    char *header = malloc(2 * 65536 + 100);
+    struct checkpoint *c;
+    size_t used;
+
+    (void)state;
+    used = (size_t)sprintf(header, "{'a':{'dtype':'U8','data_offsets':[0,1],'shape':[1");
+    for (size_t i = 1; i < 65535; i++)
+        used += (size_t)sprintf(header + used, ",1");
+    strcpy(header + used, "]}}");
+    c = expect_read(header, 1);
+    assert_int_equal(c->tensors[0].rank, 65535);
+    checkpoint_close(c);
+    strcpy(header + used, ",1]}}");
+    expect_refused(header, strlen(header), 1,
+                   "byte 48: a: expected a shape of at most 65535 extents, found an array");
+    free(header);
+}
+
 static void every_byte_changed(void **state)
 {
     static const char text[] = "{'__metadata__':{'a':'b'},'x':{'dtype':'F16','shape':[2,1],"
@@ -523,7 +543,8 @@ int main(void)
         cmocka_unit_test(bad_frames),         cmocka_unit_test(bad_entries),
         cmocka_unit_test(gaps_and_overlaps),  cmocka_unit_test(deep_nesting),
         cmocka_unit_test(a_file_that_shrank), cmocka_unit_test(only_the_header_is_read),
-        cmocka_unit_test(many_tensors),       cmocka_unit_test(every_byte_changed),
+        cmocka_unit_test(many_tensors),       cmocka_unit_test(too_many_extents),
+        cmocka_unit_test(every_byte_changed),
     };
 
     return cmocka_run_group_tests_name("safetensors", tests, NULL, NULL);
