@@ -109,7 +109,8 @@ const char *checkpoint_format_name(enum checkpoint_format format);
 
 /* Read the table of tensors of a checkpoint. Only headers are read, never the tensors' bytes.
  *
- * path     a checkpoint file
+ * path     a checkpoint file; an *.index.json; a folder with one of either, where a model in parts
+ *          counts as one file
  * out      set on success only
  * error    filled on failure: one line
  * returns  0; -EINVAL where the content is refused; -ENOMEM; else what the file system said

@@ -15,6 +15,8 @@ struct checkpoint_builder {
     struct checkpoint *checkpoint; /* without its indexes as yet */
     size_t file_room, tensor_room; /* allocated entries */
     uint32_t storage_count;        /* handed out so far */
+    bool with_parts; /* the file was named by its path: where it is one of several that make a
+                        checkpoint together, its reader adds the others too */
 };
 
 /* A format of single files, a row of CHECKPOINT_FORMATS.
@@ -45,6 +47,20 @@ int checkpoint_builder_begin(struct checkpoint_builder *builder, enum checkpoint
  */
 int checkpoint_builder_add_file(struct checkpoint_builder *builder, const char *path,
                                 const struct stat *status, size_t *index);
+
+/* Open a file by its path, add it and all its tensors: how a reader gets from an index to its
+ * shards, or from one part to the others.
+ *
+ * path     as it will stand in checkpoint.files
+ * real     where it is opened: path itself, or what a link there led to
+ * format   which it must have; CHECKPOINT_UNKNOWN for any, and then the checkpoint has that one
+ * file     set to its index in checkpoint.files; may be NULL
+ * error    names this file on failure, and is as before otherwise
+ * returns  0; -EINVAL where the content is refused; -ENOMEM; else what the file system said
+ */
+int checkpoint_builder_read_file(struct checkpoint_builder *builder, const char *path,
+                                 const char *real, enum checkpoint_format format, size_t *file,
+                                 struct input_error *error);
 
 /* A number for tensor.storage, which several tensors are then given. It is unique in the whole
  * checkpoint, over all its files. */

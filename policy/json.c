@@ -482,7 +482,8 @@ int json_parse(const char *text, size_t bytes, unsigned flags, cJSON **out,
 
 int json_get_u64(const cJSON *item, uint64_t *out)
 {
-    if (!cJSON_IsNumber(item) || item->valuedouble < 0)
+    if (!cJSON_IsNumber(item) || !(item->valuedouble >= 0) ||
+        item->valuedouble > (double)INTEGER_MAX || item->valuedouble != trunc(item->valuedouble))
         return -EINVAL;
     *out = (uint64_t)item->valuedouble;
     return 0;

@@ -40,9 +40,9 @@ int json_parse(const char *text, size_t bytes, unsigned flags, cJSON **out,
 void json_locate(const char *text, size_t bytes, const cJSON *root, const cJSON *item,
                  struct input_error *error);
 
-/* Take an integer out of a number that JSON_INTEGERS checked.
+/* Take an integer out of a number.
  *
- * returns  0; -EINVAL where item is NULL, no number or negative
+ * returns  0; -EINVAL where item is NULL, no number, negative, no whole number, or 2^53 and more
  */
 int json_get_u64(const cJSON *item, uint64_t *out);
 

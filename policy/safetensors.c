@@ -1,11 +1,11 @@
 #include "safetensors.h"
 #include "json.h"
+#include "read_fully.h"
 #include <endian.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define LENGTH_BYTES 8u /* the u64 in front of the header */
 
@@ -358,33 +358,6 @@ int safetensors_parse(const void *head, size_t head_bytes, uint64_t file_bytes,
                                head_bytes);
     return read_header((const char *)head + LENGTH_BYTES, load_length(head), file_bytes, builder,
                        file, error);
-}
-
-/* Read bytes of a file, all of them or none.
- *
- * returns  0; -EINVAL where the file ends before, as one does that shrank meanwhile; -errno
- */
-static int read_fully(int fd, void *to, size_t bytes, uint64_t offset, struct input_error *error)
-{
-    size_t done = 0;
-
-    while (done < bytes) {
-        ssize_t got = pread(fd, (char *)to + done, bytes - done, (off_t)(offset + done));
-
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0) {
-            int number = errno;
-
-            return input_error_set(error, -number, offset + done, "a readable file", "\"%s\"",
-                                   strerrordesc_np(number));
-        }
-        if (got == 0)
-            return input_error_set(error, -EINVAL, offset + done, "more bytes of the header",
-                                   "the end of the file");
-        done += (size_t)got;
-    }
-    return 0;
 }
 
 int safetensors_read(int fd, uint64_t file_bytes, struct checkpoint_builder *builder, size_t file,
