@@ -184,6 +184,27 @@ static int compare_locations(const void *a, const void *b, void *tensors)
     return order ? order : compare_u64(left, right);
 }
 
+/* The name of a file without its folder. */
+static const char *file_name(const struct checkpoint *c, const struct tensor *tensor)
+{
+    const char *path = c->files[tensor->file].path, *slash = strrchr(path, '/');
+
+    return slash ? slash + 1 : path;
+}
+
+static int refuse_twins(const struct checkpoint *c, const struct tensor *a, const struct tensor *b,
+                        struct input_error *error)
+{
+    const struct tensor *first = a->file < b->file ? a : b, *second = a->file < b->file ? b : a;
+
+    input_error_set_field(error, a->name, a->name_bytes);
+    if (a->file == b->file)
+        return input_error_set(error, -EINVAL, INPUT_ERROR_NO_OFFSET, "every tensor once",
+                               "it twice");
+    return input_error_set(error, -EINVAL, INPUT_ERROR_NO_OFFSET, "every tensor once",
+                           "it in %s and in %s", file_name(c, first), file_name(c, second));
+}
+
 static int index_names(struct checkpoint *c, struct input_error *error)
 {
     uint32_t i;
@@ -192,13 +213,10 @@ static int index_names(struct checkpoint *c, struct input_error *error)
         c->by_name[i] = i;
     qsort_r(c->by_name, c->tensor_count, sizeof(*c->by_name), compare_names, c->tensors);
     for (i = 1; i < c->tensor_count; i++) {
-        const struct tensor *t = &c->tensors[c->by_name[i]];
+        const struct tensor *a = &c->tensors[c->by_name[i - 1]], *b = &c->tensors[c->by_name[i]];
 
-        if (strcmp(c->tensors[c->by_name[i - 1]].name, t->name) == 0) {
-            input_error_set_field(error, t->name, t->name_bytes);
-            return input_error_set(error, -EINVAL, INPUT_ERROR_NO_OFFSET, "every tensor once",
-                                   "it twice");
-        }
+        if (strcmp(a->name, b->name) == 0)
+            return refuse_twins(c, a, b, error);
     }
     return 0;
 }

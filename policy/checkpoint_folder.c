@@ -19,7 +19,7 @@ static const char *const g_index_names[] = {"*.index.json"};
 
 /* What trainers leave beside a model and is none. */
 static const char *const g_other_names[] = {
-    "training_args.bin", "optimizer*.bin", "optimizer*.pt", "scheduler*.pt",
+    "training_args.bin", "optimizer*.bin", "optimizer*.pt",  "scheduler*.pt",
     "scheduler*.bin",    "scaler*.pt",     "rng_state*.pth",
 };
 
@@ -209,8 +209,8 @@ static int choose(const char *folder, const struct list *indexes, struct list *m
         return refuse_none(error);
     *chosen = join(folder, indexes->count ? indexes->names[0] : models->names[0]);
     return *chosen ? 0
-                   : input_error_set(error, -ENOMEM, INPUT_ERROR_NO_OFFSET,
-                                     "memory for the folder", "none left");
+                   : input_error_set(error, -ENOMEM, INPUT_ERROR_NO_OFFSET, "memory for the folder",
+                                     "none left");
 }
 
 int checkpoint_folder_choose(const char *path, char **chosen, struct input_error *error)

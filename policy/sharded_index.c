@@ -126,8 +126,8 @@ static int check_place(const struct reader *r, const cJSON *item, const char *re
         res = read_refuse_system(r->error, errno);
     else if (!is_below(real, folder, strcmp(folder, "/") ? strlen(folder) : 0) &&
              !is_below(real, index, folder_bytes(index)))
-        res = checkpoint_index_refuse(r->index, item, r->error, "a shard in the folder of the index",
-                                      "a link to %s", real);
+        res = checkpoint_index_refuse(r->index, item, r->error,
+                                      "a shard in the folder of the index", "a link to %s", real);
     free(beside);
     free(folder);
     free(index);
@@ -145,8 +145,9 @@ static int read_shard(struct reader *r, struct checkpoint_builder *builder, stru
     if (!path || (!real && errno == ENOMEM))
         res = refuse_memory(r->error);
     else if (!real)
-        res = checkpoint_index_refuse(r->index, shard->item, r->error, "all shards beside the index",
-                                      "no %s there: \"%s\"", name, strerrordesc_np(errno));
+        res =
+            checkpoint_index_refuse(r->index, shard->item, r->error, "all shards beside the index",
+                                    "no %s there: \"%s\"", name, strerrordesc_np(errno));
     else
         res = check_place(r, shard->item, real);
     if (res == 0)
@@ -185,10 +186,9 @@ static int check_parameters(const struct reader *r, const struct checkpoint *che
         if (i != CHECKPOINT_NONE && checkpoint->tensors[i].file == shard->file)
             continue;
         input_error_set_field(r->error, entry->string, strlen(entry->string));
-        return checkpoint_index_refuse(r->index, entry, r->error, "a parameter that its shard has",
-                                       "it %s, not in %s",
-                                       i == CHECKPOINT_NONE ? "nowhere" : "in another shard",
-                                       entry->valuestring);
+        return checkpoint_index_refuse(
+            r->index, entry, r->error, "a parameter that its shard has", "it %s, not in %s",
+            i == CHECKPOINT_NONE ? "nowhere" : "in another shard", entry->valuestring);
     }
     return 0;
 }
@@ -227,11 +227,11 @@ int sharded_index_open(const struct checkpoint_index *index, struct checkpoint *
 
     r.weight_map = cJSON_GetObjectItemCaseSensitive(index->root, "weight_map");
     if (!cJSON_IsObject(r.weight_map) || !r.weight_map->child)
-        return checkpoint_index_refuse(
-            index, r.weight_map, error, "a weight_map: an object of shards by parameter", "%s",
-            r.weight_map->child || !cJSON_IsObject(r.weight_map)
-                ? json_describe(r.weight_map, text, sizeof(text))
-                : "an empty one");
+        return checkpoint_index_refuse(index, r.weight_map, error,
+                                       "a weight_map: an object of shards by parameter", "%s",
+                                       r.weight_map->child || !cJSON_IsObject(r.weight_map)
+                                           ? json_describe(r.weight_map, text, sizeof(text))
+                                           : "an empty one");
     res = collect_shards(&r);
     if (res == 0)
         res = read_checkpoint(&r, out);

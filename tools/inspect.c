@@ -40,7 +40,7 @@ static void write_tensor(const struct checkpoint *checkpoint, const struct tenso
         fputs(", \"strides\": ", out);
         json_write_shape(out, tensor->strides, tensor->rank);
     }
-    fprintf(out, ", \"bytes\": %" PRIu64 ", \"file\": ", tensor->bytes);
+    fprintf(out, ", \"bytes\": %" PRIu64 ", \"file\": ", tensor_dense_bytes(tensor));
     json_write_string(out, path, strlen(path));
     fprintf(out, ", \"offset\": %" PRIu64 "}", tensor->offset);
 }
@@ -80,51 +80,132 @@ static void print_json(const struct checkpoint *checkpoint, FILE *out)
 
 /* The table ------------------------------------------------------------------------------------ */
 
-static const struct table_column g_columns[] = {
-    {"tensor", TABLE_SHRINKS, 0}, {"dtype", TABLE_LEFT, 0},   {"shape", TABLE_LEFT, 1},
-    {"bytes", TABLE_RIGHT, 0},    {"offset", TABLE_RIGHT, 3}, {"file", TABLE_LEFT, 2},
+/* id, title, alignment, spare. What is left out in most checkpoints stands at the end. */
+#define INSPECT_COLUMNS(X)                                                                         \
+    X(NAME, "tensor", TABLE_SHRINKS, 0)                                                            \
+    X(DTYPE, "dtype", TABLE_LEFT, 0)                                                               \
+    X(SHAPE, "shape", TABLE_LEFT, 1)                                                               \
+    X(BYTES, "bytes", TABLE_RIGHT, 0)                                                              \
+    X(OFFSET, "offset", TABLE_RIGHT, 3)                                                            \
+    X(STRIDES, "strides", TABLE_LEFT, 4)                                                           \
+    X(FILE, "file", TABLE_LEFT, 2)
+
+enum inspect_column {
+#define X(id, title, align, spare) COLUMN_##id,
+    INSPECT_COLUMNS(X)
+#undef X
+        COLUMN_COUNT
 };
 
-static const char *shape_text(const struct tensor *tensor, char *text, size_t bytes)
+static const struct table_column g_columns[] = {
+#define X(id, title, align, spare) {title, align, spare},
+    INSPECT_COLUMNS(X)
+#undef X
+};
+
+static const char *extents_text(const uint64_t *extents, size_t rank, const char *scalar,
+                                char *text, size_t bytes)
 {
     size_t used = 0;
 
-    snprintf(text, bytes, "scalar");
-    for (size_t i = 0; i < tensor->rank && used < bytes; i++)
-        used += (size_t)snprintf(text + used, bytes - used, "%s%" PRIu64, i ? " x " : "",
-                                 tensor->shape[i]);
+    snprintf(text, bytes, "%s", scalar);
+    for (size_t i = 0; i < rank && used < bytes; i++)
+        used +=
+            (size_t)snprintf(text + used, bytes - used, "%s%" PRIu64, i ? " x " : "", extents[i]);
     return text;
 }
 
-/* The file is a column only where there are several. */
+/* The name of a tensor's file without its folder, which is the same for all. */
+static const char *file_name(const struct checkpoint *checkpoint, const struct tensor *tensor)
+{
+    const char *path = checkpoint->files[tensor->file].path, *slash = strrchr(path, '/');
+
+    return slash ? slash + 1 : path;
+}
+
+/* Which columns there are: some say nothing of most checkpoints.
+ *
+ * shown    gets their ids
+ * returns  how many
+ */
+static size_t choose_columns(const struct checkpoint *checkpoint, enum inspect_column *shown)
+{
+    bool any_strides = false;
+    size_t count = 0;
+
+    for (size_t i = 0; i < checkpoint->tensor_count; i++)
+        any_strides |= checkpoint->tensors[i].strides != NULL;
+    for (int id = 0; id < COLUMN_COUNT; id++) {
+        if ((id == COLUMN_STRIDES && !any_strides) ||
+            (id == COLUMN_FILE && checkpoint->file_count < 2))
+            continue;
+        shown[count++] = (enum inspect_column)id;
+    }
+    return count;
+}
+
+static void add_row(struct table *table, const struct checkpoint *checkpoint,
+                    const struct tensor *tensor, const enum inspect_column *shown, size_t count)
+{
+    char shape[256], strides[256], bytes[24], offset[24];
+    const char *cells[COLUMN_COUNT], *row[COLUMN_COUNT];
+
+    snprintf(bytes, sizeof(bytes), "%" PRIu64, tensor_dense_bytes(tensor));
+    snprintf(offset, sizeof(offset), "%" PRIu64, tensor->offset);
+    cells[COLUMN_NAME] = tensor->name;
+    cells[COLUMN_DTYPE] = dtype_name((enum dtype)tensor->dtype);
+    cells[COLUMN_SHAPE] = extents_text(tensor->shape, tensor->rank, "scalar", shape, sizeof(shape));
+    cells[COLUMN_BYTES] = bytes;
+    cells[COLUMN_OFFSET] = offset;
+    cells[COLUMN_STRIDES] =
+        tensor->strides ? extents_text(tensor->strides, tensor->rank, "", strides, sizeof(strides))
+                        : "";
+    cells[COLUMN_FILE] = file_name(checkpoint, tensor);
+    for (size_t i = 0; i < count; i++)
+        row[i] = cells[shown[i]];
+    table_add(table, row);
+}
+
+static void print_tied(const struct checkpoint *checkpoint, FILE *out)
+{
+    const uint32_t *members;
+    size_t cursor = 0;
+    size_t count;
+
+    while ((count = checkpoint_next_tied(checkpoint, &cursor, &members))) {
+        fputs("tied: ", out);
+        for (size_t i = 0; i < count; i++) {
+            fputs(i ? ", " : "", out);
+            terminal_print_clean(out, checkpoint->tensors[members[i]].name);
+        }
+        fputc('\n', out);
+    }
+}
+
 static int print_table(const struct checkpoint *checkpoint, FILE *out)
 {
-    size_t columns = sizeof(g_columns) / sizeof(g_columns[0]);
-    char shape[256], bytes[24], offset[24], size[SIZE_TEXT_BYTES];
+    struct table_column columns[COLUMN_COUNT];
+    enum inspect_column shown[COLUMN_COUNT];
+    size_t count = choose_columns(checkpoint, shown);
+    char size[SIZE_TEXT_BYTES];
     struct table table;
     int err;
 
-    table_begin(&table, g_columns, checkpoint->file_count > 1 ? columns : columns - 1);
-    for (size_t i = 0; i < checkpoint->tensor_count; i++) {
-        const struct tensor *tensor = &checkpoint->tensors[i];
-        const char *cells[] = {
-            tensor->name,
-            dtype_name((enum dtype)tensor->dtype),
-            shape_text(tensor, shape, sizeof(shape)),
-            bytes,
-            offset,
-            checkpoint->files[tensor->file].path,
-        };
-
-        snprintf(bytes, sizeof(bytes), "%" PRIu64, tensor->bytes);
-        snprintf(offset, sizeof(offset), "%" PRIu64, tensor->offset);
-        table_add(&table, cells);
-    }
+    for (size_t i = 0; i < count; i++)
+        columns[i] = g_columns[shown[i]];
+    table_begin(&table, columns, count);
+    for (size_t i = 0; i < checkpoint->tensor_count; i++)
+        add_row(&table, checkpoint, &checkpoint->tensors[i], shown, count);
     err = table_print(&table, out);
     table_free(&table);
-    fprintf(out, "\n%zu tensors, %" PRIu64 " bytes (%s), %s\n", checkpoint->tensor_count,
+    fputc('\n', out);
+    print_tied(checkpoint, out);
+    fprintf(out, "%zu tensors, %" PRIu64 " bytes (%s), %s", checkpoint->tensor_count,
             checkpoint->total_bytes, size_format(checkpoint->total_bytes, SIZE_BINARY, size),
             checkpoint_format_name(checkpoint->format));
+    if (checkpoint->file_count > 1)
+        fprintf(out, ", %zu files", checkpoint->file_count);
+    fputc('\n', out);
     return err;
 }
 
@@ -165,10 +246,16 @@ const struct tool_command tool_inspect = {
     .name = "inspect",
     .summary = "List every tensor of a checkpoint",
     .usage = "CHECKPOINT [--json]",
-    .text = "Example: what the model consists of, and how large its largest tensors are.\n\n"
-            "  berth inspect model.safetensors\n"
-            "  berth inspect model.safetensors --json | jq '.tensors | max_by(.bytes)'\n\n"
-            "A checkpoint is a safetensors file. Only its header is read.\n",
+    .text =
+        "Example: what the model consists of, and how large its largest tensors are.\n\n"
+        "  berth inspect model.safetensors\n"
+        "  berth inspect model.safetensors --json | jq '.tensors | max_by(.bytes)'\n"
+        "  berth inspect Llama-3.1-8B/\n\n"
+        "A checkpoint is a file, the *.index.json of one in shards, or a folder that has one of\n"
+        "either. Its header is read, never the tensors' bytes. The formats are:\n\n"
+#define X(id, name, identify, read) "  " name "\n"
+    CHECKPOINT_FORMATS(X),
+#undef X
     .options = g_options,
     .option_count = INSPECT_OPTION_COUNT,
     .usage_exit = TOOL_USAGE,

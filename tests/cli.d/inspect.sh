@@ -23,5 +23,13 @@ END
 check "inspect --json says what the file says" "$PYTHON" "$WORK/compare.py" "$WORK/out" "$CHECKPOINT"
 expect "inspect of a missing file" 125 'nothing.safetensors' "$BERTH" inspect "$WORK/nothing.safetensors"
 expect "inspect of no checkpoint" 125 'expected' "$BERTH" inspect tests/cli
+expect "inspect of a folder" 0 '^embed.weight +F32 +37 x 16 +2368 +[0-9]+  model-00001-of-00002.safetensors$' \
+    "$BERTH" inspect tests/data/files/sharded
+check "inspect shows how many files" grep -qE '^26 tensors, 5389 bytes .*, safetensors, 2 files$' "$WORK/out"
+expect "inspect of an index" 0 '"file": "tests/data/files/sharded/model-00002-of-00002.safetensors"' \
+    "$BERTH" inspect --json tests/data/files/sharded/model.safetensors.index.json
+expect "inspect of a folder of several" 125 'expected .*the path of the one .* single.safetensors' \
+    "$BERTH" inspect tests/data/files
+expect "inspect of a folder of none" 125 'expected a folder with a model file' "$BERTH" inspect tests/cli.d
 expect "inspect of nothing" 2 'no checkpoint given' "$BERTH" inspect
 expect "inspect of two" 2 'more than one' "$BERTH" inspect a b

@@ -141,9 +141,16 @@ static void one_name_twice(void **state)
     add(&b, "x", 1, 0, 10);
     input_error_clear(&g_error);
     assert_int_equal(checkpoint_builder_finish(&b, &c, &g_error), -EINVAL);
-    assert_string_equal(line(), "x: expected every tensor once, found it twice");
+    assert_string_equal(line(), "x: expected every tensor once, found it in shard and in shard");
     assert_null(c);
     assert_null(b.checkpoint);
+
+    begin(&b, 1);
+    add(&b, "x", 0, 0, 10);
+    add(&b, "x", 0, 10, 10);
+    input_error_clear(&g_error);
+    assert_int_equal(checkpoint_builder_finish(&b, &c, &g_error), -EINVAL);
+    assert_string_equal(line(), "x: expected every tensor once, found it twice");
 }
 
 static void by_offset_without_overlap(void **state)
