@@ -226,6 +226,7 @@ static int is_faster(uint64_t a_bytes, uint64_t a_ns, uint64_t b_bytes, uint64_t
 /* A load took so long on the device. */
 static void note_speed(struct link *link, uint64_t bytes, uint64_t ns)
 {
+    link->timed += link->timed < LINK_KNOWN;
     if (is_faster(bytes, ns, link->next_bytes, link->next_ns)) {
         link->next_bytes = bytes;
         link->next_ns = ns;

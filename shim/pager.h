@@ -70,7 +70,15 @@ struct link {
     uint64_t bytes, ns; /* of that load; 0 while none was timed */
     uint64_t next_bytes, next_ns;
     unsigned samples; /* since the next one began to be looked for */
+    unsigned timed;   /* loads in all, up to LINK_KNOWN */
 };
+
+#define LINK_KNOWN 4 /* loads, of which one has met nothing on its way, it is hoped */
+
+static inline int link_is_known(const struct link *link)
+{
+    return link->timed >= LINK_KNOWN;
+}
 
 struct residency {
     const struct driver *drv;

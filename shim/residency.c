@@ -192,6 +192,16 @@ uint64_t residency_limit(struct residency *res)
     return bytes;
 }
 
+int residency_link_is_known(struct residency *res)
+{
+    int known;
+
+    pthread_mutex_lock(&res->lock);
+    known = link_is_known(&res->link);
+    pthread_mutex_unlock(&res->lock);
+    return known;
+}
+
 size_t residency_extent_bytes(const struct residency *res)
 {
     return res->extent_bytes;

@@ -107,6 +107,12 @@ uint64_t residency_budget(CUdevice device);
 /* Room for one launch's weights: budget less what the program holds plain. */
 uint64_t residency_limit(struct residency *res);
 
+/* Have loads of ours been timed, so that trials can be judged?
+ *
+ * locks    takes res->lock
+ */
+int residency_link_is_known(struct residency *res);
+
 /* The extent size that suits the device's budget: a power of two, PAGE_BYTES to 32 MiB. */
 size_t residency_extent_bytes(const struct residency *res);
 

@@ -56,7 +56,7 @@ int trial_is_due(const struct residency *res, const struct residency_trial *tria
 {
     uint8_t verdict = atomic_load_explicit(trial->verdict, memory_order_relaxed);
 
-    return res->link.ns && (verdict == READING_UNKNOWN || verdict == READING_SPARSE) &&
+    return link_is_known(&res->link) && (verdict == READING_UNKNOWN || verdict == READING_SPARSE) &&
            absent_bytes(trial) >= all_bytes(trial) / 2;
 }
 

@@ -140,8 +140,8 @@ static void a_sharded_checkpoint(void **state)
     }
 }
 
-/* Ten shards whose names have no leading zeros, listed in another order; one of them holds more than
- * the index says, which is nobody's fault. */
+/* Ten shards whose names have no leading zeros, listed in another order; one of them holds more
+ * than the index says, which is nobody's fault. */
 static void shards_in_the_order_of_their_numbers(void **state)
 {
     char text[2000] = "{'weight_map':{", name[32], word[32];
@@ -175,8 +175,7 @@ static void what_an_index_may_not_say(void **state)
          "x.json:1:2: expected a weight_map: an object of shards by parameter, found an empty one"},
         {"{'weight_map':{'c':'m-2.safetensors',\n 'a':1}}",
          "x.json:2:2: a: expected the name of a shard, found 1"},
-        {"{'weight_map':{'a':null}}",
-         "x.json:1:16: a: expected the name of a shard, found null"},
+        {"{'weight_map':{'a':null}}", "x.json:1:16: a: expected the name of a shard, found null"},
         {"{'weight_map':{'a':''}}",
          "x.json:1:16: a: expected the name of a shard beside the index, without a folder, found "
          "\"\""},
@@ -355,14 +354,10 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, enter, leave)
     const struct CMUnitTest tests[] = {
-        TEST(a_sharded_checkpoint),
-        TEST(shards_in_the_order_of_their_numbers),
-        TEST(what_an_index_may_not_say),
-        TEST(links_stay_in_the_folder),
-        TEST(a_cache_of_links),
-        TEST(folders_of_one),
-        TEST(folders_of_several),
-        TEST(folders_of_parts),
+        TEST(a_sharded_checkpoint),      TEST(shards_in_the_order_of_their_numbers),
+        TEST(what_an_index_may_not_say), TEST(links_stay_in_the_folder),
+        TEST(a_cache_of_links),          TEST(folders_of_one),
+        TEST(folders_of_several),        TEST(folders_of_parts),
     };
 
     return cmocka_run_group_tests_name("checkpoint_open", tests, NULL, NULL);

@@ -18,6 +18,7 @@ enum {
     DEVICE_UNTIMED,
     DEVICE_GONE,
     DEVICE_BUSY,
+    DEVICE_UNKNOWN,
 };
 
 static float g_launch_ms; /* what a launch takes */
@@ -79,7 +80,7 @@ static struct bench make(CUdevice device)
         launch(&b, i);
         fake_finish(b.stream);
     }
-    WAIT_FOR(LOCKED(b.res, b.res->link.ns));
+    WAIT_FOR(LOCKED(b.res, link_is_known(&b.res->link)));
     assert_int_equal(LOCKED(b.res, b.res->link.bytes * 1000000 / b.res->link.ns), PAGE_BYTES);
     assert_int_equal(large_pages_there(&b), 0);
     return b;
@@ -171,6 +172,27 @@ static void test_busy_link(void **state)
     bench_end(&b);
 }
 
+/* Before anything was loaded nobody can judge: the first launch brings all of it in. */
+static void test_unknown_link(void **state)
+{
+    struct bench b = bench_make(DEVICE_UNKNOWN, 20, HELD);
+    struct use *use;
+
+    (void)state;
+    range_write_lock();
+    assert_int_equal(object_define(range_allocation_at(b.base), b.base, b.base + LARGE, NULL, 0,
+                                   STATS_EVIDENCE_NONE),
+                     0);
+    range_unlock();
+    use = begin(&b, 5, NARROW);
+    assert_non_null(use);
+    assert_int_equal(use->count, LARGE_PAGES);
+    assert_int_equal(large_pages_there(&b), LARGE_PAGES);
+    assert_int_equal(verdict(5), READING_UNKNOWN);
+    launch_end(use, b.stream, CUDA_SUCCESS);
+    bench_end(&b);
+}
+
 /* A launch that the driver refuses, or whose events cannot be had, has tried nothing. */
 static void test_untimed(void **state)
 {
@@ -227,8 +249,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sparse),    cmocka_unit_test(test_dense),
-        cmocka_unit_test(test_busy_link), cmocka_unit_test(test_untimed),
-        cmocka_unit_test(test_written),
+        cmocka_unit_test(test_busy_link), cmocka_unit_test(test_unknown_link),
+        cmocka_unit_test(test_untimed),   cmocka_unit_test(test_written),
     };
 
     return cmocka_run_group_tests(tests, setup, NULL);
