@@ -13,8 +13,9 @@
 
 /* A shared range is left when an allocation does not fit behind the others: the more is packed
  * already, the larger is the next one, so that such tails stay a small share. */
-#define SHARED_RANGE_MIN ((size_t)32 << 20)
-#define SHARED_RANGE_MAX ((size_t)1 << 30)
+#define SHARED_RANGE_MIN  ((size_t)32 << 20)
+#define SHARED_RANGE_MAX  ((size_t)1 << 30)
+#define RANGES_PER_BUDGET 8 /* at least */
 
 static struct range *g_ranges; /* g_range_lock */
 
@@ -137,19 +138,19 @@ static int wants_own_range(size_t bytes)
     return bytes >= RANGE_PACK_MAX && waste <= bytes / RANGE_WASTE;
 }
 
-/* The size of the next shared range of a context, which must hold bytes. */
-static size_t shared_range_bytes(const struct residency *res, CUcontext ctx, size_t bytes)
+/* The size of the next shared range of a context, which must hold bytes: address space, which costs
+ * nothing until something is put into it. */
+static size_t shared_range_bytes(CUdevice device, CUcontext ctx, size_t bytes)
 {
-    size_t least = 4 * residency_extent_bytes(res), packed = 0;
+    uint64_t share = residency_budget(device) / RANGES_PER_BUDGET;
+    size_t least = SHARED_RANGE_MIN, packed = 0;
 
     range_read_lock();
     for (const struct range *r = g_ranges; r; r = r->next)
         if (r->shared && r->ctx == ctx)
             packed += r->bytes;
     range_unlock();
-    if (least < SHARED_RANGE_MIN)
-        least = SHARED_RANGE_MIN;
-    while (least < bytes)
+    while (least < bytes || (least < SHARED_RANGE_MAX && 2 * least <= share))
         least *= 2;
     if (packed <= least)
         return least;
@@ -260,7 +261,7 @@ static CUresult alloc_packed(struct allocation *a, struct residency *res)
     int packed;
 
     while (!(packed = pack(a, res))) {
-        size_t bytes = shared_range_bytes(res, a->ctx, a->bytes);
+        size_t bytes = shared_range_bytes(a->device, a->ctx, a->bytes);
         CUresult result = range_create(res, a->device, a->ctx, bytes, 1, &made);
 
         if (stats_note(result) != CUDA_SUCCESS && bytes > a->bytes)

@@ -21,8 +21,8 @@ from .optimum import check, fewest, online
 # warm: steps before those that are measured: the first pass loads, a step is known once it has come
 # round twice, and the first turns of a new plan move what it keeps. A prompt with its tokens is one
 # turn of 8 steps, two alternating models one of 4. The peers have nothing to learn.
-# times: how much larger the model is than --mib says. An expert's matrices shall be larger than a
-# page, as they are; a step reads a quarter of them.
+# times: how much larger the model is than --mib says, up to MIB_MOST. An expert's matrices shall be
+# larger than a page, as they are; a step reads a quarter of them.
 SHAPES = {
     "minilm": {"warm": 10, "peer_warm": 2, "steps": 8, "by_step": True},
     "dense": {"warm": 8, "peer_warm": 2, "steps": 6, "by_step": True},
@@ -31,6 +31,7 @@ SHAPES = {
     "alternate": {"warm": 16, "peer_warm": 4, "steps": 8, "by_step": False},
 }
 BUDGETS = (25, 50, 75, 95)
+MIB_MOST = 4096  # the host holds a model about three times
 PEERS = ("managed", "sync", "buffered")
 LARGE_PERCENT = 90
 MANAGED_PERCENT = 50  # managed is measured at twice oversubscribed only: it takes its time
@@ -178,10 +179,12 @@ def measure(arguments, folder, verdicts):
         fail(f"the optimum is none: {wrong}")
     print(HEADER)
     for shape in arguments.shapes:
+        bench = None
         for percent in arguments.budgets:
             mib = arguments.mib * SHAPES[shape].get("times", 1)
-            mib = max(mib, arguments.mib_large) if percent >= LARGE_PERCENT else mib
-            bench = Bench(shape, mib, arguments.pace, arguments.seed, folder)
+            mib = max(min(mib, MIB_MOST), arguments.mib_large if percent >= LARGE_PERCENT else 0)
+            if not bench or bench.mib != mib:
+                bench = Bench(shape, mib, arguments.pace, arguments.seed, folder)
             by_mode = {}
             for mode in ("berth",) + arguments.peers:
                 if mode == "managed" and percent != MANAGED_PERCENT:
