@@ -167,6 +167,18 @@ static int compare_names(const void *a, const void *b, void *tensors)
     return strcmp(t[*(const uint32_t *)a].name, t[*(const uint32_t *)b].name);
 }
 
+/* Sort indexes of tensors; most files have them in order. */
+static void sort_indexes(uint32_t *indexes, size_t count,
+                         int (*compare)(const void *, const void *, void *), struct tensor *tensors)
+{
+    size_t i = 1;
+
+    while (i < count && compare(&indexes[i - 1], &indexes[i], tensors) <= 0)
+        i++;
+    if (i < count)
+        qsort_r(indexes, count, sizeof(*indexes), compare, tensors);
+}
+
 static int compare_u64(uint64_t a, uint64_t b)
 {
     return (a > b) - (a < b);
@@ -211,7 +223,7 @@ static int index_names(struct checkpoint *c, struct input_error *error)
 
     for (i = 0; i < c->tensor_count; i++)
         c->by_name[i] = i;
-    qsort_r(c->by_name, c->tensor_count, sizeof(*c->by_name), compare_names, c->tensors);
+    sort_indexes(c->by_name, c->tensor_count, compare_names, c->tensors);
     for (i = 1; i < c->tensor_count; i++) {
         const struct tensor *a = &c->tensors[c->by_name[i - 1]], *b = &c->tensors[c->by_name[i]];
 
@@ -247,8 +259,7 @@ static void index_locations(struct checkpoint *c, uint32_t *parent)
         if (c->tensors[i].bytes)
             c->by_location[c->located_count++] = (uint32_t)i;
     }
-    qsort_r(c->by_location, c->located_count, sizeof(*c->by_location), compare_locations,
-            c->tensors);
+    sort_indexes(c->by_location, c->located_count, compare_locations, c->tensors);
 
     for (i = 0; i < c->located_count; i++) {
         const struct tensor *t = &c->tensors[c->by_location[i]];
@@ -314,7 +325,7 @@ static int index_tied(struct checkpoint *c, const uint32_t *members)
         if (members[c->tensors[i].storage] > 1)
             c->tied[c->tied_count++] = (uint32_t)i;
     }
-    qsort_r(c->tied, count, sizeof(*c->tied), compare_storages, c->tensors);
+    sort_indexes(c->tied, count, compare_storages, c->tensors);
     return 0;
 }
 

@@ -1,4 +1,6 @@
 #include "json.h"
+#include "json_keys.h"
+#include "json_string.h"
 #include "utf8.h"
 #include <errno.h>
 #include <inttypes.h>
@@ -8,10 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define INTEGER_MAX       9007199254740991u /* 2^53 - 1: every integer up to here is a double */
-#define NUMBER_LETTERS    63                /* as much of a number as cJSON looks at */
-#define NO_TARGET         SIZE_MAX
-#define SMALL_OBJECT_KEYS 16
+#define INTEGER_MAX    9007199254740991u /* 2^53 - 1: every integer up to here is a double */
+#define NUMBER_LETTERS 63                /* as much of a number as cJSON looks at */
+#define NO_TARGET      SIZE_MAX
 
 /* One pass over a text. Counts values in the order of the text, which is the order of the tree. */
 struct scan {
@@ -23,6 +24,8 @@ struct scan {
     size_t values; /* begun so far */
     size_t target; /* stop at this one, counted from 0, or NO_TARGET */
     size_t place;  /* where the target stands, or its key */
+    struct json_keys keys;
+    int failed; /* the code to end with, where it is not -EINVAL */
     struct input_error *error;
 };
 
@@ -42,6 +45,12 @@ static void set_place(const unsigned char *text, size_t offset, struct input_err
         }
     }
     error->column = (unsigned)(offset - line_start) + 1;
+}
+
+static int refuse_memory(struct input_error *error)
+{
+    return input_error_set(error, -ENOMEM, INPUT_ERROR_NO_OFFSET, "memory for the JSON text",
+                           "none left");
 }
 
 static int refuse(struct scan *s, const char *expected, const char *found)
@@ -76,7 +85,8 @@ static unsigned char peek(const struct scan *s)
 
 static void skip_space(struct scan *s)
 {
-    while (s->at < s->bytes && memchr(" \t\n\r", s->text[s->at], 4))
+    while (s->at < s->bytes && (s->text[s->at] == ' ' || s->text[s->at] == '\t' ||
+                                s->text[s->at] == '\n' || s->text[s->at] == '\r'))
         s->at++;
 }
 
@@ -163,6 +173,10 @@ static int scan_string(struct scan *s)
         uint32_t code;
         size_t taken;
 
+        if (c >= 0x20 && c < 0x80 && c != '"' && c != '\\') {
+            s->at++;
+            continue;
+        }
         if (c == '"') {
             s->at++;
             return 0;
@@ -268,6 +282,10 @@ static int scan_member(struct scan *s)
         return refuse_here(s, "a key in quotation marks");
     if (scan_string(s))
         return -EINVAL;
+    if (s->target == NO_TARGET && json_keys_add(&s->keys, (const char *)s->text, key)) {
+        s->failed = refuse_memory(s->error);
+        return -EINVAL;
+    }
     skip_space(s);
     if (peek(s) != ':')
         return refuse_here(s, "':' after a key");
@@ -276,11 +294,26 @@ static int scan_member(struct scan *s)
     return scan_value(s, key);
 }
 
+/* Leave an object whose keys begin at first. */
+static int end_keys(struct scan *s, size_t first)
+{
+    char name[160];
+    size_t twin;
+
+    if (!json_keys_end(&s->keys, first, (const char *)s->text, &twin))
+        return 0;
+    name[json_string_decode((const char *)s->text, twin, name, sizeof(name) - 1)] = '\0';
+    input_error_set(s->error, -EINVAL, 0, "every key once", "\"%s\" a second time", name);
+    set_place(s->text, twin, s->error);
+    return -EINVAL;
+}
+
 /* An array or an object; s->at is at its bracket. */
 static int scan_container(struct scan *s)
 {
     bool object = s->text[s->at] == '{';
     unsigned char close = object ? '}' : ']';
+    size_t first_key = s->keys.count;
 
     if (s->depth == JSON_DEPTH_MAX)
         return refuse(s, "at most 64 arrays and objects inside one another", "deeper nesting");
@@ -302,7 +335,7 @@ static int scan_container(struct scan *s)
     }
     s->at++;
     s->depth--;
-    return 0;
+    return object ? end_keys(s, first_key) : 0;
 }
 
 /* place    what an error message points at: the value's key where it has one */
@@ -366,118 +399,33 @@ void json_locate(const char *text, size_t bytes, const cJSON *root, const cJSON 
     set_place(s.text, s.place, error);
 }
 
-static int compare_keys(const void *a, const void *b)
-{
-    return strcmp((*(cJSON *const *)a)->string, (*(cJSON *const *)b)->string);
-}
-
-/* Find two members of an object with one key.
- *
- * pair     set where -EINVAL is returned, in no particular order
- * returns  0, -EINVAL or -ENOMEM
- */
-static int find_duplicate(const cJSON *object, const cJSON *pair[2])
-{
-    const cJSON *small[SMALL_OBJECT_KEYS], **keys = small, *child;
-    size_t count = 0, i = 0;
-    int res = 0;
-
-    cJSON_ArrayForEach(child, object)
-    {
-        count++;
-    }
-    if (count > SMALL_OBJECT_KEYS) {
-        keys = malloc(count * sizeof(*keys));
-        if (!keys)
-            return -ENOMEM;
-    }
-    cJSON_ArrayForEach(child, object)
-    {
-        keys[i++] = child;
-    }
-    qsort(keys, count, sizeof(*keys), compare_keys);
-    for (i = 1; i < count && res == 0; i++) {
-        if (strcmp(keys[i - 1]->string, keys[i]->string) == 0) {
-            pair[0] = keys[i - 1];
-            pair[1] = keys[i];
-            res = -EINVAL;
-        }
-    }
-    if (keys != small)
-        free(keys);
-    return res;
-}
-
-/* Look for duplicate keys in a whole tree; results as find_duplicate()'s. */
-static int find_duplicates(const cJSON *value, const cJSON *pair[2])
-{
-    const cJSON *child;
-    int res = 0;
-
-    if (cJSON_IsObject(value))
-        res = find_duplicate(value, pair);
-    cJSON_ArrayForEach(child, value)
-    {
-        if (res)
-            break;
-        if (child->child)
-            res = find_duplicates(child, pair);
-    }
-    return res;
-}
-
-/* Refuse the second of two members with one key. */
-static int refuse_duplicate(const struct scan *s, const cJSON *root, const cJSON *pair[2],
-                            struct input_error *error)
-{
-    struct input_error other = *error;
-
-    input_error_set(error, -EINVAL, 0, "every key once", "\"%s\" a second time", pair[0]->string);
-    json_locate((const char *)s->text, s->bytes, root, pair[0], error);
-    json_locate((const char *)s->text, s->bytes, root, pair[1], &other);
-    if (other.offset > error->offset) {
-        error->offset = other.offset;
-        error->line = other.line;
-        error->column = other.column;
-    }
-    return -EINVAL;
-}
-
-static int refuse_memory(struct input_error *error)
-{
-    return input_error_set(error, -ENOMEM, INPUT_ERROR_NO_OFFSET, "memory for the JSON text",
-                           "none left");
-}
-
-int json_parse(const char *text, size_t bytes, unsigned flags, cJSON **out,
-               struct input_error *error)
+int json_check(const char *text, size_t bytes, unsigned flags, struct input_error *error)
 {
     struct scan s = {.text = (const unsigned char *)text,
                      .bytes = bytes,
                      .flags = flags,
                      .target = NO_TARGET,
+                     .failed = -EINVAL,
                      .error = error};
-    const cJSON *pair[2];
-    cJSON *root;
     int res;
 
     if (bytes > JSON_BYTES_MAX)
         return input_error_set(error, -EINVAL, INPUT_ERROR_NO_OFFSET,
                                "at most 100000000 bytes of JSON", "%zu", bytes);
-    if (scan_text(&s))
-        return -EINVAL;
+    res = scan_text(&s);
+    json_keys_free(&s.keys);
+    return res ? s.failed : 0;
+}
 
-    root = cJSON_ParseWithLength(text, bytes);
-    if (!root)
-        return refuse_memory(error);
-    res = find_duplicates(root, pair);
-    if (res == 0) {
-        *out = root;
-        return 0;
-    }
-    res = res == -EINVAL ? refuse_duplicate(&s, root, pair, error) : refuse_memory(error);
-    cJSON_Delete(root);
-    return res;
+int json_parse(const char *text, size_t bytes, unsigned flags, cJSON **out,
+               struct input_error *error)
+{
+    int res = json_check(text, bytes, flags, error);
+
+    if (res)
+        return res;
+    *out = cJSON_ParseWithLength(text, bytes);
+    return *out ? 0 : refuse_memory(error);
 }
 
 int json_get_u64(const cJSON *item, uint64_t *out)

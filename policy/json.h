@@ -19,6 +19,12 @@
 /* Flags for json_parse(). */
 #define JSON_INTEGERS 0x1u /* numbers are integers of less than 2^53 in size, written as such */
 
+/* Check a text, as json_parse() does, and make nothing of it: json_walk.h reads it then.
+ *
+ * returns  0; -EINVAL where the text is refused; -ENOMEM
+ */
+int json_check(const char *text, size_t bytes, unsigned flags, struct input_error *error);
+
 /* Parse a text.
  *
  * text     bytes of it; need not be terminated

@@ -1,5 +1,7 @@
 #include "safetensors.h"
 #include "json.h"
+#include "json_string.h"
+#include "json_walk.h"
 #include "read_fully.h"
 #include <endian.h>
 #include <errno.h>
@@ -8,18 +10,25 @@
 #include <string.h>
 
 #define LENGTH_BYTES 8u /* the u64 in front of the header */
+#define ABSENT       0u /* as a place in the header, where its first '{' is */
 
-/* One header on its way into a builder. */
+/* One header on its way into a builder. Places in it are as json_walk.h has them. */
 struct reader {
     const char *text; /* the header's JSON */
     uint64_t text_bytes;
     uint64_t data_bytes; /* of the file behind the header */
-    cJSON *root;
     struct checkpoint_builder *builder;
     size_t file;
+    char *name; /* of the tensor at hand, where it has escapes */
+    size_t name_room;
     uint64_t *shape; /* of the tensor at hand */
     size_t shape_room;
     struct input_error *error;
+};
+
+/* Where a tensor and what it consists of stand: keys, or ABSENT. */
+struct entry {
+    size_t at, dtype, shape, offsets;
 };
 
 static uint64_t load_length(const void *head)
@@ -50,16 +59,27 @@ static int from_file_start(struct input_error *error, int res)
     return res;
 }
 
-/* Refuse a value of the header: what was expected there, and what it is instead. */
-static int refuse(const struct reader *r, const cJSON *item, const cJSON *found,
-                  const char *expected)
+/* Refuse a value of the header: what was expected there, and what it is instead.
+ *
+ * place    what the error points to: the value, or its key
+ * value    ABSENT where there is none
+ */
+static int refuse(const struct reader *r, size_t place, size_t value, const char *expected)
 {
-    char text[160];
+    char text[160] = "nothing";
 
-    input_error_set(r->error, -EINVAL, INPUT_ERROR_NO_OFFSET, expected, "%s",
-                    json_describe(found, text, sizeof(text)));
-    json_locate(r->text, r->text_bytes, r->root, item, r->error);
-    return from_file_start(r->error, -EINVAL);
+    if (value != ABSENT)
+        json_walk_describe(r->text, value, text, sizeof(text));
+    return input_error_set(r->error, -EINVAL, LENGTH_BYTES + place, expected, "%s", text);
+}
+
+/* Refuse a member of a tensor, which may be missing. */
+static int refuse_member(const struct reader *r, const struct entry *entry, size_t key,
+                         const char *expected)
+{
+    if (key == ABSENT)
+        return refuse(r, entry->at, ABSENT, expected);
+    return refuse(r, key, json_walk_value(r->text, key), expected);
 }
 
 static int refuse_memory(const struct reader *r)
@@ -114,134 +134,230 @@ static int check_frame(const struct reader *r)
     return 0;
 }
 
-static int check_metadata(const struct reader *r, const cJSON *metadata)
+static int check_metadata(const struct reader *r, size_t key)
 {
-    const cJSON *entry;
+    size_t at = json_walk_value(r->text, key);
+    bool more;
 
-    input_error_set_field(r->error, metadata->string, strlen(metadata->string));
-    if (!cJSON_IsObject(metadata))
-        return refuse(r, metadata, metadata, "an object of strings");
-    cJSON_ArrayForEach(entry, metadata)
-    {
-        if (!cJSON_IsString(entry))
-            return refuse(r, entry, entry, "a string");
+    if (r->text[at] != '{')
+        return refuse(r, key, at, "an object of strings");
+    for (more = json_walk_enter(r->text, &at); more; more = json_walk_next(r->text, &at)) {
+        size_t value = json_walk_value(r->text, at);
+
+        if (r->text[value] != '"')
+            return refuse(r, at, value, "a string");
+        at = json_walk_skip(r->text, value);
     }
     return 0;
 }
 
-static int read_dtype(const struct reader *r, const cJSON *entry, enum dtype *out)
+static int read_dtype(const struct reader *r, const struct entry *entry, enum dtype *out)
 {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(entry, "dtype");
+    static const char expected[] = "a dtype of safetensors (F32, BF16, I8, ...)";
+    char name[32];
+    size_t value, bytes;
 
-    if (!cJSON_IsString(item) || dtype_find(item->valuestring, DTYPE_IN_SAFETENSORS, out))
-        return refuse(r, item ? item : entry, item, "a dtype of safetensors (F32, BF16, I8, ...)");
+    if (entry->dtype == ABSENT)
+        return refuse_member(r, entry, ABSENT, expected);
+    value = json_walk_value(r->text, entry->dtype);
+    if (r->text[value] != '"')
+        return refuse_member(r, entry, entry->dtype, expected);
+    bytes = json_string_decode(r->text, value, name, sizeof(name) - 1);
+    name[bytes] = '\0';
+    if (dtype_find(name, DTYPE_IN_SAFETENSORS, out))
+        return refuse_member(r, entry, entry->dtype, expected);
     return 0;
 }
 
-/* Read the shape into r->shape, which grows to the longest shape of the file. */
-static int read_shape(struct reader *r, const cJSON *entry, uint16_t *rank)
+/* Make room for one more extent in r->shape, which grows to the longest shape of the file. */
+static int grow_shape(struct reader *r, size_t count)
 {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(entry, "shape"), *extent;
+    size_t room = count ? count * 2 : 8;
+    uint64_t *larger;
+
+    if (count < r->shape_room)
+        return 0;
+    larger = reallocarray(r->shape, room, sizeof(*larger));
+    if (!larger)
+        return refuse_memory(r);
+    r->shape = larger;
+    r->shape_room = room;
+    return 0;
+}
+
+static int read_shape(struct reader *r, const struct entry *entry, uint16_t *rank)
+{
+    size_t at = entry->shape == ABSENT ? ABSENT : json_walk_value(r->text, entry->shape);
     size_t count = 0;
+    bool more;
 
-    if (!cJSON_IsArray(item))
-        return refuse(r, item ? item : entry, item, "a shape: an array of integers");
-    cJSON_ArrayForEach(extent, item)
-    {
+    if (at == ABSENT || r->text[at] != '[')
+        return refuse_member(r, entry, entry->shape, "a shape: an array of integers");
+    for (more = json_walk_enter(r->text, &at); more; more = json_walk_next(r->text, &at)) {
         if (count == TENSOR_RANK_MAX)
-            return refuse(r, item, item, "a shape of at most 65535 extents");
-        if (count == r->shape_room) {
-            size_t room = count ? count * 2 : 8;
-            uint64_t *larger = reallocarray(r->shape, room, sizeof(*larger));
-
-            if (!larger)
-                return refuse_memory(r);
-            r->shape = larger;
-            r->shape_room = room;
-        }
-        if (json_get_u64(extent, &r->shape[count]))
-            return refuse(r, extent, extent, "an extent: an integer from 0 on");
+            return refuse_member(r, entry, entry->shape, "a shape of at most 65535 extents");
+        if (grow_shape(r, count))
+            return -ENOMEM;
+        if (json_walk_u64(r->text, at, &r->shape[count]))
+            return refuse(r, at, at, "an extent: an integer from 0 on");
+        at = json_walk_skip(r->text, at);
         count++;
     }
     *rank = (uint16_t)count;
     return 0;
 }
 
-static int read_data_offsets(const struct reader *r, const cJSON *entry, uint64_t *begin,
-                             uint64_t *end)
+/* Read an array of two integers.
+ *
+ * returns  0; -EDOM where it is no such array; -EINVAL with the error set where one is no offset
+ */
+static int read_two(const struct reader *r, size_t at, uint64_t pair[2])
 {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(entry, "data_offsets");
-    const cJSON *first = cJSON_IsArray(item) ? item->child : NULL;
-    const cJSON *second = first ? first->next : NULL;
+    size_t places[2], count = 0;
+    bool more;
 
-    if (!second || second->next)
-        return refuse(r, item ? item : entry, item, "data_offsets: an array of two integers");
-    if (json_get_u64(first, begin))
-        return refuse(r, first, first, "an offset: an integer from 0 on");
-    if (json_get_u64(second, end))
-        return refuse(r, second, second, "an offset: an integer from 0 on");
-    if (*begin > *end || *end > r->data_bytes) {
-        if (*begin > *end)
-            input_error_set(r->error, -EINVAL, 0, "offsets in order", "%" PRIu64 " to %" PRIu64,
-                            *begin, *end);
-        else
-            input_error_set(r->error, -EINVAL, 0, "data inside the file, which may be incomplete",
-                            "bytes %" PRIu64 " to %" PRIu64 " of %" PRIu64, *begin, *end,
-                            r->data_bytes);
-        json_locate(r->text, r->text_bytes, r->root, item, r->error);
-        return from_file_start(r->error, -EINVAL);
+    if (r->text[at] != '[')
+        return -EDOM;
+    for (more = json_walk_enter(r->text, &at); more; more = json_walk_next(r->text, &at)) {
+        if (count == 2)
+            return -EDOM;
+        places[count++] = at;
+        at = json_walk_skip(r->text, at);
+    }
+    if (count != 2)
+        return -EDOM;
+    for (count = 0; count < 2; count++) {
+        if (json_walk_u64(r->text, places[count], &pair[count]))
+            return refuse(r, places[count], places[count], "an offset: an integer from 0 on");
     }
     return 0;
 }
 
+static int read_data_offsets(const struct reader *r, const struct entry *entry, uint64_t pair[2])
+{
+    int res = -EDOM;
+
+    if (entry->offsets != ABSENT)
+        res = read_two(r, json_walk_value(r->text, entry->offsets), pair);
+    if (res == -EDOM)
+        return refuse_member(r, entry, entry->offsets, "data_offsets: an array of two integers");
+    if (res)
+        return res;
+    if (pair[0] > pair[1])
+        return input_error_set(r->error, -EINVAL, LENGTH_BYTES + entry->offsets, "offsets in order",
+                               "%" PRIu64 " to %" PRIu64, pair[0], pair[1]);
+    if (pair[1] > r->data_bytes)
+        return input_error_set(r->error, -EINVAL, LENGTH_BYTES + entry->offsets,
+                               "data inside the file, which may be incomplete",
+                               "bytes %" PRIu64 " to %" PRIu64 " of %" PRIu64, pair[0], pair[1],
+                               r->data_bytes);
+    return 0;
+}
+
 /* Check that type and shape make as many bytes as the offsets span. */
-static int check_bytes(const struct reader *r, const cJSON *entry, const struct tensor *tensor)
+static int check_bytes(const struct reader *r, const struct entry *entry,
+                       const struct tensor *tensor)
 {
     static const char expected[] = "a shape whose bytes data_offsets spans";
+    const uint64_t place = LENGTH_BYTES + entry->at;
     uint64_t bytes;
     int res = dtype_tensor_bytes(tensor->dtype, tensor->shape, tensor->rank, &bytes);
 
     if (res == 0 && bytes == tensor->bytes)
         return 0;
     if (res == -EOVERFLOW)
-        input_error_set(r->error, -EINVAL, 0, expected, "more than 2^64 elements or bits");
-    else if (res)
-        input_error_set(r->error, -EINVAL, 0, expected, "no whole number of bytes");
-    else
-        input_error_set(r->error, -EINVAL, 0, expected, "%" PRIu64 " bytes in a span of %" PRIu64,
-                        bytes, tensor->bytes);
-    json_locate(r->text, r->text_bytes, r->root, entry, r->error);
-    return from_file_start(r->error, -EINVAL);
+        return input_error_set(r->error, -EINVAL, place, expected,
+                               "more than 2^64 elements or bits");
+    if (res)
+        return input_error_set(r->error, -EINVAL, place, expected, "no whole number of bytes");
+    return input_error_set(r->error, -EINVAL, place, expected,
+                           "%" PRIu64 " bytes in a span of %" PRIu64, bytes, tensor->bytes);
 }
 
-static int read_tensor(struct reader *r, const cJSON *entry)
+/* Find the members of a tensor. What else it has is nobody's concern. */
+static int find_members(const struct reader *r, struct entry *entry)
 {
-    struct tensor tensor = {.name = entry->string, .file = (uint32_t)r->file};
-    size_t name_bytes = strlen(entry->string);
-    uint64_t begin = 0, end = 0;
+    size_t at = json_walk_value(r->text, entry->at);
+    bool more;
+
+    if (r->text[at] != '{')
+        return refuse(r, entry->at, at, "an object with dtype, shape and data_offsets");
+    for (more = json_walk_enter(r->text, &at); more; more = json_walk_next(r->text, &at)) {
+        if (json_string_is(r->text, at, "dtype"))
+            entry->dtype = at;
+        else if (json_string_is(r->text, at, "shape"))
+            entry->shape = at;
+        else if (json_string_is(r->text, at, "data_offsets"))
+            entry->offsets = at;
+        at = json_walk_skip(r->text, json_walk_value(r->text, at));
+    }
+    return 0;
+}
+
+/* Take a name out of the text, in which it stays where it has no escapes. */
+static int read_name(struct reader *r, size_t key, struct tensor *tensor)
+{
+    bool escaped;
+    size_t end = json_string_end(r->text, key, &escaped), room = end - key;
+
+    tensor->name = r->text + key + 1;
+    tensor->name_bytes = (uint32_t)(room - 2);
+    if (!escaped)
+        return 0;
+    if (room > r->name_room) {
+        char *larger = realloc(r->name, room);
+
+        if (!larger)
+            return refuse_memory(r);
+        r->name = larger;
+        r->name_room = room;
+    }
+    tensor->name = r->name;
+    tensor->name_bytes = (uint32_t)json_string_decode(r->text, key, r->name, room);
+    return 0;
+}
+
+static int read_tensor(struct reader *r, size_t key, struct tensor *tensor)
+{
+    struct entry entry = {.at = key};
     enum dtype dtype = DTYPE_COUNT;
-    int res;
+    uint64_t span[2];
+    int res = find_members(r, &entry);
 
-    input_error_set_field(r->error, entry->string, name_bytes);
-    if (!cJSON_IsObject(entry))
-        return refuse(r, entry, entry, "an object with dtype, shape and data_offsets");
-    res = read_dtype(r, entry, &dtype);
     if (res == 0)
-        res = read_shape(r, entry, &tensor.rank);
+        res = read_dtype(r, &entry, &dtype);
     if (res == 0)
-        res = read_data_offsets(r, entry, &begin, &end);
+        res = read_shape(r, &entry, &tensor->rank);
+    if (res == 0)
+        res = read_data_offsets(r, &entry, span);
     if (res)
         return res;
 
-    tensor.name_bytes = (uint32_t)name_bytes;
-    tensor.shape = r->shape;
-    tensor.dtype = dtype;
-    tensor.offset = LENGTH_BYTES + r->text_bytes + begin;
-    tensor.bytes = end - begin;
-    res = check_bytes(r, entry, &tensor);
+    tensor->shape = r->shape;
+    tensor->dtype = (uint16_t)dtype;
+    tensor->offset = LENGTH_BYTES + r->text_bytes + span[0];
+    tensor->bytes = span[1] - span[0];
+    res = check_bytes(r, &entry, tensor);
     if (res)
         return res;
-    return checkpoint_builder_add_tensor(r->builder, &tensor) ? refuse_memory(r) : 0;
+    return checkpoint_builder_add_tensor(r->builder, tensor) ? refuse_memory(r) : 0;
+}
+
+/* Read a member of the header: a tensor, or the metadata. */
+static int read_member(struct reader *r, size_t key)
+{
+    struct tensor tensor = {.file = (uint32_t)r->file};
+    int res = read_name(r, key, &tensor);
+
+    if (res)
+        return res;
+    if (json_string_is(r->text, key, "__metadata__"))
+        res = check_metadata(r, key);
+    else
+        res = read_tensor(r, key, &tensor);
+    if (res)
+        input_error_set_field(r->error, tensor.name, tensor.name_bytes);
+    return res;
 }
 
 static int compare_spans(const void *a, const void *b, void *tensors)
@@ -263,9 +379,12 @@ static int compare_spans(const void *a, const void *b, void *tensors)
 static int check_gaps(const struct reader *r, uint32_t *order, size_t count, struct tensor *tensors)
 {
     uint64_t next = LENGTH_BYTES + r->text_bytes;
-    size_t i;
+    size_t i = 1;
 
-    qsort_r(order, count, sizeof(*order), compare_spans, tensors);
+    while (i < count && compare_spans(&order[i - 1], &order[i], tensors) < 0)
+        i++;
+    if (i < count)
+        qsort_r(order, count, sizeof(*order), compare_spans, tensors);
     for (i = 0; i < count; i++) {
         const struct tensor *t = &tensors[order[i]];
 
@@ -295,25 +414,23 @@ static int check_coverage(const struct reader *r, size_t first_tensor)
         return refuse_memory(r);
     for (i = 0; i < count; i++)
         order[i] = (uint32_t)i;
-    r->error->field[0] = '\0';
     res = check_gaps(r, order, count, count ? c->tensors + first_tensor : NULL);
     free(order);
     return res;
 }
 
-/* Read the parsed header. */
+/* Read the header, which is a JSON object. */
 static int read_root(struct reader *r)
 {
-    size_t first_tensor = r->builder->checkpoint->tensor_count;
-    const cJSON *entry;
-    int res = 0;
+    size_t first_tensor = r->builder->checkpoint->tensor_count, at = json_walk_begin(r->text);
+    bool more;
+    int res;
 
-    cJSON_ArrayForEach(entry, r->root)
-    {
-        res = strcmp(entry->string, "__metadata__") == 0 ? check_metadata(r, entry)
-                                                         : read_tensor(r, entry);
+    for (more = json_walk_enter(r->text, &at); more; more = json_walk_next(r->text, &at)) {
+        res = read_member(r, at);
         if (res)
             return res;
+        at = json_walk_skip(r->text, json_walk_value(r->text, at));
     }
     res = check_coverage(r, first_tensor);
     if (res == 0)
@@ -335,12 +452,12 @@ static int read_header(const char *text, uint64_t text_bytes, uint64_t file_byte
 
     if (res)
         return res;
-    res = json_parse(text, text_bytes, JSON_INTEGERS, &r.root, error);
+    res = json_check(text, text_bytes, JSON_INTEGERS, error);
     if (res)
         return from_file_start(error, res);
     res = read_root(&r);
     free(r.shape);
-    cJSON_Delete(r.root);
+    free(r.name);
     return res;
 }
 

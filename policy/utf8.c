@@ -27,3 +27,17 @@ size_t utf8_decode(const unsigned char *text, size_t left, uint32_t *code)
     *code = value;
     return bytes;
 }
+
+size_t utf8_encode(uint32_t code, char *out)
+{
+    size_t bytes = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4, i;
+
+    if (bytes == 1) {
+        out[0] = (char)code;
+        return 1;
+    }
+    for (i = bytes - 1; i > 0; i--, code >>= 6)
+        out[i] = (char)(0x80 | (code & 0x3F));
+    out[0] = (char)(0xF00 >> bytes | code);
+    return bytes;
+}

@@ -1,4 +1,4 @@
-/* utf8.h - where one UTF-8 character ends.
+/* utf8.h - UTF-8, one character at a time.
  *
  * Strict as RFC 3629: no overlong form, no surrogate, nothing above U+10FFFF.
  */
@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define UTF8_BYTES_MAX 4
+
 /* Decode the character at the start of a text.
  *
  * text     left bytes of it, at least 1
@@ -15,5 +17,13 @@
  * returns  its length in bytes, 1 to 4; 0 where it is no valid character
  */
 size_t utf8_decode(const unsigned char *text, size_t left, uint32_t *code);
+
+/* Encode a character.
+ *
+ * code     up to U+10FFFF, no surrogate
+ * out      room for UTF8_BYTES_MAX
+ * returns  how many bytes were written
+ */
+size_t utf8_encode(uint32_t code, char *out);
 
 #endif
