@@ -2,9 +2,9 @@
  *
  *     readers-cost PATH ROUNDS
  *
- * Opens the checkpoint ROUNDS times and prints one line of JSON for it. Memory is what the allocator
- * has handed out: `held` while the checkpoint is open, `peak` above what was held before, while it
- * is being opened.
+ * Opens the checkpoint ROUNDS times and prints one line of JSON for it. Memory is what the
+ * allocator has handed out: `held` while the checkpoint is open, `peak` above what was held before,
+ * while it is being opened.
  */
 #include "policy/checkpoint.h"
 #include <inttypes.h>
@@ -28,7 +28,8 @@ static uint64_t allocated_bytes(void)
     return info.uordblks + info.hblkhd;
 }
 
-/* Forget what the process once had: a program that was started by a larger one inherits its peak. */
+/* Forget what the process once had: a program that was started by a larger one inherits its peak.
+ */
 static void reset_peak(void)
 {
     FILE *file = fopen("/proc/self/clear_refs", "w");

@@ -1,6 +1,7 @@
 /* json_walk.h - a JSON text that json_check() took, read from front to end without a tree.
  *
- * Only for texts whose value is an array or an object; nothing here looks for the text's end. A place is an offset into the text at which a value or a key begins. For texts of many values this
+ * Only for texts whose value is an array or an object; nothing here looks for the text's end. A
+ * place is an offset into the text at which a value or a key begins. For texts of many values this
  * takes a fraction of the time and none of the memory that a tree of them does.
  */
 #ifndef BERTH_POLICY_JSON_WALK_H

@@ -15,7 +15,7 @@ struct reader {
     const struct checkpoint_index *index;
     const cJSON *weight_map;
     struct shard *shards; /* in the order of their names */
-    size_t shard_count;
+    size_t shard_count, shard_room;
     struct input_error *error;
 };
 
@@ -52,17 +52,33 @@ static int compare_shards(const void *a, const void *b)
 /* Check one entry of the weight_map. */
 static int check_entry(const struct reader *r, const cJSON *entry)
 {
-    char text[160];
     const char *name = entry->valuestring;
+    char text[160];
 
+    if (cJSON_IsString(entry) && *name && !strpbrk(name, "/\\") && !strstr(name, "..") &&
+        strcmp(name, ".") != 0)
+        return 0;
     input_error_set_field(r->error, entry->string, strlen(entry->string));
     if (!cJSON_IsString(entry))
         return checkpoint_index_refuse(r->index, entry, r->error, "the name of a shard", "%s",
                                        json_describe(entry, text, sizeof(text)));
-    if (!*name || strpbrk(name, "/\\") || strstr(name, "..") || strcmp(name, ".") == 0)
-        return checkpoint_index_refuse(r->index, entry, r->error,
-                                       "the name of a shard beside the index, without a folder",
-                                       "\"%s\"", name);
+    return checkpoint_index_refuse(r->index, entry, r->error,
+                                   "the name of a shard beside the index, without a folder",
+                                   "\"%s\"", name);
+}
+
+static int add_shard(struct reader *r, const cJSON *entry)
+{
+    if (r->shard_count == r->shard_room) {
+        size_t room = r->shard_room ? 2 * r->shard_room : 64;
+        struct shard *larger = reallocarray(r->shards, room, sizeof(*larger));
+
+        if (!larger)
+            return refuse_memory(r->error);
+        r->shards = larger;
+        r->shard_room = room;
+    }
+    r->shards[r->shard_count++] = (struct shard){.item = entry};
     return 0;
 }
 
@@ -70,24 +86,24 @@ static int check_entry(const struct reader *r, const cJSON *entry)
 static int collect_shards(struct reader *r)
 {
     const cJSON *entry;
-    size_t count = (size_t)cJSON_GetArraySize(r->weight_map), used = 0, i;
+    size_t count, i;
     int res;
 
-    r->shards = calloc(count ? count : 1, sizeof(*r->shards));
-    if (!r->shards)
-        return refuse_memory(r->error);
     cJSON_ArrayForEach(entry, r->weight_map)
     {
         res = check_entry(r, entry);
+        /* Parameters of one shard often follow one another. */
+        if (res == 0 &&
+            (r->shard_count == 0 ||
+             strcmp(r->shards[r->shard_count - 1].item->valuestring, entry->valuestring) != 0))
+            res = add_shard(r, entry);
         if (res)
             return res;
-        /* Parameters of one shard often follow one another. */
-        if (used == 0 || strcmp(r->shards[used - 1].item->valuestring, entry->valuestring) != 0)
-            r->shards[used++].item = entry;
     }
-    r->error->field[0] = '\0';
-    qsort(r->shards, used, sizeof(*r->shards), compare_shards);
-    for (i = 0; i < used; i++) {
+    qsort(r->shards, r->shard_count, sizeof(*r->shards), compare_shards);
+    count = r->shard_count;
+    r->shard_count = 0;
+    for (i = 0; i < count; i++) {
         if (r->shard_count == 0 || compare_shards(&r->shards[r->shard_count - 1], &r->shards[i]))
             r->shards[r->shard_count++] = r->shards[i];
     }

@@ -148,6 +148,29 @@ static void duplicate_keys(void **state)
     assert_int_equal(g_error.column, 9);
 }
 
+/* Objects with many keys inside one another: each has its own, and those of one that ended do not
+ * count for the one around it. The three of a kind are told by the second. */
+static void duplicates_among_many(void **state)
+{
+    char text[20000], *at = text;
+    size_t place;
+
+    (void)state;
+    for (int depth = 0; depth < 3; depth++) {
+        at += sprintf(at, "%s{", depth ? "\"in\":" : "");
+        for (int i = 0; i < 100; i++)
+            at += sprintf(at, "\"key%d\":%d,", i * 37 % 100, i);
+    }
+    at += sprintf(at, "\"x\":0},\"y\":0},\"key\":0");
+    place = (size_t)(at - text);
+    strcpy(at, "}");
+    assert_int_equal(parse(text, strlen(text), 0), 0);
+    strcpy(at, ",\"\\u006bey99\":0,\"key99\":1}");
+    assert_int_equal(parse(text, strlen(text), 0), -EINVAL);
+    assert_string_equal(g_error.found, "\"key99\" a second time");
+    assert_int_equal(g_error.offset, place + 1);
+}
+
 static void nesting(void **state)
 {
     char text[2 * (JSON_DEPTH_MAX + 1)];
@@ -303,11 +326,11 @@ static void memory_runs_out(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(texts_of_the_rfc), cmocka_unit_test(texts_that_are_none),
-        cmocka_unit_test(duplicate_keys),   cmocka_unit_test(nesting),
-        cmocka_unit_test(how_many_values),  cmocka_unit_test(integers),
-        cmocka_unit_test(places),           cmocka_unit_test(numbers_and_words),
-        cmocka_unit_test(memory_runs_out),
+        cmocka_unit_test(texts_of_the_rfc),  cmocka_unit_test(texts_that_are_none),
+        cmocka_unit_test(duplicate_keys),    cmocka_unit_test(duplicates_among_many),
+        cmocka_unit_test(nesting),           cmocka_unit_test(how_many_values),
+        cmocka_unit_test(integers),          cmocka_unit_test(places),
+        cmocka_unit_test(numbers_and_words), cmocka_unit_test(memory_runs_out),
     };
 
     return cmocka_run_group_tests_name("json", tests, NULL, NULL);

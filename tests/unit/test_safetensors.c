@@ -150,6 +150,9 @@ static void legal_oddities(void **state)
         {"{}      ", 0, 0},
         {"{'__metadata__':{}}", 0, 0},
         {"{'__metadata__':{'format':'pt','':'\xc3\xbc'}}", 0, 0},
+        {"{'__metad\\u0061ta__':{},'\\u0061':{'\\u0064type':'\\u00558','sh\\u0061pe':[1],"
+         "'data_offset\\u0073':[0,1]}}",
+         1, 1},
         {"{ 'a' :\n{ 'dtype' : 'F32' , 'shape' : [ 1 ] , 'data_offsets' : [ 0 , 4 ] } }", 4, 1},
         {"{'a':{'dtype':'F32','shape':[],'data_offsets':[0,4]}}", 4, 1},
         {"{'a':{'dtype':'F32','shape':[0],'data_offsets':[0,0]}}", 0, 1},
