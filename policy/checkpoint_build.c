@@ -6,7 +6,8 @@
 #include <sys/stat.h>
 
 #define TENSORS_MAX 0x80000000u
-#define CHUNK_BYTES 65536u
+#define CHUNK_LEAST 4096u
+#define CHUNK_MOST  65536u
 
 /* Names and shapes lie one behind the other in chunks, which never move. */
 struct checkpoint_chunk {
@@ -23,8 +24,10 @@ static void *arena_get(struct checkpoint *checkpoint, size_t bytes)
     void *memory;
 
     if (!chunk || chunk->room - chunk->used < rounded) {
-        size_t room = rounded > CHUNK_BYTES / 4 ? rounded : CHUNK_BYTES;
+        size_t room = chunk ? 2 * chunk->room : CHUNK_LEAST;
 
+        room = room < CHUNK_MOST ? room : CHUNK_MOST;
+        room = rounded > room / 4 ? rounded : room;
         chunk = malloc(sizeof(*chunk) + room);
         if (!chunk)
             return NULL;

@@ -6,6 +6,7 @@
 #include "data.h"
 #include <errno.h>
 #include <ftw.h>
+#include <malloc.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -350,6 +351,65 @@ static void folders_of_parts(void **state)
                    "meant, found 3: m-00001-of-00003.gguf, n-00001-of-00002.gguf, n-1-of-2.gguf");
 }
 
+/* Write a sparse shard of 24 tensors of a language model, 6.7 GB of them. */
+static void put_large_shard(size_t shard, char *weight_map)
+{
+    static const char *const parts[] = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj",
+                                        "self_attn.o_proj", "mlp.gate_proj",    "mlp.up_proj",
+                                        "mlp.down_proj",    "input_layernorm"};
+    const uint64_t each = UINT64_C(16000) * 8704 * 2;
+    char header[8000] = "{", file[64], name[64];
+    uint64_t bytes;
+
+    snprintf(file, sizeof(file), "model-%05zu-of-00030.safetensors", shard + 1);
+    for (size_t i = 0; i < 24; i++) {
+        snprintf(name, sizeof(name), "model.layers.%zu.%s.weight", 3 * shard + i / 8, parts[i % 8]);
+        sprintf(header + strlen(header),
+                "%s\"%s\":{\"dtype\":\"BF16\",\"shape\":[16000,8704],\"data_offsets\":[%llu,%llu]}",
+                i ? "," : "", name, (unsigned long long)(i * each),
+                (unsigned long long)((i + 1) * each));
+        sprintf(weight_map + strlen(weight_map), "%s\"%s\":\"%s\"", shard || i ? "," : "", name,
+                file);
+    }
+    strcat(header, "}");
+    bytes = strlen(header);
+    put(file, (const char *)&bytes, 8);
+    assert_int_equal(truncate(file, (off_t)(8 + bytes + 24 * each)), 0);
+    {
+        FILE *out = fopen(file, "r+b");
+
+        assert_non_null(out);
+        assert_int_equal(fseek(out, 8, SEEK_SET), 0);
+        assert_int_equal(fwrite(header, 1, bytes, out), bytes);
+        assert_int_equal(fclose(out), 0);
+    }
+}
+
+/* 200 GB in 30 shards that take no room, whose bytes nobody could read in the time of a test. */
+static void large_and_little_memory(void **state)
+{
+    char *index = calloc(1, 100000);
+    struct checkpoint *c;
+    size_t before, held;
+
+    (void)state;
+    strcpy(index, "{\"weight_map\":{");
+    for (size_t i = 0; i < 30; i++)
+        put_large_shard(i, index);
+    strcat(index, "}}");
+    put("model.safetensors.index.json", index, strlen(index));
+    free(index);
+
+    before = mallinfo2().uordblks + mallinfo2().hblkhd;
+    c = expect_open(".");
+    held = mallinfo2().uordblks + mallinfo2().hblkhd - before;
+    assert_int_equal(c->tensor_count, 720);
+    assert_int_equal(c->file_count, 30);
+    assert_true(c->total_bytes > UINT64_C(200) * 1000 * 1000 * 1000);
+    assert_true(held < 200 * c->tensor_count);
+    checkpoint_close(c);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, enter, leave)
@@ -358,6 +418,7 @@ int main(void)
         TEST(what_an_index_may_not_say), TEST(links_stay_in_the_folder),
         TEST(a_cache_of_links),          TEST(folders_of_one),
         TEST(folders_of_several),        TEST(folders_of_parts),
+        TEST(large_and_little_memory),
     };
 
     return cmocka_run_group_tests_name("checkpoint_open", tests, NULL, NULL);

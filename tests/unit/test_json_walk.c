@@ -1,5 +1,5 @@
-/* Strategy: documents are walked value by value beside the tree that cJSON makes of them; what a key
- * or a string means, where each value ends and what a number is must be the same in both. The
+/* Strategy: documents are walked value by value beside the tree that cJSON makes of them; what a
+ * key or a string means, where each value ends and what a number is must be the same in both. The
  * document lies in a block of exactly its size. Comparing and hashing are tried on all pairs of
  * strings that mean the same or nearly.
  */
@@ -89,9 +89,10 @@ static void as_the_tree(void **state)
 
 static void what_strings_mean(void **state)
 {
-    static const char text[] = "\"shape\"\"\\u0073hape\"\"shap\\u0065\"\"shap\"\"shapes\"\"\\nhape\""
-                               "\"\"\"Shape\"\"sh\\u00e4pe\"\"sh\xc3\xa4pe\"\"\\uD83D\\uDE00\""
-                               "\"\xf0\x9f\x98\x80\"\"shap\\\"\"";
+    static const char text[] =
+        "\"shape\"\"\\u0073hape\"\"shap\\u0065\"\"shap\"\"shapes\"\"\\nhape\""
+        "\"\"\"Shape\"\"sh\\u00e4pe\"\"sh\xc3\xa4pe\"\"\\uD83D\\uDE00\""
+        "\"\xf0\x9f\x98\x80\"\"shap\\\"\"";
     static const int meanings[] = {1, 1, 1, 2, 3, 4, 5, 6, 7, 7, 8, 8, 9};
     size_t places[13], count = 0, at;
 
@@ -107,8 +108,7 @@ static void what_strings_mean(void **state)
 
             assert_int_equal(order == 0, meanings[a] == meanings[b]);
             assert_int_equal(order, -json_string_compare(text, places[b], places[a]));
-            assert_int_equal(json_string_hash(text, places[a]) ==
-                                 json_string_hash(text, places[b]),
+            assert_int_equal(json_string_hash(text, places[a]) == json_string_hash(text, places[b]),
                              meanings[a] == meanings[b]);
         }
     }
