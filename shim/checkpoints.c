@@ -165,15 +165,31 @@ int checkpoints_read(const struct known_file *file, uint64_t offset, void *out, 
 
 /* Looking around ------------------------------------------------------------------------------- */
 
-/* What the user named. */
-static void scan_configuration(void)
+static void know_path(const char *path)
 {
-    const char *path = config()->policy->checkpoint;
     struct stat status;
     char real[PATH_MAX];
 
-    if (path && realpath(path, real) && !stat(real, &status))
+    if (realpath(path, real) && !stat(real, &status))
         checkpoints_know(real, status.st_ino, NULL);
+}
+
+/* What the user named: a file, or an index or a folder that leads to several. Those of them that
+ * are nothing but bytes say nothing by themselves. */
+static void scan_configuration(void)
+{
+    static atomic_int done;
+    const char *path = config()->policy->checkpoint;
+    struct checkpoint *checkpoint;
+    struct input_error error;
+
+    if (!path || done || checkpoint_open(path, &checkpoint, &error))
+        return;
+    for (size_t i = 0; i < checkpoint->file_count; i++)
+        if (checkpoint->files[i].data_offset)
+            know_path(checkpoint->files[i].path);
+    checkpoint_close(checkpoint);
+    done = 1;
 }
 
 static void scan_descriptors(void)

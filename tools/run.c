@@ -133,15 +133,17 @@ static int set_option(void *state, size_t option, const char *value)
 static int make_absolute(const struct run *run, enum run_option option, const char *todo)
 {
     const char *value = value_of(option);
-    char text[PATH_MAX + 64];
-    char path[PATH_MAX];
+    char text[PATH_MAX + 64], folder[PATH_MAX];
+    char path[2 * PATH_MAX];
 
     if (!value)
         return 0;
-    if (!realpath(value, path)) {
+    if (access(value, F_OK) || !getcwd(folder, sizeof(folder))) {
         snprintf(text, sizeof(text), "%s: %s", value, strerror(errno));
         return fail(run, option, text, todo);
     }
+    snprintf(path, sizeof(path), "%s%s%s", *value == '/' ? "" : folder, *value == '/' ? "" : "/",
+             value);
     return setenv(g_variables[option], path, 1);
 }
 

@@ -1,7 +1,7 @@
 /* checkpoint_file.h - safetensors files for tests, with as many tensors as one asks for.
  *
- * Tensor i is called "t<i>" and has the type U8; the bytes of all of them are told by their place
- * in the file.
+ * Tensor i is called "t<i>", or by another letter, and has the type U8; the bytes of all of them
+ * are told by their place in the file.
  */
 #ifndef BERTH_TEST_CHECKPOINT_FILE_H
 #define BERTH_TEST_CHECKPOINT_FILE_H
@@ -13,12 +13,14 @@
 
 /* Write a file.
  *
+ * letter   before the number in the tensors' names
  * bytes    of each of the count tensors
  * offsets  set to where each begins in the file; may be NULL
  * returns  the length of the file
  */
-static inline uint64_t checkpoint_file_write(const char *path, const uint64_t *bytes, size_t count,
-                                             uint64_t *offsets)
+static inline uint64_t checkpoint_file_write_named(const char *path, char letter,
+                                                   const uint64_t *bytes, size_t count,
+                                                   uint64_t *offsets)
 {
     char *header = calloc(1, 128 * (count + 1));
     uint64_t total = 0, header_bytes;
@@ -27,8 +29,8 @@ static inline uint64_t checkpoint_file_write(const char *path, const uint64_t *b
     strcpy(header, "{");
     for (size_t i = 0; i < count; i++) {
         sprintf(header + strlen(header),
-                "%s\"t%zu\":{\"dtype\":\"U8\",\"shape\":[%llu],\"data_offsets\":[%llu,%llu]}",
-                i ? "," : "", i, (unsigned long long)bytes[i], (unsigned long long)total,
+                "%s\"%c%zu\":{\"dtype\":\"U8\",\"shape\":[%llu],\"data_offsets\":[%llu,%llu]}",
+                i ? "," : "", letter, i, (unsigned long long)bytes[i], (unsigned long long)total,
                 (unsigned long long)(total + bytes[i]));
         total += bytes[i];
     }
@@ -47,6 +49,12 @@ static inline uint64_t checkpoint_file_write(const char *path, const uint64_t *b
     if (fclose(file))
         abort();
     return 8 + header_bytes + total;
+}
+
+static inline uint64_t checkpoint_file_write(const char *path, const uint64_t *bytes, size_t count,
+                                             uint64_t *offsets)
+{
+    return checkpoint_file_write_named(path, 't', bytes, count, offsets);
 }
 
 #endif
