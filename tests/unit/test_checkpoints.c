@@ -1,6 +1,6 @@
-/* Strategy: the user names a folder, in which an index that is a link names two shards that are links
- * as well, as in a cache; after a look around both shards are known by their real paths, although this
- * process has neither open. */
+/* Strategy: the user names a folder, in which an index that is a link names two shards that are
+ * links as well, as in a cache; after a look around both shards are known by their real paths,
+ * although this process has neither open. */
 #include "checkpoints.h"
 #include "data.h"
 #include "tests/unit/checkpoint_file.h"
@@ -63,9 +63,15 @@ static void put_model(void)
 
 static void remove_model(void)
 {
-    static const char *const paths[] = {"model/m-1.safetensors", "model/m-2.safetensors",
-                                        "model/m.safetensors.index.json", "blobs/1", "blobs/2",
-                                        "blobs/3", "blobs", "model", g_folder};
+    static const char *const paths[] = {"model/m-1.safetensors",
+                                        "model/m-2.safetensors",
+                                        "model/m.safetensors.index.json",
+                                        "blobs/1",
+                                        "blobs/2",
+                                        "blobs/3",
+                                        "blobs",
+                                        "model",
+                                        g_folder};
 
     for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
         if (remove(paths[i]))

@@ -488,6 +488,47 @@ static void many_tensors(void **state)
     free(header);
 }
 
+/* Eight elements of a type take as many bytes as it has bits, in a span that is exactly so long. */
+static void every_dtype(void **state)
+{
+    static const struct {
+        const char *name;
+        unsigned bits;
+    } rows[] = {
+        {"F4", 4},          {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"BOOL", 8},    {"U8", 8},
+        {"I8", 8},          {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8},
+        {"F8_E5M2FNUZ", 8}, {"I16", 16},    {"U16", 16},    {"F16", 16},    {"BF16", 16},
+        {"I32", 32},        {"U32", 32},    {"F32", 32},    {"I64", 64},    {"U64", 64},
+        {"F64", 64},        {"C64", 64},
+    };
+    char header[200], want[300];
+    struct checkpoint *c;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        for (int off = -1; off <= 1; off++) {
+            const unsigned span = rows[i].bits + (unsigned)off;
+
+            snprintf(header, sizeof(header),
+                     "{'a':{'dtype':'%s','shape':[2,1,4],'data_offsets':[0,%u]}}", rows[i].name,
+                     span);
+            if (off == 0) {
+                c = expect_read(header, span);
+                assert_string_equal(dtype_name(c->tensors[0].dtype), rows[i].name);
+                assert_int_equal(c->tensors[0].bytes, rows[i].bits);
+                assert_int_equal(tensor_dense_bytes(&c->tensors[0]), rows[i].bits);
+                checkpoint_close(c);
+                continue;
+            }
+            snprintf(want, sizeof(want),
+                     "byte 9: a: expected a shape whose bytes data_offsets spans, found %u bytes "
+                     "in a span of %u",
+                     rows[i].bits, span);
+            expect_refused(header, strlen(header), span, want);
+        }
+    }
+}
+
 static void too_many_extents(void **state)
 {
     char *header = malloc(2 * 65536 + 100);
@@ -547,7 +588,7 @@ int main(void)
         cmocka_unit_test(gaps_and_overlaps),  cmocka_unit_test(deep_nesting),
         cmocka_unit_test(a_file_that_shrank), cmocka_unit_test(only_the_header_is_read),
         cmocka_unit_test(many_tensors),       cmocka_unit_test(too_many_extents),
-        cmocka_unit_test(every_byte_changed),
+        cmocka_unit_test(every_dtype),        cmocka_unit_test(every_byte_changed),
     };
 
     return cmocka_run_group_tests_name("safetensors", tests, NULL, NULL);
