@@ -47,6 +47,7 @@ PRELOAD_LIB := $(filter tests/preload/common.c,$(PRELOAD_SRC))
 PRELOAD_APP := $(filter-out $(PRELOAD_LIB),$(PRELOAD_SRC))
 GPU_SRC     := $(sort $(wildcard tests/gpu/*.c))
 STRESS_SRC  := $(sort $(wildcard tests/preload/stress/*.c))
+FUZZ_SRC    := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 KERNELS     := $(sort $(wildcard tests/apps/kernels/*.cu))
 
 # The shim without the names that it exports, for unit tests; the stub and the library itself apart.
@@ -67,9 +68,10 @@ READING  := $(OUT)/bench/readers-cost
 PROBE    := $(OUT)/gpu/probe
 UNIT     := $(patsubst tests/unit/%.c,$(OUT)/unit/%,$(UNIT_SRC))
 PRELOAD  := $(patsubst tests/preload/%.c,$(OUT)/preload/%,$(PRELOAD_APP))
+FUZZERS  := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZ_SRC))
 PTX      := $(patsubst tests/apps/kernels/%.cu,$(OUT)/ptx/%.ptx,$(KERNELS))
 
-.PHONY: all tests check soak demo bench mutate install uninstall clean help deps format
+.PHONY: all tests check fuzz fuzz-programs soak demo bench mutate install uninstall clean help deps format
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -82,6 +84,7 @@ help:
 
 #: make              the library, the command
 #: make check        every test that this machine can run; closes with a count
+#: make fuzz         any bytes for each parser, with sanitizers: SECONDS=60 of processor time each; FUZZ="json ..."
 #: make soak         random work under random budgets, every byte checked; SEEDS=100 FIRST=1
 #: make demo         a real model in a third of the memory it needs, bits compared
 #: make bench        speed, memory and growth against their targets; results into bench/results/
@@ -224,11 +227,46 @@ $(OUT)/unit/test_stats_advice: $(call obj,tools/stats_advice.c tools/stats_text.
 # These open the simulated driver as a program would.
 $(addprefix $(OUT)/unit/test_simcuda_,gate memory_calls pace_run): | $(SIMCUDA)
 
+# Fuzzers: instrumented objects of their own, whatever SAN and DEBUG say. What there is to build is known
+# only when it is asked for, since the answer takes a run of the compiler.
+FUZZFLAGS := -std=gnu11 -O1 -g -fno-omit-frame-pointer -pthread -DBERTH_DEBUG=1 $(WARN) \
+    -fsanitize=address,undefined -fno-sanitize-recover=undefined
+
+ifneq ($(filter fuzz-programs,$(MAKECMDGOALS)),)
+    FUZZ_MISSING := $(shell echo 'int LLVMFuzzerTestOneInput(void); int LLVMFuzzerTestOneInput(void) \
+        { return 0; }' | $(CLANG) -x c - -fsanitize=fuzzer,address -o /dev/null >/dev/null 2>&1 || \
+        echo "$(CLANG) cannot link a fuzzer: it is not there, or its libFuzzer is not installed")
+endif
+
+fuzz-programs: $(if $(FUZZ_MISSING),,$(FUZZERS))
+	$(Q)mkdir -p $(BUILD)/fuzz
+	$(Q)$(if $(FUZZ_MISSING),echo '$(FUZZ_MISSING)' >$(BUILD)/fuzz/skip,rm -f $(BUILD)/fuzz/skip)
+
+$(BUILD)/fuzz/obj/%.o: %.c
+	$(call say,FUZZCC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CLANG) $(CPPFLAGS) $(FUZZFLAGS) -fsanitize=fuzzer-no-link $(DEPFLAGS) -c $< -o $@
+
+$(BUILD)/fuzz/libpolicy.a: $(patsubst %.c,$(BUILD)/fuzz/obj/%.o,$(POLICY_SRC))
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(FUZZERS): $(BUILD)/fuzz/%: $(BUILD)/fuzz/obj/tests/fuzz/%.o $(BUILD)/fuzz/libpolicy.a
+	$(call say,FUZZLD,$@)
+	$(Q)$(CLANG) $(FUZZFLAGS) -fsanitize=fuzzer $^ -lcjson -lm -o $@
+
 # Running -----------------------------------------------------------------------------------------
 
 check: deps
 	$(Q)$(MAKE) --no-print-directory tests
-	$(Q)OUT=$(OUT) SAN=$(SAN) tests/check
+	$(Q)$(if $(SAN),,$(MAKE) --no-print-directory fuzz-programs)
+	$(Q)OUT=$(OUT) SAN=$(SAN) FUZZ_OUT=$(BUILD)/fuzz tests/check
+
+SECONDS ?= 60
+
+fuzz: deps
+	$(Q)$(MAKE) --no-print-directory fuzz-programs
+	$(Q)FUZZ_OUT=$(BUILD)/fuzz tests/fuzz/run --seconds $(SECONDS) $(FUZZ)
 
 SEEDS ?= 100
 FIRST ?= 1
@@ -267,4 +305,4 @@ clean:
 format:
 	$(Q)clang-format -i $$(git ls-files '*.c' '*.h')
 
--include $(shell find $(OUT)/obj -name '*.d' 2>/dev/null)
+-include $(shell find $(OUT)/obj $(BUILD)/fuzz/obj -name '*.d' 2>/dev/null)

@@ -3,20 +3,11 @@
  * Beyond what the sanitizers see, a file that is taken must keep the reader's promise: its tensors
  * cover the data exactly, and every look-up finds what the table says.
  *
- *     clang -std=gnu11 -g -O1 -D_GNU_SOURCE -I. -Ipolicy -fsanitize=fuzzer,address,undefined \
- *         tests/fuzz/fuzz_safetensors.c policy/[a-z]*.c -lcjson -lm -o fuzz_safetensors
- *     ./fuzz_safetensors -max_total_time=60 -max_len=4096 CORPUS tests/data/files
+ * Seeds: tests/fuzz/seeds/safetensors tests/data/files
  */
+#include "fuzz.h"
 #include "safetensors.h"
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
-
-static void require(bool truth)
-{
-    if (!truth)
-        abort();
-}
 
 static void check(const struct checkpoint *c, uint64_t file_bytes)
 {
@@ -24,18 +15,16 @@ static void check(const struct checkpoint *c, uint64_t file_bytes)
     size_t rank, i;
 
     for (rank = 0; (i = checkpoint_by_location(c, rank)) != CHECKPOINT_NONE; rank++) {
-        require(c->tensors[i].offset == next);
+        fuzz_require(c->tensors[i].offset == next);
         next += c->tensors[i].bytes;
-        require(checkpoint_find_offset(c, 0, next - 1) == i);
+        fuzz_require(checkpoint_find_offset(c, 0, next - 1) == i);
     }
-    require(next == file_bytes && c->files[0].data_offset + c->total_bytes == next);
+    fuzz_require(next == file_bytes && c->files[0].data_offset + c->total_bytes == next);
     for (i = 0; i < c->tensor_count; i++) {
-        require(strlen(c->tensors[i].name) == c->tensors[i].name_bytes);
-        require(checkpoint_find_name(c, c->tensors[i].name) == i);
+        fuzz_require(strlen(c->tensors[i].name) == c->tensors[i].name_bytes);
+        fuzz_require(checkpoint_find_name(c, c->tensors[i].name) == i);
     }
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
@@ -43,7 +32,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     struct checkpoint_builder builder;
     struct checkpoint *c = NULL;
     struct input_error error;
-    char line[INPUT_ERROR_TEXT_BYTES];
     size_t file;
 
     input_error_clear(&error);
@@ -52,10 +40,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     if (checkpoint_builder_add_file(&builder, "fuzz", &status, &file) ||
         safetensors_parse(data, bytes, bytes, &builder, file, &error)) {
         checkpoint_builder_abandon(&builder);
-        require(!strchr(input_error_format(&error, line, sizeof(line)), '\n'));
+        fuzz_check_refusal(&error);
         return 0;
     }
-    require(checkpoint_builder_finish(&builder, &c, &error) == 0);
+    fuzz_require(checkpoint_builder_finish(&builder, &c, &error) == 0);
     check(c, bytes);
     checkpoint_close(c);
     return 0;
