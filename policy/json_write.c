@@ -20,13 +20,29 @@ static void write_character(FILE *out, const char *text, size_t bytes)
         fwrite(text, 1, bytes, out);
 }
 
+/* How many bytes at the start of a text stand for themselves: most names are nothing else. */
+static size_t plain_bytes(const char *text, size_t bytes)
+{
+    size_t i = 0;
+
+    while (i < bytes && text[i] >= 0x20 && text[i] < 0x7f && text[i] != '"' && text[i] != '\\')
+        i++;
+    return i;
+}
+
 void json_write_string(FILE *out, const char *text, size_t bytes)
 {
     fputc('"', out);
     for (size_t i = 0; i < bytes;) {
         uint32_t code;
-        size_t length = utf8_decode((const unsigned char *)text + i, bytes - i, &code);
+        size_t length = plain_bytes(text + i, bytes - i);
 
+        if (length) {
+            fwrite(text + i, 1, length, out);
+            i += length;
+            continue;
+        }
+        length = utf8_decode((const unsigned char *)text + i, bytes - i, &code);
         if (length == 0)
             fputs("\xef\xbf\xbd", out); /* U+FFFD */
         else
