@@ -1,4 +1,5 @@
 #include "checkpoint.h"
+#include "checkpoint_build.h"
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -20,6 +21,17 @@ size_t checkpoint_find_name(const struct checkpoint *checkpoint, const char *nam
             end = middle;
     }
     return CHECKPOINT_NONE;
+}
+
+const char *checkpoint_metadata(const struct checkpoint *checkpoint, const char *key)
+{
+    size_t i;
+
+    for (i = 0; i < checkpoint->metadata_count; i++) {
+        if (strcmp(checkpoint->entries[i].key, key) == 0)
+            return checkpoint->entries[i].text;
+    }
+    return NULL;
 }
 
 static const struct tensor *located(const struct checkpoint *checkpoint, size_t rank)

@@ -18,11 +18,13 @@
 
 struct stat;
 struct checkpoint_chunk;
+struct checkpoint_entry;
 
 #define CHECKPOINT_NONE SIZE_MAX /* no such tensor, no such file */
 
-#define CHECKPOINT_HEAD_BYTES 512u /* as much of a file as checkpoint_identify() looks at */
-#define TENSOR_RANK_MAX       UINT16_MAX
+#define CHECKPOINT_HEAD_BYTES   512u  /* as much of a file as checkpoint_identify() looks at */
+#define CHECKPOINT_METADATA_MAX 4096u /* longer strings are templates and licences: not kept */
+#define TENSOR_RANK_MAX         UINT16_MAX
 
 /* A format exists only as a row of this table.
  *
@@ -32,7 +34,9 @@ struct checkpoint_chunk;
  * read      adds what a file holds to a builder; struct checkpoint_reader in checkpoint_build.h
  * says how. Both are NULL for a format that is no single file
  */
-#define CHECKPOINT_FORMATS(X) X(SAFETENSORS, "safetensors", safetensors_identify, safetensors_read)
+#define CHECKPOINT_FORMATS(X)                                                                      \
+    X(SAFETENSORS, "safetensors", safetensors_identify, safetensors_read)                          \
+    X(GGUF, "gguf", gguf_identify, gguf_read)
 
 enum checkpoint_format {
     CHECKPOINT_UNKNOWN,
@@ -90,8 +94,10 @@ struct checkpoint {
     size_t located_count;
     uint32_t *tied; /* tied_count indexes of tensors that share their storage: storage, order */
     size_t tied_count;
-    bool has_views;                 /* some ranges overlap without being the same */
-    struct checkpoint_chunk *arena; /* names, shapes, strides */
+    bool has_views;                   /* some ranges overlap without being the same */
+    struct checkpoint_entry *entries; /* metadata_count of them */
+    size_t metadata_count;
+    struct checkpoint_chunk *arena; /* names, shapes, strides, metadata */
 };
 
 /* Say what a file is from its first bytes. The file's name is not asked.
@@ -134,6 +140,15 @@ void checkpoint_close(struct checkpoint *checkpoint);
  * returns  its index, or CHECKPOINT_NONE; takes O(log n)
  */
 size_t checkpoint_find_name(const struct checkpoint *checkpoint, const char *name);
+
+/* What a checkpoint says of itself: "general.architecture" of a GGUF file, for example.
+ *
+ * key      as the file has it
+ * returns  the value as text: a string as it is, an integer in decimal digits, "true" or "false".
+ * It lives as long as the checkpoint. NULL where the key is absent, and for what no decision needs:
+ * arrays, fractions and strings of more than CHECKPOINT_METADATA_MAX bytes
+ */
+const char *checkpoint_metadata(const struct checkpoint *checkpoint, const char *key);
 
 /* Find the tensor that a byte of a file belongs to.
  *

@@ -68,6 +68,7 @@ void checkpoint_close(struct checkpoint *checkpoint)
     free(checkpoint->tensors);
     free(checkpoint->by_name);
     free(checkpoint->by_location);
+    free(checkpoint->entries);
     free(checkpoint->tied);
     free(checkpoint);
 }
@@ -160,6 +161,24 @@ int checkpoint_builder_add_tensor(struct checkpoint_builder *builder, const stru
     name[tensor->name_bytes] = '\0';
     copy.name = name;
     tensors[c->tensor_count++] = copy;
+    return 0;
+}
+
+int checkpoint_builder_add_metadata(struct checkpoint_builder *builder, const char *key,
+                                    const char *text)
+{
+    struct checkpoint *c = builder->checkpoint;
+    struct checkpoint_entry *entries;
+
+    entries = grow(c->entries, c->metadata_count, &builder->metadata_room, sizeof(*entries));
+    if (!entries)
+        return -ENOMEM;
+    c->entries = entries;
+    entries[c->metadata_count].key = arena_copy(c, key, strlen(key) + 1);
+    entries[c->metadata_count].text = arena_copy(c, text, strlen(text) + 1);
+    if (!entries[c->metadata_count].key || !entries[c->metadata_count].text)
+        return -ENOMEM;
+    c->metadata_count++;
     return 0;
 }
 

@@ -11,10 +11,15 @@
 
 #define STORAGE_OWN 0u /* while a checkpoint is built: a storage that no other tensor has */
 
+/* What a checkpoint says of itself, in the order of its files. */
+struct checkpoint_entry {
+    const char *key, *text; /* in the arena */
+};
+
 struct checkpoint_builder {
-    struct checkpoint *checkpoint; /* without its indexes as yet */
-    size_t file_room, tensor_room; /* allocated entries */
-    uint32_t storage_count;        /* handed out so far */
+    struct checkpoint *checkpoint;                /* without its indexes as yet */
+    size_t file_room, tensor_room, metadata_room; /* allocated entries */
+    uint32_t storage_count;                       /* handed out so far */
     bool with_parts; /* the file was named by its path: where it is one of several that make a
                         checkpoint together, its reader adds the others too */
 };
@@ -74,6 +79,14 @@ uint32_t checkpoint_builder_add_storage(struct checkpoint_builder *builder);
  * returns  0, -ENOMEM, or -E2BIG beyond 2^31 tensors
  */
 int checkpoint_builder_add_tensor(struct checkpoint_builder *builder, const struct tensor *tensor);
+
+/* Keep what a file says of its checkpoint. Of equal keys the first is found.
+ *
+ * key, text  terminated; copied
+ * returns    0 or -ENOMEM
+ */
+int checkpoint_builder_add_metadata(struct checkpoint_builder *builder, const char *key,
+                                    const char *text);
 
 /* Make the indexes and hand the checkpoint over.
  *

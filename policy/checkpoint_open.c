@@ -3,6 +3,7 @@
 #include "checkpoint_build.h"
 #include "checkpoint_folder.h"
 #include "checkpoint_index.h"
+#include "gguf.h"
 #include "read_fully.h"
 #include "safetensors.h"
 #include <errno.h>
@@ -47,8 +48,6 @@ static const char *describe_stranger(const char *head, size_t bytes)
 {
     if (bytes == 0)
         return "an empty file";
-    if (bytes >= 4 && memcmp(head, "GGUF", 4) == 0)
-        return "a GGUF file";
     if (bytes >= 4 && memcmp(head, "PK\003\004", 4) == 0)
         return "a zip archive, as PyTorch writes them";
     if (bytes >= 4 && memcmp(head, "\177ELF", 4) == 0)

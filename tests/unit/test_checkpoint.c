@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define READABLE "a checkpoint file (safetensors, gguf)"
+
 static struct input_error g_error;
 static char g_line[INPUT_ERROR_TEXT_BYTES];
 
@@ -377,7 +379,9 @@ static void identified_by_content(void **state)
     assert_int_equal(checkpoint_identify(large, 9, 100000008), CHECKPOINT_SAFETENSORS);
     assert_int_equal(checkpoint_identify(large, 9, 100000007), CHECKPOINT_UNKNOWN);
     assert_int_equal(checkpoint_identify(larger, 9, UINT64_MAX), CHECKPOINT_UNKNOWN);
-    assert_int_equal(checkpoint_identify("GGUF\3\0\0\0{", 9, UINT64_MAX), CHECKPOINT_UNKNOWN);
+    assert_int_equal(checkpoint_identify("GGUF\3\0\0\0{", 9, UINT64_MAX), CHECKPOINT_GGUF);
+    assert_int_equal(checkpoint_identify("GGUF", 3, 4), CHECKPOINT_UNKNOWN);
+    assert_int_equal(checkpoint_identify("GGUf\3\0\0\0{", 9, 9), CHECKPOINT_UNKNOWN);
     assert_string_equal(checkpoint_format_name(CHECKPOINT_SAFETENSORS), "safetensors");
     assert_string_equal(checkpoint_format_name(CHECKPOINT_UNKNOWN), "unknown");
 }
@@ -412,18 +416,19 @@ static void what_is_no_checkpoint(void **state)
     put("short", "abc", 3);
     put("text", "a text that is longer", 21);
     assert_int_equal(mkfifo("fifo", 0600), 0);
-    expect_refused("empty", -EINVAL,
-                   "empty: expected a checkpoint file (safetensors), found an empty file");
-    expect_refused("x.gguf", -EINVAL,
-                   "x.gguf: expected a checkpoint file (safetensors), found a GGUF file");
+    expect_refused("empty", -EINVAL, "empty: expected " READABLE ", found an empty file");
+    expect_refused(
+        "x.gguf", -EINVAL,
+        "x.gguf: byte 8: expected a GGUF header that ends inside the file, found 8 bytes "
+        "wanted where 0 are left");
     expect_refused("x.bin", -EINVAL,
-                   "x.bin: expected a checkpoint file (safetensors), found a zip archive, as "
+                   "x.bin: expected " READABLE ", found a zip archive, as "
                    "PyTorch writes them");
     expect_refused("x.json", -EINVAL,
                    "x.json:1:2: expected a weight_map: an object of shards by parameter, found an "
                    "empty one");
     expect_refused("x.so", -EINVAL,
-                   "x.so: expected a checkpoint file (safetensors), found an ELF program or "
+                   "x.so: expected " READABLE ", found an ELF program or "
                    "library");
     expect_refused("short", -EINVAL,
                    "short: byte 0: expected a safetensors file: 8 bytes or more, "
