@@ -207,7 +207,7 @@ static int check_version(struct gguf_reader *r)
     if (res || version == 2 || version == 3)
         return res;
     /* A version in the upper half is one of the lower half with its bytes swapped. */
-    if ((version & 0xFFFF) == 0)
+    if (version && (version & 0xFFFF) == 0)
         return input_error_set(r->error, -EINVAL, 4, expected,
                                "a big-endian file of version %" PRIu32, __builtin_bswap32(version));
     return input_error_set(r->error, -EINVAL, 4, expected, "version %" PRIu32, version);

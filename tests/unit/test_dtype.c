@@ -98,6 +98,36 @@ static void tensor_bytes(void **state)
     assert_int_equal(bytes, 18);
 }
 
+/* Which number of GGUF is which type, and how large each is, test_gguf.c checks. */
+static void blocks(void **state)
+{
+    const uint64_t rows[] = {3, 512}, part[] = {512, 3}, none[] = {3, 0};
+    const uint64_t most[] = {UINT64_C(1) << 32, UINT64_C(1) << 31};
+    enum dtype dtype;
+    uint64_t bytes = 7;
+    int i, in_gguf = 0;
+
+    (void)state;
+    for (i = 0; i < DTYPE_COUNT; i++)
+        in_gguf += dtype_find(dtype_name((enum dtype)i), DTYPE_IN_GGUF, &dtype) == 0;
+    assert_int_equal(in_gguf, 35);
+    assert_int_equal(dtype_find("Q4_K", DTYPE_IN_SAFETENSORS, &dtype), -ENOENT);
+    assert_int_equal(dtype_find("U8", DTYPE_IN_GGUF, &dtype), -ENOENT);
+    assert_int_equal(dtype_find("Q4_K", DTYPE_IN_SAFETENSORS | DTYPE_IN_GGUF, &dtype), 0);
+    assert_int_equal(dtype, DTYPE_Q4_K);
+    assert_int_equal(dtype_tensor_bytes(DTYPE_Q4_K, part, 2, &bytes), -EDOM);
+    assert_int_equal(dtype_tensor_bytes(DTYPE_Q4_K, NULL, 0, &bytes), -EDOM);
+    assert_int_equal(bytes, 7);
+    assert_int_equal(dtype_tensor_bytes(DTYPE_Q4_K, rows, 2, &bytes), 0);
+    assert_int_equal(bytes, 864);
+    assert_int_equal(dtype_tensor_bytes(DTYPE_Q4_K, none, 2, &bytes), 0);
+    assert_int_equal(bytes, 0);
+    /* More bits than 64 of them can count as F16, not so in blocks. */
+    assert_int_equal(dtype_tensor_bytes(DTYPE_F16, most, 2, &bytes), -EOVERFLOW);
+    assert_int_equal(dtype_tensor_bytes(DTYPE_IQ1_S, most, 2, &bytes), 0);
+    assert_true(bytes == (UINT64_C(1) << 55) * 50);
+}
+
 static void overflow(void **state)
 {
     const uint64_t elements[] = {UINT64_C(1) << 32, UINT64_C(1) << 32};
@@ -120,8 +150,11 @@ static void overflow(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bits_of_the_format), cmocka_unit_test(bytes_of_the_golden),
-        cmocka_unit_test(unknown_names),      cmocka_unit_test(tensor_bytes),
+        cmocka_unit_test(bits_of_the_format),
+        cmocka_unit_test(bytes_of_the_golden),
+        cmocka_unit_test(unknown_names),
+        cmocka_unit_test(tensor_bytes),
+        cmocka_unit_test(blocks),
         cmocka_unit_test(overflow),
     };
 
