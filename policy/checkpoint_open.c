@@ -114,8 +114,10 @@ static int read_tensors(int fd, uint64_t file_bytes, struct checkpoint_builder *
     if (stranger)
         return input_error_set(error, -EINVAL, INPUT_ERROR_NO_OFFSET,
                                describe_formats(expected, sizeof(expected)), "%s", stranger);
-    /* Of the formats this one has no magic number, so its reader knows best what is wrong. */
-    return safetensors_read(fd, file_bytes, builder, file, error);
+    /* The reader of the format that is wanted knows best what is wrong; else that of the one which
+     * has no magic number. */
+    return g_formats[wanted ? wanted : CHECKPOINT_SAFETENSORS].reader.read(fd, file_bytes, builder,
+                                                                           file, error);
 }
 
 /* Add an open file and its tensors to a builder; the error has its name. */

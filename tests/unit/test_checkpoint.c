@@ -5,13 +5,12 @@
  */
 #include "checkpoint_build.h"
 #include "data.h"
+#include "readable.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#define READABLE "a checkpoint file (safetensors, gguf)"
 
 static struct input_error g_error;
 static char g_line[INPUT_ERROR_TEXT_BYTES];

@@ -4,6 +4,7 @@
  */
 #include "checkpoint_build.h"
 #include "data.h"
+#include "readable.h"
 #include <errno.h>
 #include <ftw.h>
 #include <malloc.h>
@@ -209,8 +210,7 @@ static void what_an_index_may_not_say(void **state)
          "twin.safetensors"},
         {"{'weight_map':{'a':'m-1.safetensors','a':'m-2.safetensors'}}",
          "x.json:1:38: expected every key once, found \"a\" a second time"},
-        {"{'weight_map':{'a':'x.json'}}",
-         "x.json: expected a checkpoint file (safetensors), found JSON text"},
+        {"{'weight_map':{'a':'x.json'}}", "x.json: expected " READABLE ", found JSON text"},
         {"{'weight_map':{'a':'folder'}}",
          "folder: expected a checkpoint file such as model.safetensors, found a folder"},
         {"{'weight_map':{'a':'short'}}",

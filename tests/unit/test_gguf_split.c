@@ -181,17 +181,21 @@ static void a_part_says_otherwise(void **state)
 
 static void a_part_is_no_gguf_file(void **state)
 {
-    FILE *file = fopen(part_path(3), "wb");
+    static const char other[] = "\2\0\0\0\0\0\0\0{}";
+    FILE *file;
 
     (void)state;
-    fputs("\2\0\0\0\0\0\0\0{}", file);
-    fclose(file);
-    write_part(part_path(1), &(struct part){0, 3, 6, "z"});
-    write_part(part_path(2), &(struct part){1, 3, 6, "y"});
-    assert_int_equal(truncate(part_path(3), 3), 0);
+    write_parts();
+    file = fopen(part_path(3), "wb");
+    assert_int_equal(fwrite(other, 1, 10, file), 10);
+    assert_int_equal(fclose(file), 0);
     expect_refused(part_path(1), -EINVAL,
-                   "m-00003-of-00003.gguf: byte 0: expected a safetensors file: 8 bytes or more, "
-                   "found 3");
+                   "m-00003-of-00003.gguf: expected a gguf file like the others, found a "
+                   "safetensors file");
+    assert_int_equal(truncate(part_path(3), 9), 0);
+    expect_refused(part_path(1), -EINVAL,
+                   "m-00003-of-00003.gguf: byte 0: expected a GGUF file, which begins with "
+                   "\"GGUF\", found other bytes");
 }
 
 static void a_tensor_in_two_parts(void **state)
@@ -200,7 +204,8 @@ static void a_tensor_in_two_parts(void **state)
     write_parts();
     write_part(part_path(3), &(struct part){2, 3, 6, "y"});
     expect_refused(part_path(1), -EINVAL,
-                   "m-00001-of-00003.gguf: y: expected every tensor once, found it twice");
+                   "m-00001-of-00003.gguf: y: expected every tensor once, found it in "
+                   "m-00002-of-00003.gguf and in m-00003-of-00003.gguf");
 }
 
 static void names_of_one_file(void **state)
