@@ -182,6 +182,17 @@ static void blocks_are_whole(void **state)
                "32 (Q4_0)");
 }
 
+static void identified(void **state)
+{
+    (void)state;
+    assert_true(gguf_identify("GGUF", 4, 4));
+    assert_true(gguf_identify("GGUF\1\0\0\0", 8, UINT64_MAX));
+    assert_false(gguf_identify("GGUF", 3, 4));
+    assert_false(gguf_identify("GGUF", 4, 3));
+    assert_false(gguf_identify("GGUE", 4, 4));
+    assert_false(gguf_identify("FUGG", 4, 4));
+}
+
 static void beginnings(void **state)
 {
     static const char version[] = "byte 4: expected GGUF version 2 or 3, little-endian, found %s";
@@ -502,6 +513,7 @@ int main(void)
         cmocka_unit_test(every_type),
         cmocka_unit_test(types_that_are_none),
         cmocka_unit_test(blocks_are_whole),
+        cmocka_unit_test(identified),
         cmocka_unit_test(beginnings),
         cmocka_unit_test(counts),
         cmocka_unit_test(names),

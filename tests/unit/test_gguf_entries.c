@@ -112,6 +112,32 @@ static void every_array(void **state)
     checkpoint_close(c);
 }
 
+/* Arrays whose elements are as short as they can be, up to the end of the file. */
+static void arrays_to_the_last_byte(void **state)
+{
+    struct gguf_file f;
+
+    (void)state;
+    gguf_begin(&f, 3, 0, 1);
+    gguf_key(&f, "a", GGUF_ARRAY);
+    gguf_array(&f, GGUF_STRING, 2);
+    gguf_string(&f, "");
+    gguf_string(&f, "");
+    checkpoint_close(accept(&f));
+    gguf_begin(&f, 3, 0, 1);
+    gguf_key(&f, "a", GGUF_ARRAY);
+    gguf_array(&f, GGUF_ARRAY, 2);
+    gguf_array(&f, GGUF_U8, 0);
+    gguf_array(&f, GGUF_STRING, 0);
+    checkpoint_close(accept(&f));
+    gguf_begin(&f, 3, 0, 1);
+    gguf_key(&f, "a", GGUF_ARRAY);
+    gguf_array(&f, GGUF_F64, 2);
+    gguf_number(&f, 0, 8);
+    gguf_number(&f, 0, 8);
+    checkpoint_close(accept(&f));
+}
+
 static void arrays_too_deep(void **state)
 {
     struct gguf_file f;
@@ -277,6 +303,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_value),
         cmocka_unit_test(every_array),
+        cmocka_unit_test(arrays_to_the_last_byte),
         cmocka_unit_test(arrays_too_deep),
         cmocka_unit_test(values_that_are_none),
         cmocka_unit_test(keys),
