@@ -1,9 +1,8 @@
 /* fuzz.h - what the fuzzers share: promises that end the program where they are broken.
  *
- * A fuzzer is one file, fuzz_<parser>.c; tests/fuzz/run builds nothing and knows no names: it takes
- * every program that it finds. A line `Seeds: PATH...` in the first comment names the files and
- * folders that the fuzzer begins with, from the root of the repository; `Options: ...` what
- * libFuzzer is told.
+ * A fuzzer is one file, fuzz_<parser>.c, and is built and run because it is there. A line `Seeds:
+ * PATH...` in the first comment names the files and folders that the fuzzer begins with, from the
+ * root of the repository; `Options: ...` what libFuzzer is told.
  */
 #ifndef BERTH_TESTS_FUZZ_FUZZ_H
 #define BERTH_TESTS_FUZZ_FUZZ_H

@@ -236,14 +236,16 @@ static void names_of_parts(void **state)
         "00002-of-00003.gguf",   "m-00004-of-00003.gguf",  "m-00000-of-00003.gguf",
         "m-00002-of-0000-.gguf", "m-00002-of-00003.gguf.", "",
     };
-    const struct gguf_split split = {.number = 1, .count = 3};
+    const struct gguf_split split = {.number = 1, .count = 3}, whole = {0};
     size_t i;
 
     (void)state;
     for (i = 0; i < sizeof(good) / sizeof(good[0]); i++)
         assert_int_equal(gguf_split_check(good[i], &split, &g_error), 0);
-    for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+    for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         assert_int_equal(gguf_split_check(bad[i], &split, &g_error), -EINVAL);
+        assert_int_equal(gguf_split_check(bad[i], &whole, &g_error), 0);
+    }
 }
 
 static void negative_numbers(void **state)
