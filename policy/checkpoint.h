@@ -36,7 +36,9 @@ struct checkpoint_entry;
  */
 #define CHECKPOINT_FORMATS(X)                                                                      \
     X(SAFETENSORS, "safetensors", safetensors_identify, safetensors_read)                          \
-    X(GGUF, "gguf", gguf_identify, gguf_read)
+    X(GGUF, "gguf", gguf_identify, gguf_read)                                                      \
+    X(PYTORCH, "pytorch", pytorch_identify, pytorch_read)                                          \
+    X(PYTORCH_LEGACY, "pytorch-legacy", pytorch_legacy_identify, pytorch_legacy_read)
 
 enum checkpoint_format {
     CHECKPOINT_UNKNOWN,

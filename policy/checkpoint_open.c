@@ -4,6 +4,7 @@
 #include "checkpoint_folder.h"
 #include "checkpoint_index.h"
 #include "gguf.h"
+#include "pytorch.h"
 #include "read_fully.h"
 #include "safetensors.h"
 #include <errno.h>

@@ -2,6 +2,6 @@
 #ifndef BERTH_TEST_READABLE_H
 #define BERTH_TEST_READABLE_H
 
-#define READABLE "a checkpoint file (safetensors, gguf)"
+#define READABLE "a checkpoint file (safetensors, gguf, pytorch, pytorch-legacy)"
 
 #endif
