@@ -50,7 +50,7 @@ static const char *describe_stranger(const char *head, size_t bytes)
     if (bytes == 0)
         return "an empty file";
     if (bytes >= 4 && memcmp(head, "PK\003\004", 4) == 0)
-        return "a zip archive, as PyTorch writes them";
+        return "a zip archive, but none of PyTorch's";
     if (bytes >= 4 && memcmp(head, "\177ELF", 4) == 0)
         return "an ELF program or library";
     if (head[0] == '{')

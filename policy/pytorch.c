@@ -19,15 +19,20 @@ struct archive {
     struct input_error *error;
 };
 
-/* What may follow <name>/ in the first member of an archive, which no other zip file has. */
+/* What may follow <name>/ in the first member of an archive: PyTorch writes data.pkl first, but who
+ * packs its files anew need not. */
 static bool is_first_member(const char *name, size_t bytes)
 {
-    static const char *const names[] = {"data.pkl", "byteorder", ".format_version",
-                                        ".storage_alignment", "constants.pkl"};
+    static const char *const names[] = {
+        "data.pkl",           "data/", "byteorder", ".format_version", "version", ".data/",
+        ".storage_alignment", "code/", "extra/",    "constants.pkl"};
     size_t i;
 
     for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        if (strlen(names[i]) == bytes && memcmp(names[i], name, bytes) == 0)
+        size_t known = strlen(names[i]);
+
+        if (known <= bytes && memcmp(names[i], name, known) == 0 &&
+            (known == bytes || names[i][known - 1] == '/'))
             return true;
     }
     return false;

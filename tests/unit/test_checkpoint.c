@@ -421,8 +421,8 @@ static void what_is_no_checkpoint(void **state)
         "x.gguf: byte 8: expected a GGUF header that ends inside the file, found 8 bytes "
         "wanted where 0 are left");
     expect_refused("x.bin", -EINVAL,
-                   "x.bin: expected " READABLE ", found a zip archive, as "
-                   "PyTorch writes them");
+                   "x.bin: expected " READABLE ", found a zip archive, but "
+                   "none of PyTorch's");
     expect_refused("x.json", -EINVAL,
                    "x.json:1:2: expected a weight_map: an object of shards by parameter, found an "
                    "empty one");

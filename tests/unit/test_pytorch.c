@@ -289,7 +289,10 @@ static void identified(void **state)
     assert_int_equal(checkpoint_identify(file, 29, bytes), CHECKPOINT_UNKNOWN);
     assert_int_equal(checkpoint_identify(file, 41, bytes), CHECKPOINT_UNKNOWN);
     assert_int_equal(checkpoint_identify(file, 42, bytes), CHECKPOINT_PYTORCH);
-    file[41] = 'L';
+    memcpy(file + 34, "data/10", 7);
+    file[26] = 11;
+    assert_int_equal(checkpoint_identify(file, 512, bytes), CHECKPOINT_PYTORCH);
+    file[38] = '.';
     assert_int_equal(checkpoint_identify(file, 512, bytes), CHECKPOINT_UNKNOWN);
     free(file);
     file = data_read("files/legacy.bin", &bytes);
