@@ -85,7 +85,8 @@ static int begin(struct pickle_machine *m)
         return pickle_machine_refuse_memory(m);
     p->values =
         pickle_machine_grow(NULL, 0, PICKLE_VALUE_FIRST, &m->value_room, sizeof(*p->values));
-    if (!p->values)
+    m->stack.entries = pickle_machine_grow(NULL, 0, 1, &m->stack.room, sizeof(*m->stack.entries));
+    if (!p->values || !m->stack.entries)
         return pickle_machine_refuse_memory(m);
     p->values[PICKLE_VALUE_NULL] = (struct pickle_value){.kind = PICKLE_NULL};
     p->values[PICKLE_VALUE_FALSE] = (struct pickle_value){.kind = PICKLE_BOOL};
