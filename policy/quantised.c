@@ -1,5 +1,6 @@
 #include "quantised.h"
 #include <errno.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,7 +40,23 @@ struct candidate {
     size_t part_bytes;
     char *path; /* its module's path and a dot, before_bytes of them, with room for another part */
     size_t before_bytes;
+    uint32_t lengths[UCHAR_MAX + 1]; /* by first letter: the lengths of the listed companions, a bit
+                                        each; most parts are told from all of them by these two */
 };
+
+static uint32_t length_bit(size_t bytes)
+{
+    return UINT32_C(1) << (bytes < 31 ? bytes : 31);
+}
+
+static void note_lengths(struct candidate *c)
+{
+    size_t i;
+
+    for (i = 0; i < COUNT(g_beside); i++)
+        c->lengths[(unsigned char)g_beside[i].companion[0]] |=
+            length_bit(strlen(g_beside[i].companion));
+}
 
 static bool is_part(const struct candidate *c, const char *word)
 {
@@ -66,6 +83,8 @@ static uint32_t find_listed(const struct candidate *c)
 {
     size_t i;
 
+    if (!c->part_bytes || !(c->lengths[(unsigned char)c->part[0]] & length_bit(c->part_bytes)))
+        return MODULE_NONE;
     for (i = 0; i < COUNT(g_beside); i++) {
         const char *weight = g_beside[i].weights;
 
@@ -90,6 +109,8 @@ static uint32_t find_by_ending(const struct candidate *c)
 {
     size_t i, j;
 
+    if (!memchr(c->part, '_', c->part_bytes))
+        return MODULE_NONE;
     for (i = 0; i < COUNT(g_endings); i++) {
         size_t bytes = strlen(g_endings[i]);
 
@@ -151,6 +172,7 @@ int quantised_find(const struct module_tree *tree, uint32_t *owners)
     c.path = malloc(longest + PART_BYTES_MAX);
     if (!c.path)
         return -ENOMEM;
+    note_lengths(&c);
     for (i = 0; i < tree->tensor_count; i++) {
         uint32_t owner;
 
