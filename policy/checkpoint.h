@@ -38,7 +38,8 @@ struct checkpoint_entry;
     X(SAFETENSORS, "safetensors", safetensors_identify, safetensors_read)                          \
     X(GGUF, "gguf", gguf_identify, gguf_read)                                                      \
     X(PYTORCH, "pytorch", pytorch_identify, pytorch_read)                                          \
-    X(PYTORCH_LEGACY, "pytorch-legacy", pytorch_legacy_identify, pytorch_legacy_read)
+    X(PYTORCH_LEGACY, "pytorch-legacy", pytorch_legacy_identify, pytorch_legacy_read)              \
+    X(OFFLOAD, "offload", NULL, NULL)
 
 enum checkpoint_format {
     CHECKPOINT_UNKNOWN,

@@ -1,5 +1,6 @@
 #include "checkpoint_folder.h"
 #include "checkpoint_index.h"
+#include "offload_folder.h"
 #include "read_fully.h"
 #include "sharded_index.h"
 #include <ctype.h>
@@ -15,7 +16,7 @@
 static const char *const g_model_names[] = {
     "*.safetensors", "*.bin", "*.pt", "*.pth", "*.gguf",
 };
-static const char *const g_index_names[] = {"*.index.json"};
+static const char *const g_index_names[] = {"*.index.json", "index.json"};
 
 /* What trainers leave beside a model and is none. */
 static const char *const g_other_names[] = {
@@ -93,13 +94,14 @@ static void list_sort(struct list *list)
     list->count = kept;
 }
 
-/* Remove the names that an index calls its shards. */
+/* Remove the names that an index calls its shards, or points into. */
 static void list_remove_shards(struct list *list, const struct checkpoint_index *index)
 {
     size_t kept = 0;
 
     for (size_t i = 0; i < list->count; i++) {
-        if (sharded_index_names(index, list->names[i]))
+        if (sharded_index_names(index, list->names[i]) ||
+            offload_folder_names(index, list->names[i]))
             free(list->names[i]);
         else
             list->names[kept++] = list->names[i];

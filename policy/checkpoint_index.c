@@ -1,5 +1,6 @@
 #include "checkpoint_index.h"
 #include "json.h"
+#include "offload_folder.h"
 #include "read_fully.h"
 #include "sharded_index.h"
 #include <errno.h>
@@ -76,8 +77,11 @@ int checkpoint_index_open(const struct checkpoint_index *index, struct checkpoin
 {
     if (sharded_index_identify(index->root))
         return sharded_index_open(index, out, error);
+    if (offload_folder_identify(index))
+        return offload_folder_open(index, out, error);
     return checkpoint_index_refuse(index, index->root, error,
-                                   "the index of a checkpoint, which has a weight_map",
+                                   "the index of a checkpoint, which has a weight_map, or of an "
+                                   "offload folder",
                                    "another JSON object");
 }
 
