@@ -35,8 +35,8 @@ struct reader {
 /* Without O_NONBLOCK a FIFO would be waited for; a regular file does not know the flag. */
 #define OPEN_FLAGS (O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)
 
-/* Open a file of the folder, which a link may lead to as long as it stays inside. Kernels before 5.6
- * cannot promise that: there no link is followed.
+/* Open a file of the folder, which a link may lead to as long as it stays inside. Kernels
+ * before 5.6 cannot promise that: there no link is followed.
  */
 static int open_inside(int folder, const char *name)
 {
@@ -95,7 +95,8 @@ bool offload_folder_names(const struct checkpoint_index *index, const char *file
     return false;
 }
 
-/* What entries point into ------------------------------------------------------------------------ */
+/* What entries point into ------------------------------------------------------------------------
+ */
 
 /* Find the file that a pointer names. accelerate takes a relative path from the working directory;
  * a folder that travels with its checkpoint has it from the folder. Where the two differ nobody
@@ -129,8 +130,8 @@ static int read_pointed(struct reader *r, struct pointed *pointed, const char *p
 
     if (checkpoint_builder_begin(&builder, CHECKPOINT_SAFETENSORS))
         return refuse_memory(r);
-    res = checkpoint_builder_read_file(&builder, path, path, CHECKPOINT_SAFETENSORS, NULL,
-                                       r->error);
+    res =
+        checkpoint_builder_read_file(&builder, path, path, CHECKPOINT_SAFETENSORS, NULL, r->error);
     if (res) {
         checkpoint_builder_abandon(&builder);
         return res;
@@ -197,10 +198,11 @@ static int read_all_pointed(struct reader *r)
     return res;
 }
 
-/* Entries ---------------------------------------------------------------------------------------- */
+/* Entries ----------------------------------------------------------------------------------------
+ */
 
-/* An entry and the tensor that it points to must not contradict each other: accelerate would convert
- * the one to the other's type, which is no reading.
+/* An entry and the tensor that it points to must not contradict each other: accelerate would
+ * convert the one to the other's type, which is no reading.
  */
 static int check_pointer(struct reader *r, const struct offload_entry *entry,
                          const struct tensor *tensor)

@@ -1,8 +1,9 @@
 /* offload_folder.h - the reader of offload folders, as Hugging Face accelerate lays them out.
  *
- * A folder is an index.json (offload_index.h) and a file for each weight that is no pointer. Nothing
- * in it leads out of it but the pointers, which name safetensors files anywhere: a weight's file is
- * a regular file of exactly the right size inside the folder, though it may be a link to one there.
+ * A folder is an index.json (offload_index.h) and a file for each weight that is no pointer.
+ * Nothing in it leads out of it but the pointers, which name safetensors files anywhere: a weight's
+ * file is a regular file of exactly the right size inside the folder, though it may be a link to
+ * one there.
  */
 #ifndef BERTH_POLICY_OFFLOAD_FOLDER_H
 #define BERTH_POLICY_OFFLOAD_FOLDER_H
@@ -12,7 +13,8 @@
 
 #define OFFLOAD_POINTED_MAX 10000u /* safetensors files that one folder points into */
 
-/* Is this such an index, be it a good one or not? It is called index.json, or has a weight in it. */
+/* Is this such an index, be it a good one or not? It is called index.json, or has a weight in it.
+ */
 bool offload_folder_identify(const struct checkpoint_index *index);
 
 /* Does an index point into a file of this name, in whichever folder? */

@@ -196,8 +196,8 @@ static int read_root(struct reader *r)
     return 0;
 }
 
-int offload_index_read(const char *text, size_t bytes, const cJSON *root,
-                       struct offload_index *out, struct input_error *error)
+int offload_index_read(const char *text, size_t bytes, const cJSON *root, struct offload_index *out,
+                       struct input_error *error)
 {
     struct offload_index index = {0};
     struct reader r = {

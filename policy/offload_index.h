@@ -3,8 +3,9 @@
  *     {"a.weight": {"dtype": "bfloat16", "shape": [16, 16]},             bytes in a.weight.dat
  *      "b.weight": {"safetensors_file": path, "weight_name": name, "dtype": "float32"}}
  *
- * The layout is Hugging Face accelerate's; its types have torch's names. What this reads is believed
- * only as far as the text goes: that the files are there, and are as large, offload_folder.h checks.
+ * The layout is Hugging Face accelerate's; its types have torch's names. What this reads is
+ * believed only as far as the text goes: that the files are there, and are as large,
+ * offload_folder.h checks.
  */
 #ifndef BERTH_POLICY_OFFLOAD_INDEX_H
 #define BERTH_POLICY_OFFLOAD_INDEX_H
@@ -98,8 +99,8 @@ struct offload_index {
  * returns      0; -EINVAL where the content is refused; -ENOMEM
  * owner        the caller frees *out with offload_index_release()
  */
-int offload_index_read(const char *text, size_t bytes, const cJSON *root,
-                       struct offload_index *out, struct input_error *error);
+int offload_index_read(const char *text, size_t bytes, const cJSON *root, struct offload_index *out,
+                       struct input_error *error);
 
 /* The same for a text, which need not be terminated. The strings go with *out. */
 int offload_index_parse(const char *text, size_t bytes, struct offload_index *out,

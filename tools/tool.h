@@ -47,6 +47,7 @@ struct tool_command {
 extern const struct tool_command tool_run;
 extern const struct tool_command tool_stats;
 extern const struct tool_command tool_inspect;
+extern const struct tool_command tool_offload;
 
 /* Print one line on standard error, "berth: " before it. Control characters become '?'. */
 void tool_error(const char *format, ...) __attribute__((format(printf, 1, 2)));

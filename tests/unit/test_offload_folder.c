@@ -309,8 +309,9 @@ static void what_is_a_folder(void **state)
     write_safetensors("off/m.safetensors", 1);
     checkpoint_close(expect_read("off"));
     write_safetensors("off/n.safetensors", 1);
-    expect_refused(-EINVAL, "off: expected a folder with one checkpoint, or the path of the one that "
-                            "is meant, found 2: index.json, n.safetensors");
+    expect_refused(-EINVAL,
+                   "off: expected a folder with one checkpoint, or the path of the one that "
+                   "is meant, found 2: index.json, n.safetensors");
 
     write_index("{}");
     assert_int_equal(unlink("off/m.safetensors"), 0);
@@ -334,9 +335,12 @@ static void what_is_a_folder(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(golden_folder),      IN_FOLDER(files_and_pointers),
-        IN_FOLDER(where_relative_paths_lead), IN_FOLDER(bad_pointers),
-        IN_FOLDER(bad_files),                 IN_FOLDER(links),
+        cmocka_unit_test(golden_folder),
+        IN_FOLDER(files_and_pointers),
+        IN_FOLDER(where_relative_paths_lead),
+        IN_FOLDER(bad_pointers),
+        IN_FOLDER(bad_files),
+        IN_FOLDER(links),
         IN_FOLDER(what_is_a_folder),
     };
 

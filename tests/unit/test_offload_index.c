@@ -1,6 +1,6 @@
 /* Strategy: small indexes, one for every legal form and one for every reason to refuse, each in a
- * block of memory of exactly its size so that a sanitizer sees a read past its end. They are written
- * with ' for ". Types are taken both ways through the table.
+ * block of memory of exactly its size so that a sanitizer sees a read past its end. They are
+ * written with ' for ". Types are taken both ways through the table.
  */
 #include "data.h"
 #include "offload_index.h"
@@ -105,12 +105,13 @@ static void what_an_entry_gets(void **state)
     const struct offload_entry *e;
 
     (void)state;
-    expect_read("{'w':{'dtype':'bfloat16','shape':[2,3]},\n"
-                " 's':{'dtype':'float32','shape':[]},\n"
-                " 'e':{'shape':[0,4],'dtype':'int8','more':[1]},\n"
-                " 'p':{'safetensors_file':'/m.safetensors','weight_name':'x/y','dtype':'float16'},\n"
-                " 'q/r':{'safetensors_file':'m','shape':[7]}}",
-                &index);
+    expect_read(
+        "{'w':{'dtype':'bfloat16','shape':[2,3]},\n"
+        " 's':{'dtype':'float32','shape':[]},\n"
+        " 'e':{'shape':[0,4],'dtype':'int8','more':[1]},\n"
+        " 'p':{'safetensors_file':'/m.safetensors','weight_name':'x/y','dtype':'float16'},\n"
+        " 'q/r':{'safetensors_file':'m','shape':[7]}}",
+        &index);
     assert_int_equal(index.count, 5);
     e = index.entries;
     assert_string_equal(e[0].name, "w");
@@ -141,7 +142,7 @@ static void what_an_entry_gets(void **state)
 
 #define DTYPE_EXPECTED "expected a dtype as torch names it (float32, bfloat16, int8, ...), found "
 #define NAME_EXPECTED                                                                              \
-    "expected a name that makes a file's name in the folder: at most 251 bytes, no / or \\, not " \
+    "expected a name that makes a file's name in the folder: at most 251 bytes, no / or \\, not "  \
     ". or .., found "
 
 static void refusals(void **state)
@@ -184,8 +185,7 @@ static void refusals(void **state)
          "i:1:2: a: expected safetensors_file: the path of a file, found nothing"},
         {"{'a':{'safetensors_file':'m','weight_name':null}}",
          "i:1:30: a: expected weight_name: the weight's name in the safetensors file, found null"},
-        {"{'a':{'safetensors_file':'m','dtype':'bf16'}}",
-         "i:1:30: a: " DTYPE_EXPECTED "\"bf16\""},
+        {"{'a':{'safetensors_file':'m','dtype':'bf16'}}", "i:1:30: a: " DTYPE_EXPECTED "\"bf16\""},
         {"{'a':{'safetensors_file':'m','shape':{}}}",
          "i:1:30: a: expected a shape: an array of integers, found an object"},
     };
@@ -214,8 +214,9 @@ static void too_many_dimensions(void **state)
             assert_int_equal(index.entries[0].bytes, 1);
             offload_index_release(&index);
         } else {
-            expect_refused(text, "i:1:22: a: expected a shape of at most 65535 dimensions, found an "
-                                 "array");
+            expect_refused(text,
+                           "i:1:22: a: expected a shape of at most 65535 dimensions, found an "
+                           "array");
         }
         free(text);
     }
@@ -224,10 +225,8 @@ static void too_many_dimensions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(types_go_both_ways),
-        cmocka_unit_test(plain_names),
-        cmocka_unit_test(what_an_entry_gets),
-        cmocka_unit_test(refusals),
+        cmocka_unit_test(types_go_both_ways),  cmocka_unit_test(plain_names),
+        cmocka_unit_test(what_an_entry_gets),  cmocka_unit_test(refusals),
         cmocka_unit_test(too_many_dimensions),
     };
 
