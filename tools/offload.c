@@ -16,7 +16,8 @@
 /* id, option, its value, help */
 #define OFFLOAD_OPTIONS(X)                                                                         \
     X(RESTORE, "restore", NULL, "the other way: from FOLDER to the safetensors file FILE")         \
-    X(POINTERS, "pointers", NULL, "copy nothing: the folder points into the safetensors checkpoint") \
+    X(POINTERS, "pointers", NULL,                                                                  \
+      "copy nothing: the folder points into the safetensors checkpoint")                           \
     X(JSON, "json", NULL, "one JSON document")
 
 enum offload_option {
@@ -32,7 +33,8 @@ static const struct tool_option g_options[] = {
 #undef X
 };
 
-/* Progress and signals --------------------------------------------------------------------------- */
+/* Progress and signals ---------------------------------------------------------------------------
+ */
 
 #define PROGRESS_AFTER_NS UINT64_C(1000000000) /* shorter work shows nothing */
 #define PROGRESS_EVERY_NS UINT64_C(200000000)
@@ -82,14 +84,16 @@ static void watch_signals(void)
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
         struct sigaction before;
 
-        /* What the caller ignores (nohup) stays ignored. A second signal ends the process at once. */
+        /* What the caller ignores (nohup) stays ignored. A second signal ends the process at once.
+         */
         action.sa_flags = (int)SA_RESETHAND;
         if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
             sigaction(numbers[i], &action, NULL);
     }
 }
 
-/* Work ------------------------------------------------------------------------------------------- */
+/* Work -------------------------------------------------------------------------------------------
+ */
 
 struct request {
     const char *from, *to;

@@ -91,8 +91,7 @@ int copy_write(struct copy *copy, int to, uint64_t at, const void *bytes, size_t
     size_t done = 0;
 
     while (done < count) {
-        ssize_t wrote =
-            pwrite(to, (const char *)bytes + done, count - done, (off_t)(at + done));
+        ssize_t wrote = pwrite(to, (const char *)bytes + done, count - done, (off_t)(at + done));
 
         if (wrote < 0 && errno == EINTR)
             continue;
@@ -104,7 +103,8 @@ int copy_write(struct copy *copy, int to, uint64_t at, const void *bytes, size_t
     return 0;
 }
 
-/* The source -------------------------------------------------------------------------------------- */
+/* The source --------------------------------------------------------------------------------------
+ */
 
 static int check_source(struct copy *copy)
 {
@@ -146,7 +146,8 @@ static int refuse_short(struct copy *copy)
                      copy->checkpoint->files[copy->source_file].path);
 }
 
-/* Ways to copy ------------------------------------------------------------------------------------ */
+/* Ways to copy ------------------------------------------------------------------------------------
+ */
 
 /* Can the other way do what the kernel refused? It cannot mend a full or a broken disk. */
 static int is_for_fallback(int number)
@@ -223,8 +224,8 @@ static int copy_range(struct copy *copy, uint64_t from, int to, uint64_t at, uin
 struct walk {
     const struct tensor *tensor;
     uint64_t element_bytes, run_bytes;
-    uint32_t rank;  /* dimensions outside of a run */
-    uint64_t *at;   /* rank indexes */
+    uint32_t rank;   /* dimensions outside of a run */
+    uint64_t *at;    /* rank indexes */
     uint64_t offset; /* of the run, from the tensor's first byte */
 };
 
@@ -236,7 +237,8 @@ static int begin_walk(struct walk *walk, const struct tensor *tensor)
     walk->element_bytes = dtype_block_bits((enum dtype)tensor->dtype) / 8;
     walk->rank = tensor->rank;
     walk->offset = 0;
-    while (walk->rank && (tensor->strides[walk->rank - 1] == run || tensor->shape[walk->rank - 1] == 1))
+    while (walk->rank &&
+           (tensor->strides[walk->rank - 1] == run || tensor->shape[walk->rank - 1] == 1))
         run *= tensor->shape[--walk->rank];
     walk->run_bytes = run * walk->element_bytes;
     walk->at = calloc(walk->rank ? walk->rank : 1, sizeof(*walk->at));
@@ -332,7 +334,8 @@ int copy_tensor(struct copy *copy, const struct tensor *tensor, int to, uint64_t
                            : copy_range(copy, tensor->offset, to, at, tensor->bytes, name);
 }
 
-/* The disk ---------------------------------------------------------------------------------------- */
+/* The disk ----------------------------------------------------------------------------------------
+ */
 
 static int flush_files(struct copy *copy)
 {

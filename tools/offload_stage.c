@@ -1,9 +1,9 @@
 /* offload_stage.c - a folder or a file that is replaced as a whole, or not at all. */
 #include "offload_stage.h"
 
+#include "policy/json.h"
 #include "policy/offload_index.h"
 #include "policy/read_fully.h"
-#include "policy/json.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -43,8 +43,8 @@ static int find_place(struct stage *stage, const char *path)
         if (!parent)
             res = copy_fail_system(stage->error, errno, "%s: there is no folder around it", path);
         strcpy(copy, path);
-        if (res == 0 && asprintf(&stage->real, "%s/%s", strcmp(parent, "/") ? parent : "",
-                                 basename(copy)) < 0)
+        if (res == 0 &&
+            asprintf(&stage->real, "%s/%s", strcmp(parent, "/") ? parent : "", basename(copy)) < 0)
             res = copy_fail(stage->error, -ENOMEM, "out of memory; close programs");
     }
     free(parent);
@@ -77,7 +77,8 @@ static void begin(struct stage *stage, struct copy_error *error)
     stage->parent = stage->made = stage->old = -1;
 }
 
-/* What lies in a folder ---------------------------------------------------------------------------- */
+/* What lies in a folder
+ * ---------------------------------------------------------------------------- */
 
 static int add_name(struct stage *stage, const char *name)
 {
@@ -135,9 +136,8 @@ static int list_old(struct stage *stage, int folder, const char *name)
                          "%s/%s: is no part of an offload folder; move it away, or name another "
                          "folder",
                          stage->shown, name);
-    return add_name(stage, name)
-               ? copy_fail(stage->error, -ENOMEM, "out of memory; close programs")
-               : 0;
+    return add_name(stage, name) ? copy_fail(stage->error, -ENOMEM, "out of memory; close programs")
+                                 : 0;
 }
 
 /* Read the index of the old folder.
@@ -236,7 +236,8 @@ static int check_old_folder(struct stage *stage)
     return res;
 }
 
-/* What is made ------------------------------------------------------------------------------------- */
+/* What is made
+ * ------------------------------------------------------------------------------------- */
 
 /* Lock what is open under the name beside.
  *
@@ -247,9 +248,9 @@ static int lock_made(struct stage *stage)
     struct stat open, named;
 
     if (flock(stage->made, LOCK_EX | LOCK_NB) < 0)
-        return errno == EWOULDBLOCK ? refuse_busy(stage)
-                                    : copy_fail_system(stage->error, errno, "%s: cannot be locked",
-                                                       stage->beside);
+        return errno == EWOULDBLOCK
+                   ? refuse_busy(stage)
+                   : copy_fail_system(stage->error, errno, "%s: cannot be locked", stage->beside);
     if (fstat(stage->made, &open) < 0)
         return copy_fail_system(stage->error, errno, "%s: cannot be looked at", stage->beside);
     return fstatat(stage->parent, stage->beside, &named, AT_SYMLINK_NOFOLLOW) < 0 ||
@@ -267,12 +268,11 @@ static int make(struct stage *stage, int folder)
                                     stage->shown);
         if (stage->made >= 0)
             close(stage->made);
-        stage->made = openat(stage->parent, stage->beside,
-                             folder ? FOLDER_FLAGS : O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC,
-                             0666);
+        stage->made =
+            openat(stage->parent, stage->beside,
+                   folder ? FOLDER_FLAGS : O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
         if (stage->made < 0 && errno != ENOENT)
-            return copy_fail_system(stage->error, errno, "%s: cannot be made",
-                                    stage->beside);
+            return copy_fail_system(stage->error, errno, "%s: cannot be made", stage->beside);
         res = stage->made < 0 ? 1 : lock_made(stage);
     } while (res == 1);
     return res;
@@ -285,8 +285,8 @@ static int remove_left(struct stage *stage, int folder, const char *name)
 
     if (strcmp(name, OFFLOAD_INDEX_FILE) != 0 && strcmp(name, STAGE_BESIDE) != 0 &&
         !(dot && strcmp(dot, OFFLOAD_DATA_SUFFIX) == 0))
-        return copy_fail(stage->error, -EEXIST, "%s/%s: was put there by nobody of us; move it away",
-                         stage->beside, name);
+        return copy_fail(stage->error, -EEXIST,
+                         "%s/%s: was put there by nobody of us; move it away", stage->beside, name);
     if (unlinkat(folder, name, 0) < 0)
         return copy_fail_system(stage->error, errno, "%s/%s: is left and cannot be removed",
                                 stage->beside, name);
@@ -321,9 +321,9 @@ static int check_old_file(struct stage *stage)
     if (stage->old < 0 || fstat(stage->old, &status) < 0)
         return copy_fail_system(stage->error, errno, "%s: cannot be looked at", stage->shown);
     bytes = S_ISREG(status.st_mode) ? pread(stage->old, head, sizeof(head), 0) : -1;
-    if (bytes == 0 || (bytes > 0 && checkpoint_identify(head, (size_t)bytes,
-                                                       (uint64_t)status.st_size) ==
-                                        CHECKPOINT_SAFETENSORS))
+    if (bytes == 0 ||
+        (bytes > 0 && checkpoint_identify(head, (size_t)bytes, (uint64_t)status.st_size) ==
+                          CHECKPOINT_SAFETENSORS))
         return 0;
     return copy_fail(stage->error, -EEXIST,
                      "%s: is not replaced, for it is no safetensors file; name another",
@@ -346,7 +346,8 @@ int stage_begin_file(struct stage *stage, const char *path, struct copy_error *e
     return res;
 }
 
-/* The change --------------------------------------------------------------------------------------- */
+/* The change
+ * --------------------------------------------------------------------------------------- */
 
 /* Flush what was made, with the mode of what it replaces. */
 static int complete(struct stage *stage)

@@ -36,7 +36,8 @@ static int fail_memory(struct copy *copy)
     return copy_fail(copy->error, -ENOMEM, "out of memory; close programs");
 }
 
-/* Plans ------------------------------------------------------------------------------------------ */
+/* Plans ------------------------------------------------------------------------------------------
+ */
 
 static int has_safetensors_type(const struct tensor *tensor)
 {
@@ -168,7 +169,8 @@ static void end(struct writer *w)
     free(w->beside);
 }
 
-/* Bytes ------------------------------------------------------------------------------------------ */
+/* Bytes ------------------------------------------------------------------------------------------
+ */
 
 static int create(struct writer *w, const char *name)
 {
@@ -254,7 +256,8 @@ static int write_tensors(struct writer *w)
     return res;
 }
 
-/* The index -------------------------------------------------------------------------------------- */
+/* The index --------------------------------------------------------------------------------------
+ */
 
 static void write_pointer(const char *path, const struct tensor *tensor, FILE *out)
 {

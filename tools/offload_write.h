@@ -1,4 +1,5 @@
-/* offload_write.h - what goes into an offload folder, and into the file that is made of one again. */
+/* offload_write.h - what goes into an offload folder, and into the file that is made of one again.
+ */
 #ifndef BERTH_TOOLS_OFFLOAD_WRITE_H
 #define BERTH_TOOLS_OFFLOAD_WRITE_H
 
@@ -25,7 +26,6 @@ int offload_write_folder(struct copy *copy, const struct stage *stage, enum offl
                          struct offload_result *result);
 
 /* Fill a new safetensors file with a checkpoint. */
-int offload_write_file(struct copy *copy, const struct stage *stage,
-                       struct offload_result *result);
+int offload_write_file(struct copy *copy, const struct stage *stage, struct offload_result *result);
 
 #endif
