@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #define CHUNK_BYTES  (UINT64_C(16) << 20) /* between two looks at signals and the progress */
@@ -57,6 +58,28 @@ int copy_fail_system(struct copy_error *error, int number, const char *format, .
                      advice(number));
 }
 
+/* Does syncfs() tell when something could not be written?
+ *
+ * source   syncfs(2): since Linux 5.8
+ */
+static int syncfs_tells(void)
+{
+    struct utsname system;
+    int major, minor;
+
+    return uname(&system) == 0 && sscanf(system.release, "%d.%d", &major, &minor) == 2 &&
+           major * 1000 + minor >= 5008;
+}
+
+static void close_unflushed(struct copy *copy)
+{
+    size_t i;
+
+    for (i = 0; i < copy->unflushed_count && i < COPY_UNFLUSHED; i++)
+        close(copy->unflushed[i]);
+    copy->unflushed_count = 0;
+}
+
 void copy_begin(struct copy *copy, const struct checkpoint *checkpoint, struct copy_error *error)
 {
     memset(copy, 0, sizeof(*copy));
@@ -64,14 +87,14 @@ void copy_begin(struct copy *copy, const struct checkpoint *checkpoint, struct c
     copy->error = error;
     copy->source = -1;
     copy->in_kernel = 1;
+    copy->syncfs_tells = syncfs_tells();
 }
 
 void copy_end(struct copy *copy)
 {
     if (copy->source >= 0)
         close(copy->source);
-    while (copy->unflushed_count)
-        close(copy->unflushed[--copy->unflushed_count]);
+    close_unflushed(copy);
     free(copy->buffer);
 }
 
@@ -337,35 +360,41 @@ int copy_tensor(struct copy *copy, const struct tensor *tensor, int to, uint64_t
 /* The disk ----------------------------------------------------------------------------------------
  */
 
-static int flush_files(struct copy *copy)
+/* A flush of each of many files would wait for the disk as many times. */
+void copy_finish_file(struct copy *copy, int file)
 {
-    int res = 0;
+    size_t index = copy->unflushed_count++;
 
-    while (copy->unflushed_count) {
-        int file = copy->unflushed[--copy->unflushed_count];
-
-        if (res == 0 && fsync(file) < 0)
-            res = copy_fail_system(copy->error, errno, "what was copied cannot be flushed");
-        close(file);
-    }
-    return res;
-}
-
-int copy_finish_file(struct copy *copy, int file)
-{
-    int res = 0;
-
-    if (copy->unflushed_count == COPY_UNFLUSHED)
-        res = flush_files(copy);
-    /* Writing begins now and goes on while the next file is copied. */
     sync_file_range(file, 0, 0, SYNC_FILE_RANGE_WRITE);
-    copy->unflushed[copy->unflushed_count++] = file;
-    return res;
+    if (index < COPY_UNFLUSHED) {
+        copy->unflushed[index] = file;
+        return;
+    }
+    if (!copy->syncfs_tells && fsync(file) < 0 && !copy->flush_errno)
+        copy->flush_errno = errno;
+    close(file);
 }
 
-int copy_flush(struct copy *copy)
+int copy_flush(struct copy *copy, int folder)
 {
-    int res = copy->source >= 0 ? check_source(copy) : 0;
+    int number = copy->flush_errno;
+    size_t i;
 
-    return res ? res : flush_files(copy);
+    if (copy->source >= 0) {
+        int res = check_source(copy);
+
+        if (res)
+            return res;
+    }
+    if (copy->unflushed_count > COPY_UNFLUSHED && copy->syncfs_tells) {
+        if (syncfs(folder) < 0)
+            number = errno;
+    } else {
+        for (i = 0; i < copy->unflushed_count && i < COPY_UNFLUSHED && !number; i++) {
+            if (fsync(copy->unflushed[i]) < 0)
+                number = errno;
+        }
+    }
+    close_unflushed(copy);
+    return number ? copy_fail_system(copy->error, number, "what was copied cannot be flushed") : 0;
 }

@@ -11,7 +11,7 @@
 #include <signal.h>
 
 #define COPY_ERROR_BYTES 2048
-#define COPY_UNFLUSHED   64 /* files that are open at a time, waiting to be flushed */
+#define COPY_UNFLUSHED   8 /* up to so many files are flushed one by one */
 
 /* Why work ended: one line that says what could not be done, and what to do. */
 struct copy_error {
@@ -43,7 +43,9 @@ struct copy {
     char *buffer;
     int in_kernel; /* until the kernel says that it cannot */
     int unflushed[COPY_UNFLUSHED];
-    size_t unflushed_count;
+    size_t unflushed_count; /* all files; those of unflushed[] are open */
+    int syncfs_tells;       /* of what could not be written */
+    int flush_errno;
 };
 
 /* owner    the caller ends with copy_end() */
@@ -68,10 +70,14 @@ int copy_write(struct copy *copy, int to, uint64_t at, const void *bytes, size_t
 int copy_tensor(struct copy *copy, const struct tensor *tensor, int to, uint64_t at,
                 const char *name);
 
-/* Hand over a file that is complete: it is flushed and closed, now or with the next ones. */
-int copy_finish_file(struct copy *copy, int file);
+/* Hand over a file that is complete: writing it to the disk begins. */
+void copy_finish_file(struct copy *copy, int file);
 
-/* See that the last source is unchanged and that all files are on the disk. */
-int copy_flush(struct copy *copy);
+/* See that the last source is unchanged and that all files are on the disk. Many are flushed with
+ * their file system, in one go.
+ *
+ * folder   that they are in, opened before the first was made
+ */
+int copy_flush(struct copy *copy, int folder);
 
 #endif

@@ -196,8 +196,9 @@ static int write_data(struct writer *w, const struct tensor *tensor)
     res = tensor->bytes ? copy_tensor(w->copy, tensor, file, 0, name)
                         : copy_write(w->copy, file, 0, "", 1, name);
     if (res == 0)
-        return copy_finish_file(w->copy, file);
-    close(file);
+        copy_finish_file(w->copy, file);
+    else
+        close(file);
     return res;
 }
 
@@ -334,8 +335,8 @@ static int write_index(struct writer *w)
         res = copy_write(w->copy, file, 0, text, bytes, OFFLOAD_INDEX_FILE);
     free(text);
     if (res == 0)
-        return copy_finish_file(w->copy, file);
-    if (file >= 0)
+        copy_finish_file(w->copy, file);
+    else if (file >= 0)
         close(file);
     return res;
 }
@@ -359,13 +360,13 @@ int offload_write_folder(struct copy *copy, const struct stage *stage, enum offl
     if (res == 0)
         res = write_tensors(&w);
     if (res == 0 && w.beside_file >= 0) {
-        res = copy_finish_file(copy, w.beside_file);
+        copy_finish_file(copy, w.beside_file);
         w.beside_file = -1;
     }
     if (res == 0)
         res = write_index(&w);
     if (res == 0)
-        res = copy_flush(copy);
+        res = copy_flush(copy, stage->made);
     end(&w);
     return res;
 }
@@ -391,7 +392,7 @@ int offload_write_file(struct copy *copy, const struct stage *stage, struct offl
                                 : write_tensors(&w);
     }
     if (res == 0)
-        res = copy_flush(copy);
+        res = copy_flush(copy, stage->made);
     end(&w);
     return res;
 }

@@ -199,6 +199,15 @@ int fsync(int fd)
     return (int)after(what, REAL(fsync)(fd));
 }
 
+int syncfs(int fd)
+{
+    COUNT("syncfs", fd, NULL);
+
+    if (fails(what))
+        return -1;
+    return (int)after(what, REAL(syncfs)(fd));
+}
+
 int renameat(int a, const char *from, int b, const char *to)
 {
     COUNT("rename", b, to);

@@ -152,7 +152,7 @@ check "offload cleans up after a signal" test -z "$(find "$OFFLOAD" -name '.*')"
 # In memory where there is such a file system: thousands of flushes say nothing more on a disk.
 memory=$(mktemp -d -p /dev/shm 2>/dev/null) || memory=$(mktemp -d -p "$WORK")
 trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$WORK" "$memory"' EXIT
-for scenario in new empty replace left restore; do
+for scenario in new empty replace left many restore; do
     mkdir "$memory/$scenario"
     check "offload: every call fails: $scenario" \
         "$PYTHON" tests/cli.d/offload_faults.py "$BERTH" "$FAULTS" "$memory/$scenario" "$scenario"

@@ -91,6 +91,8 @@ old = {"a": ("F32", [3], b"old-old-old-"), "b.weight": ("I8", [2, 2], b"OLD!"), 
        "gone/too": ("I8", [2], b"yz")}
 new = {"a": ("F32", [3], b"new-new-new-"), "b.weight": ("BF16", [2], b"NEW!"), "empty": ("F32", [0, 4], b""),
        "x/y": ("I8", [3], b"new"), "four": ("F4", [2, 4], b"1234"), "scalar": ("F32", [], b"1.0f")}
+if SCENARIO == "many": # so many that they are not flushed one by one
+    new.update({"layers.%d" % i: ("I8", [1], b"n") for i in range(8)})
 write_checkpoint(OLD, old)
 write_checkpoint(NEW, new)
 if RESTORE:
@@ -110,7 +112,7 @@ def prepare():
         os.mkdir(TARGET)
     elif RESTORE:
         shutil.copy(OLD, TARGET)
-    elif SCENARIO in ("replace", "left"):
+    elif SCENARIO in ("replace", "left", "many"):
         assert run(OLD, TARGET).returncode == 0
         os.chmod(TARGET, 0o751)
     if SCENARIO == "left":
@@ -138,6 +140,9 @@ def check_order(lines):
             dirty.add(path)
             if call == "create" and not RESTORE:
                 dirty.add(os.path.dirname(path))
+        elif call == "syncfs":
+            assert not renamed and SCENARIO == "many", line
+            dirty.clear()
         elif call == "fsync" and not renamed:
             dirty.discard(path)
         elif call == "fsync":
@@ -145,13 +150,13 @@ def check_order(lines):
             flushed = True
         elif call in ("rename", "exchange"):
             assert not renamed and not dirty and path == os.path.realpath(TARGET), (line, dirty)
-            assert call == ("exchange" if SCENARIO in ("replace", "left") else "rename")
+            assert call == ("exchange" if SCENARIO in ("replace", "left", "many") else "rename")
             renamed = True
         elif renamed:
             assert flushed, line
             removed += 1
-    assert renamed and flushed
-    assert removed == (len(old) + 2 if SCENARIO in ("replace", "left") else 0), removed
+    assert renamed and flushed and ("syncfs" in [line.split(" ")[0] for line in lines]) == (SCENARIO == "many")
+    assert removed == (len(old) + 2 if SCENARIO in ("replace", "left", "many") else 0), removed
 
 
 def check_one(at, do, log):
@@ -187,7 +192,7 @@ def check_one(at, do, log):
     again = run(*ARGUMENTS)
     assert again.returncode == 0 and not again.stderr, (where, again)
     assert state() == "new" and os.listdir(PLACE) == ["offload"], (where, os.listdir(PLACE))
-    if SCENARIO == "replace":
+    if SCENARIO in ("replace", "many"):
         assert os.stat(TARGET).st_mode & 0o777 == 0o751, where
     return True
 
