@@ -93,6 +93,16 @@ static int point_into(struct writer *w, size_t file)
     return 0;
 }
 
+/* Can accelerate read a tensor from <name>.dat? It can what numpy has a type for, but for a uint64
+ * without dimensions, which 1.15.0 fails to make a tensor of.
+ */
+static int fits_data(const struct tensor *tensor)
+{
+    return offload_dtype_name((enum dtype)tensor->dtype, OFFLOAD_IN_DATA) &&
+           offload_name_is_plain(tensor->name) &&
+           !(tensor->dtype == DTYPE_U64 && tensor->rank == 0);
+}
+
 static int plan_tensor(struct writer *w, size_t index, enum offload_means means)
 {
     const struct tensor *tensor = &w->copy->checkpoint->tensors[index];
@@ -100,8 +110,7 @@ static int plan_tensor(struct writer *w, size_t index, enum offload_means means)
 
     if (means == OFFLOAD_POINTERS)
         place = PLACE_POINTER;
-    else if (offload_dtype_name((enum dtype)tensor->dtype, OFFLOAD_IN_DATA) &&
-             offload_name_is_plain(tensor->name))
+    else if (fits_data(tensor))
         place = PLACE_DATA;
     w->places[index] = (unsigned char)place;
     if (place == PLACE_POINTER)
