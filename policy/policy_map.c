@@ -1,8 +1,31 @@
 /* The device map of a policy: which place has the longest prefix of a name. */
 
 #include "policy_file.h"
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* Room doubles: a map is filled in a time that grows with its length alone. */
+int policy_map_add(struct policy_map *map, const char *prefix, int place)
+{
+    char *copy;
+
+    if ((map->count & (map->count - 1)) == 0) {
+        size_t room = map->count ? 2 * map->count : 1;
+        void *grown = realloc(map->entries, room * sizeof(*map->entries));
+
+        if (!grown)
+            return -ENOMEM;
+        map->entries = grown;
+    }
+    copy = strdup(prefix);
+    if (!copy)
+        return -ENOMEM;
+    map->entries[map->count] =
+        (struct policy_map_entry){.prefix = copy, .place = place, .order = (uint32_t)map->count};
+    map->count++;
+    return 0;
+}
 
 static int compare_entries(const void *a, const void *b)
 {
@@ -44,7 +67,7 @@ static const struct policy_map_entry *find_prefix(const struct policy_map *map, 
     return NULL;
 }
 
-int policy_resolve(const struct policy_map *map, const char *name)
+const struct policy_map_entry *policy_map_find(const struct policy_map *map, const char *name)
 {
     size_t bytes = strlen(name);
 
@@ -53,10 +76,17 @@ int policy_resolve(const struct policy_map *map, const char *name)
         const char *dot;
 
         if (entry)
-            return entry->place;
+            return entry;
         if (bytes == 0)
-            return POLICY_NOWHERE;
+            return NULL;
         dot = memrchr(name, '.', bytes);
         bytes = dot ? (size_t)(dot - name) : 0;
     }
+}
+
+int policy_resolve(const struct policy_map *map, const char *name)
+{
+    const struct policy_map_entry *entry = policy_map_find(map, name);
+
+    return entry ? entry->place : POLICY_NOWHERE;
 }

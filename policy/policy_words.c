@@ -4,6 +4,7 @@
 #include "policy_file.h"
 #include "size.h"
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #define ENTRY_BYTES 128 /* of one DEV=SIZE, with its NUL */
@@ -78,12 +79,39 @@ int policy_parse_place(const char *text, int *place)
     return 0;
 }
 
+const char *policy_place_name(int place, char text[POLICY_PLACE_BYTES])
+{
+    if (place >= 0 && place < POLICY_DEVICES_MAX)
+        snprintf(text, POLICY_PLACE_BYTES, "%d", place);
+    else
+        snprintf(text, POLICY_PLACE_BYTES, "%s",
+                 place == POLICY_CPU    ? "cpu"
+                 : place == POLICY_DISK ? "disk"
+                                        : "?");
+    return text;
+}
+
+const char *policy_dtype_name(enum dtype dtype)
+{
+    switch (dtype) {
+#define X(word, name)                                                                              \
+    case DTYPE_##name:                                                                             \
+        return #word;
+        POLICY_DTYPES(X)
+#undef X
+    default:
+        return NULL;
+    }
+}
+
 uint64_t *policy_memory_find(struct policy_memory *memory, const char *device)
 {
     int index;
 
     if (strcmp(device, "cpu") == 0)
         return &memory->cpu_bytes;
+    if (strcmp(device, "disk") == 0)
+        return &memory->disk_bytes;
     index = parse_index(strncmp(device, "cuda:", 5) == 0 ? device + 5 : device);
     return index >= 0 ? &memory->device_bytes[index] : NULL;
 }
@@ -95,6 +123,7 @@ void policy_memory_clear(struct policy_memory *memory)
     for (i = 0; i < POLICY_DEVICES_MAX; i++)
         memory->device_bytes[i] = POLICY_UNSET;
     memory->cpu_bytes = POLICY_UNSET;
+    memory->disk_bytes = POLICY_UNSET;
 }
 
 void policy_memory_override(struct policy_memory *memory, const struct policy_memory *stronger)
@@ -107,6 +136,8 @@ void policy_memory_override(struct policy_memory *memory, const struct policy_me
     }
     if (stronger->cpu_bytes != POLICY_UNSET)
         memory->cpu_bytes = stronger->cpu_bytes;
+    if (stronger->disk_bytes != POLICY_UNSET)
+        memory->disk_bytes = stronger->disk_bytes;
 }
 
 /* Take [text, end) without the blanks around it.

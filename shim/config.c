@@ -1,6 +1,7 @@
 #include "config.h"
 #include "log.h"
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,20 +40,43 @@ static void read_flags(struct policy *policy)
     }
 }
 
-/* A device map is read and checked, but placement by it is not in this version: what stays in VRAM
- * is chosen by what is used most. Asked to be strict, berth does nothing rather than something
- * else. */
+/* Name the fields of a policy that are read and checked, but that this version does not follow. */
+static const char *fields_not_followed(const struct policy *policy)
+{
+    const char *const names[] = {policy->map.count ? "device_map" : NULL,
+                                 policy->preload.count ? "preload" : NULL,
+                                 policy->group_count ? "groups" : NULL};
+    const size_t count = sizeof(names) / sizeof(names[0]);
+    static char text[64];
+    size_t used = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        if (names[i])
+            used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s", used ? ", " : "",
+                                     names[i]);
+    }
+    return used ? text : NULL;
+}
+
+/* What stays in VRAM is chosen by what is used most. Asked to be strict, berth does nothing rather
+ * than something else. */
 static void check_placement(const struct policy *policy)
 {
-    if (!policy->map.count)
+    const char *fields = fields_not_followed(policy);
+
+    if (!fields)
         return;
     if (policy->strict) {
-        log_warn("config", "the policy is strict and its device_map cannot be followed by this "
-                           "version; berth is off for this program");
+        log_warn("config",
+                 "the policy is strict and its %s cannot be followed by this version; "
+                 "berth is off for this program",
+                 fields);
         g_config.off = 1;
     } else {
-        log_warn("config", "the policy's device_map is not followed by this version: what stays in "
-                           "VRAM is chosen by use, within max_memory");
+        log_warn("config",
+                 "the policy's %s is not followed by this version: what stays in VRAM is "
+                 "chosen by use, within max_memory",
+                 fields);
     }
 }
 
@@ -80,7 +104,8 @@ static void read_environment(void)
     if (!g_config.policy)
         g_config.policy = policy_new();
     if (!g_config.policy) {
-        static struct policy nothing; /* out of memory at start-up: off, and nothing to free */
+        static struct policy nothing = {
+            .dtype = DTYPE_COUNT}; /* out of memory at start-up: off, and nothing to free */
 
         policy_memory_clear(&nothing.max_memory);
         g_config.policy = &nothing;

@@ -1,6 +1,6 @@
-/* Strategy: a table of patterns and names says what the syntax means; a matcher of the slow, obvious
- * kind is asked about every short pattern and name over a small alphabet. The module that is found
- * is held against a table.
+/* Strategy: a table of patterns and names says what the syntax means; a matcher of the slow,
+ * obvious kind is asked about every short pattern and name over a small alphabet. The module that
+ * is found is held against a table.
  */
 #include "data.h"
 #include "pattern.h"
@@ -39,8 +39,14 @@ static void what_matches(void **state)
         {"h.?", "h.10", false},
         {"a?b", "a.b", false},
         {"a?b", "a?b", true},
-        {"a?b", "a\xc3\xbc" "b", true},
-        {"a??b", "a\xc3\xbc" "b", false},
+        {"a?b",
+         "a\xc3\xbc"
+         "b",
+         true},
+        {"a??b",
+         "a\xc3\xbc"
+         "b",
+         false},
         {"[ab]", "a", false},
         {"[ab]", "[ab]", true},
         {"A", "a", false},

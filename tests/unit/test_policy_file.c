@@ -1,8 +1,9 @@
-/* Strategy: tests/data/policies holds one small file for every rule. valid-* must be read, and the
- * full one field by field; invalid-* and reader-* must be refused with a line that has a place
- * (tests/clients/check_schema asks the JSON Schema about the same files). The lines that people
- * will meet most are compared in full. Flags, the words shared with them, and the longest prefix of
- * a device map are tested as tables; the map also against a search of the slow kind.
+/* Strategy: tests/data/policies holds one small file for every rule. valid-* and python-* must be
+ * read, and the full one field by field; invalid-* and reader-* must be refused with a line that
+ * has a place (tests/clients/check_schema asks the JSON Schema about the same files). The lines
+ * that people will meet most are compared in full. Flags, the words shared with them, and the
+ * longest prefix of a device map are tested as tables; the map also against a search of the slow
+ * kind.
  */
 #include "data.h"
 #include "policy_file.h"
@@ -49,7 +50,7 @@ static void every_file(void **state)
             continue;
         snprintf(name, sizeof(name), "policies/%s", entry->d_name);
         res = policy_read(data_path(name), &policy, &g_error);
-        if (strncmp(entry->d_name, "valid-", 6) == 0) {
+        if (strncmp(entry->d_name, "valid-", 6) == 0 || strncmp(entry->d_name, "python-", 7) == 0) {
             if (res)
                 fail_msg("%s", line());
             valid++;
@@ -61,7 +62,7 @@ static void every_file(void **state)
         policy_free(policy);
     }
     closedir(folder);
-    assert_true(valid >= 11 && refused >= 101);
+    assert_true(valid >= 35 && refused >= 130);
 }
 
 static void every_field(void **state)
@@ -76,6 +77,7 @@ static void every_field(void **state)
     assert_int_equal(p->max_memory.device_bytes[1], 33554432);
     assert_int_equal(p->max_memory.device_bytes[63], 500000000);
     assert_int_equal(p->max_memory.cpu_bytes, 68719476736);
+    assert_int_equal(p->max_memory.disk_bytes, 200000000000);
     for (i = 2; i < 63; i++)
         assert_true(p->max_memory.device_bytes[i] == POLICY_UNSET);
     assert_int_equal(p->backend, POLICY_BACKEND_UM);
@@ -85,7 +87,32 @@ static void every_field(void **state)
     snprintf(want, sizeof(want), "%s", data_path("policies/Llama-3-70B/model.safetensors"));
     assert_string_equal(p->checkpoint, want);
 
+    snprintf(want, sizeof(want), "%s", data_path("policies/offload"));
+    assert_string_equal(p->offload_folder, want);
+    assert_int_equal(p->dtype, DTYPE_BF16);
+
+    assert_true(p->no_split_given);
+    assert_int_equal(p->no_split.count, 2);
+    assert_string_equal(p->no_split.names[0], "model.layers.*");
+    assert_string_equal(p->no_split.names[1], "model.norm");
+    assert_int_equal(p->no_split_classes.count, 1);
+    assert_string_equal(p->no_split_classes.names[0], "LlamaDecoderLayer");
+    assert_int_equal(p->tied_count, 1);
+    assert_int_equal(p->tied[0].count, 2);
+    assert_string_equal(p->tied[0].names[1], "model.embed_tokens.weight");
+    assert_int_equal(p->preload.count, 1);
+    assert_string_equal(p->preload.names[0], "*.mlp");
+    assert_int_equal(p->group_count, 2);
+    assert_string_equal(p->groups[0].name, "text_encoder");
+    assert_int_equal(p->groups[0].patterns.count, 2);
+    assert_string_equal(p->groups[0].patterns.names[1], "te2.*");
+    assert_string_equal(p->groups[1].name, "unet");
+
     assert_int_equal(p->map.count, 7);
+    for (i = 0; i < 7; i++) {
+        if (strcmp(p->map.entries[i].prefix, "model.layers.30") == 0)
+            assert_int_equal(p->map.entries[i].order, 2);
+    }
     assert_int_equal(policy_resolve(&p->map, "model.embed_tokens.weight"), 0);
     assert_int_equal(policy_resolve(&p->map, "model.layers.30.mlp.up.weight"), POLICY_CPU);
     assert_int_equal(policy_resolve(&p->map, "model.layers.40.mlp.up.weight"), POLICY_DISK);
@@ -104,7 +131,14 @@ static void what_is_not_given(void **state)
     assert_true(p->max_memory.device_bytes[0] == POLICY_UNSET);
     assert_true(p->max_memory.cpu_bytes == POLICY_UNSET);
     assert_int_equal(p->map.count, 0);
+    assert_true(p->max_memory.disk_bytes == POLICY_UNSET);
     assert_null(p->checkpoint);
+    assert_null(p->offload_folder);
+    assert_int_equal(p->dtype, DTYPE_COUNT);
+    assert_false(p->no_split_given);
+    assert_int_equal(p->no_split.count + p->no_split_classes.count + p->tied_count +
+                         p->preload.count + p->group_count,
+                     0);
     assert_int_equal(p->backend, POLICY_BACKEND_AUTO);
     assert_false(p->backend_given);
     assert_false(p->strict);
@@ -147,8 +181,10 @@ static void where_the_checkpoint_is(void **state)
     }
 }
 
-#define SUPPORTED "version, checkpoint, max_memory, device_map, backend, strict or offload_buffers"
-#define PLACES    "a GPU index from 0 to 63, \"cpu\", \"disk\" or \"cuda:N\""
+#define FIELDS                                                                                     \
+    "a field: version, checkpoint, max_memory, device_map, no_split, no_split_module_classes, "    \
+    "tied, preload, groups, offload_buffers, offload_folder, dtype, backend or strict"
+#define PLACES "a GPU index from 0 to 63, \"cpu\", \"disk\" or \"cuda:N\""
 
 static void lines_that_people_meet(void **state)
 {
@@ -156,14 +192,46 @@ static void lines_that_people_meet(void **state)
         const char *text, *want;
     } rows[] = {
         {"{\n  \"version\": 1,\n  \"devise_map\": {}\n}",
-         "p.json:3:3: devise_map: expected one of the supported fields: " SUPPORTED ", found an "
+         "p.json:3:3: devise_map: expected " FIELDS ", found an "
          "unknown field; did you mean \"device_map\"?"},
         {"{\"version\":1,\"temperature\":1}",
-         "p.json:1:14: temperature: expected one of the supported fields: " SUPPORTED ", found an "
+         "p.json:1:14: temperature: expected " FIELDS ", found an "
          "unknown field"},
-        {"{\"version\":1,\"tied\":[]}",
-         "p.json:1:14: tied: expected one of the supported fields: " SUPPORTED ", found a field "
-         "that is not supported yet by this version"},
+        {"{\"version\":1,\n\"tied\":[[\"a\",\"b\"],\n[\"a\",1]]}",
+         "p.json:3:6: tied: expected a tensor's name, found 1"},
+        {"{\"version\":1,\"tied\":[[\"a\",\"b\"],[\"c\",\"a\"]]}",
+         "p.json:1:37: tied: expected every name once, in one group, found \"a\" a second time"},
+        {"{\"version\":1,\"tied\":[[\"a\"]]}",
+         "p.json:1:22: tied: expected two or more names of one tensor such as [\"lm_head.weight\", "
+         "\"wte.weight\"], found fewer"},
+        {"{\"version\":1,\"no_split\":\"x\"}",
+         "p.json:1:14: no_split: expected a list of patterns such as [\"model.layers.*\"], found "
+         "\"x\""},
+        {"{\"version\":1,\"groups\":{\"unet\":[\"\"]}}",
+         "p.json:1:32: groups.unet: expected a pattern such as \"model.layers.*\", found \"\""},
+        {"{\"version\":1,\"device_map\":\"auto\"}",
+         "p.json:1:14: device_map: expected an object, \"cpu_offload\" or \"disk_offload\", found "
+         "\"auto\"; berth plan --strategy makes maps"},
+        {"{\"version\":1,\"dtype\":\"torch.flaot16\"}",
+         "p.json:1:14: dtype: expected float64, float32, float16, bfloat16, float8_e4m3fn, "
+         "float8_e5m2, int8 or uint8, found \"flaot16\"; did you mean \"float16\"?"},
+        {"{\"gpu\":\"10GiB\"}",
+         "p.json:1:2: max_memory.gpu: expected a GPU index from 0 to 63, cpu or disk, found another "
+         "device"},
+        {"{'a.b': 64}", "p.json:1:2: device_map.a.b: expected " PLACES ", found 64"},
+        {"{'a': 0,\n 'b': device(type='mps', index=0)}",
+         "p.json:2:2: device_map.b: expected " PLACES ", found \"mps:0\""},
+        {"{'a': 0, 'b': 0, 'a': 1}",
+         "p.json:1:18: device_map.a: expected every key once, found \"a\" a second time"},
+        {"{0: '10GiB', '0': '1GiB'}",
+         "p.json:1:14: max_memory.0: expected every device once, found it a second time"},
+        {"{'version': 1}",
+         "p.json:1:1: expected a device map or max_memory, as Python prints it, found the fields of "
+         "a policy, which is written in JSON"},
+        {"OrderedDict()", "p.json:1:13: expected '[' or '{', found ')'"},
+        {" OrderedDict([])",
+         "p.json:1:2: expected a device map or max_memory, as Python prints it, found an empty "
+         "dictionary"},
         {"{\"version\":2}", "p.json:1:2: version: expected version 1, found 2"},
         {"{\"strict\":true}",
          "p.json:1:1: version: expected \"version\": 1, found a policy without "
@@ -173,7 +241,7 @@ static void lines_that_people_meet(void **state)
          "p.json:2:15: max_memory.0: expected a size such as 8GiB, 500MB or 33554432 (KiB, MiB, "
          "GiB, KB, MB, GB), found \"8XB\""},
         {"{\"version\":1,\"max_memory\":{\"gpu\":1}}",
-         "p.json:1:28: max_memory.gpu: expected a GPU index from 0 to 63 or cpu, found another "
+         "p.json:1:28: max_memory.gpu: expected a GPU index from 0 to 63, cpu or disk, found another "
          "device"},
         {"{\"version\":1,\"max_memory\":{\"0\":\"1e300GB\"}}",
          "p.json:1:28: max_memory.0: expected a size of less than 2^64 bytes, found \"1e300GB\""},
@@ -194,9 +262,8 @@ static void lines_that_people_meet(void **state)
         {"{\"version\":1,\"device_map\":{}}",
          "p.json:1:14: device_map: expected an object such as {\"model.layers.0\": 0, \"\": "
          "\"cpu\"}, found an empty one"},
-        {"{\"version\":1,\"a\\nb\":1}",
-         "p.json:1:14: a\\x0ab: expected one of the supported fields: " SUPPORTED ", found an "
-         "unknown field"},
+        {"{\"version\":1,\"a\\nb\":1}", "p.json:1:14: a\\x0ab: expected " FIELDS ", found an "
+                                        "unknown field"},
         {"{\"version\":1,}", "p.json:1:14: expected a key in quotation marks, found '}'"},
     };
     size_t i;
@@ -234,124 +301,6 @@ static void files_that_cannot_be_read(void **state)
     unlink(path);
 }
 
-static void budgets_of_a_flag(void **state)
-{
-    struct policy_memory memory, stronger;
-
-    (void)state;
-    policy_memory_clear(&memory);
-    assert_int_equal(policy_parse_max_memory("0=8GiB", &memory, &g_error), 0);
-    assert_int_equal(
-        policy_parse_max_memory(" 2 = 33554432 ,cuda:1=1 GB,cpu=64GiB", &memory, &g_error), 0);
-    assert_int_equal(memory.device_bytes[0], 8589934592);
-    assert_int_equal(memory.device_bytes[1], 1000000000);
-    assert_int_equal(memory.device_bytes[2], 33554432);
-    assert_true(memory.device_bytes[3] == POLICY_UNSET);
-    assert_int_equal(memory.cpu_bytes, 68719476736);
-
-    policy_memory_clear(&stronger);
-    assert_int_equal(policy_parse_max_memory("2=0,3=1KB", &stronger, &g_error), 0);
-    policy_memory_override(&memory, &stronger);
-    assert_int_equal(memory.device_bytes[0], 8589934592);
-    assert_int_equal(memory.device_bytes[2], 0);
-    assert_int_equal(memory.device_bytes[3], 1000);
-    assert_int_equal(memory.cpu_bytes, 68719476736);
-    policy_memory_clear(&stronger);
-    stronger.cpu_bytes = 5;
-    policy_memory_override(&memory, &stronger);
-    assert_int_equal(memory.cpu_bytes, 5);
-}
-
-static void flags_that_are_refused(void **state)
-{
-#define PAIR   "expected DEV=SIZE such as 0=8GiB or cpu=64GiB, found "
-#define DEVICE "expected a GPU index from 0 to 63 or cpu, found "
-#define SIZE   "expected a size such as 8GiB, 500MB or 33554432 (KiB, MiB, GiB, KB, MB, GB), found "
-    static const struct {
-        const char *text, *want;
-    } rows[] = {
-        {"", PAIR "nothing"},
-        {"0=1GB,", PAIR "nothing"},
-        {",0=1GB", PAIR "nothing"},
-        {"8GiB", "8GiB: " PAIR "no such pair"},
-        {"0=1,5GB", "5GB: " PAIR "no such pair"},
-        {"=8GiB", "=8GiB: " DEVICE "\"\""},
-        {"gpu=8GiB", "gpu=8GiB: " DEVICE "\"gpu\""},
-        {"64=8GiB", "64=8GiB: " DEVICE "\"64\""},
-        {"-1=8GiB", "-1=8GiB: " DEVICE "\"-1\""},
-        {"01=8GiB", "01=8GiB: " DEVICE "\"01\""},
-        {"cuda=8GiB", "cuda=8GiB: " DEVICE "\"cuda\""},
-        {"disk=8GiB", "disk=8GiB: " DEVICE "\"disk\""},
-        {"0=", "0=: " SIZE "\"\""},
-        {"0=8XB", "0=8XB: " SIZE "\"8XB\""},
-        {"0=-1GB", "0=-1GB: " SIZE "\"-1GB\""},
-        {"0=1=2", "0=1=2: " SIZE "\"1=2\""},
-        {"1=1GB,0=1e300GB",
-         "0=1e300GB: expected a size of less than 2^64 bytes, found \"1e300GB\""},
-        {"0=18446744073709551615",
-         "0=18446744073709551615: expected a size of less than 2^64 bytes, "
-         "found \"18446744073709551615\""},
-        {"0=1GB,cuda:0=2GB", "cuda:0=2GB: expected every device once, found \"cuda:0\" a second "
-                             "time"},
-        {"cpu=1GB,cpu=1GB", "cpu=1GB: expected every device once, found \"cpu\" a second time"},
-    };
-    struct policy_memory memory, before;
-    char long_text[300];
-    size_t i;
-
-    (void)state;
-    policy_memory_clear(&memory);
-    memory.device_bytes[7] = 7;
-    before = memory;
-    for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        assert_int_equal(policy_parse_max_memory(rows[i].text, &memory, &g_error), -EINVAL);
-        assert_string_equal(line(), rows[i].want);
-        assert_memory_equal(&memory, &before, sizeof(memory));
-    }
-    assert_int_equal(policy_parse_max_memory("7=1GB", &memory, &g_error), -EINVAL);
-    /* Far more digits than are looked at: refused for the length, before the size is read. */
-    memset(long_text, '1', sizeof(long_text) - 1);
-    long_text[sizeof(long_text) - 1] = '\0';
-    long_text[1] = '=';
-    assert_int_equal(policy_parse_max_memory(long_text, &memory, &g_error), -EINVAL);
-    assert_string_equal(g_error.found, "no such pair");
-}
-
-static void words(void **state)
-{
-    static const struct {
-        const char *text;
-        int place;
-    } good[] = {{"cpu", POLICY_CPU}, {"disk", POLICY_DISK}, {"cuda", 0},
-                {"cuda:0", 0},       {"cuda:9", 9},         {"cuda:63", 63}};
-    static const char *const bad[] = {"",       "0",       "gpu",     "cuda:",    "cuda:64",
-                                      "cuda:x", "cuda:-1", "cuda:00", "cuda:007", "cuda1",
-                                      "cpu ",   "cpu:0",   "meta",    "Disk"};
-    enum policy_backend backend = POLICY_BACKEND_OFF;
-    size_t i;
-    int place = 77;
-
-    (void)state;
-    for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-        assert_int_equal(policy_parse_place(bad[i], &place), -EINVAL);
-    assert_int_equal(place, 77);
-    for (i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
-        assert_int_equal(policy_parse_place(good[i].text, &place), 0);
-        assert_int_equal(place, good[i].place);
-    }
-
-    assert_int_equal(policy_parse_backend("vmn", &backend, &g_error), -EINVAL);
-    assert_string_equal(line(),
-                        "expected auto, um, vmm or off, found \"vmn\"; did you mean \"vmm\"?");
-    assert_int_equal(policy_parse_backend("", &backend, &g_error), -EINVAL);
-    assert_int_equal(backend, POLICY_BACKEND_OFF);
-    for (i = 0; i < POLICY_BACKEND_COUNT; i++) {
-        assert_int_equal(policy_parse_backend(policy_backend_name(i), &backend, &g_error), 0);
-        assert_int_equal(backend, i);
-    }
-    assert_string_equal(policy_backend_name(POLICY_BACKEND_COUNT), "?");
-}
-
 /* The rule in one loop: the longest entry that is the name or ends before one of its dots. */
 static int resolve_slowly(const struct policy_map *map, const char *name)
 {
@@ -373,15 +322,15 @@ static int resolve_slowly(const struct policy_map *map, const char *name)
 
 static void longest_prefix(void **state)
 {
-    struct policy_map_entry entries[] = {{(char *)"model.layers.10", 1},
-                                         {(char *)"model.layers.1", 2},
-                                         {(char *)"model", 3},
-                                         {(char *)"model.layers.1.mlp.up.weight", 4},
-                                         {(char *)"model.layers", 5},
-                                         {(char *)"lm_head", 6},
-                                         {(char *)"a..b", 7},
-                                         {(char *)"\xc3\xbc", 8},
-                                         {(char *)"", 9}};
+    static const char *const prefixes[] = {"model.layers.10",
+                                           "model.layers.1",
+                                           "model",
+                                           "model.layers.1.mlp.up.weight",
+                                           "model.layers",
+                                           "lm_head",
+                                           "a..b",
+                                           "\xc3\xbc",
+                                           ""};
     static const char *const names[] = {"model.layers.1.mlp.up.weight",
                                         "model.layers.1.mlp.up.bias",
                                         "model.layers.1",
@@ -403,24 +352,136 @@ static void longest_prefix(void **state)
                                         "\xc3\xbc.x",
                                         "\xc3"};
     static const int places[] = {4, 2, 2, 1, 5, 5, 3, 3, 9, 9, 6, 6, 9, 7, 9, 9, 9, 9, 8, 9};
-    struct policy_map map = {entries, sizeof(entries) / sizeof(entries[0])};
+    struct policy *p = policy_new();
+    struct policy_map without_root;
     size_t i;
 
     (void)state;
-    policy_map_sort(&map);
-    assert_string_equal(map.entries[0].prefix, "");
+    policy_map_sort(&p->map);
+    assert_int_equal(policy_resolve(&p->map, "model"), POLICY_NOWHERE);
+    for (i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
+        assert_int_equal(policy_map_add(&p->map, prefixes[i], (int)i + 1), 0);
+    policy_map_sort(&p->map);
+    assert_string_equal(p->map.entries[0].prefix, "");
+    assert_int_equal(p->map.entries[0].order, 8);
     for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        assert_int_equal(resolve_slowly(&map, names[i]), places[i]);
-        assert_int_equal(policy_resolve(&map, names[i]), places[i]);
+        assert_int_equal(resolve_slowly(&p->map, names[i]), places[i]);
+        assert_int_equal(policy_resolve(&p->map, names[i]), places[i]);
     }
-    map.entries++; /* without the root, names may be covered by nothing */
-    map.count--;
+    assert_string_equal(policy_map_find(&p->map, "lm_head.weight")->prefix, "lm_head");
+
+    without_root.entries = p->map.entries + 1; /* names may be covered by nothing */
+    without_root.count = p->map.count - 1;
     for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        assert_int_equal(policy_resolve(&map, names[i]),
+        assert_int_equal(policy_resolve(&without_root, names[i]),
                          places[i] == 9 ? POLICY_NOWHERE : places[i]);
-    map.count = 0;
-    policy_map_sort(&map);
-    assert_int_equal(policy_resolve(&map, "model"), POLICY_NOWHERE);
+    policy_free(p);
+}
+
+static int place_of(const char *name)
+{
+    static const char *const files[] = {"python-dict.txt", "python-ordered.txt",
+                                        "python-ordered-dict.txt", "python-pprint.txt"};
+    struct policy *p = NULL;
+    int place = POLICY_NOWHERE;
+    char path[64];
+
+    snprintf(path, sizeof(path), "policies/%s", files[name[0] - '0']);
+    assert_int_equal(policy_read(data_path(path), &p, &g_error), 0);
+    place = policy_resolve(&p->map, name + 1);
+    policy_free(p);
+    return place;
+}
+
+/* What people copy from a terminal. */
+static void what_python_prints(void **state)
+{
+    struct policy *p = NULL;
+
+    (void)state;
+    assert_int_equal(place_of("0model.embed_tokens.weight"), 0);
+    assert_int_equal(place_of("0model.layers.1.mlp"), POLICY_CPU);
+    assert_int_equal(place_of("0model.norm"), POLICY_DISK);
+    assert_int_equal(place_of("0lm_head"), 1);
+    assert_int_equal(place_of("1model.embed_tokens"), 0);
+    assert_int_equal(place_of("1model.layers.0"), 1);
+    assert_int_equal(place_of("1lm_head"), POLICY_CPU);
+    assert_int_equal(place_of("2anything"), POLICY_CPU);
+    assert_int_equal(place_of("3transformer.wte"), 0);
+    assert_int_equal(place_of("3transformer.h.0"), 1);
+    assert_int_equal(place_of("3it's"), 2);
+    assert_int_equal(place_of("3a\\bA\xc3\xbc"), POLICY_DISK);
+
+    assert_int_equal(policy_read(data_path("policies/python-memory.txt"), &p, &g_error), 0);
+    assert_int_equal(p->map.count, 0);
+    assert_int_equal(p->max_memory.device_bytes[0], 10737418240);
+    assert_int_equal(p->max_memory.device_bytes[1], 10737418240);
+    assert_int_equal(p->max_memory.cpu_bytes, 32212254720);
+    policy_free(p);
+}
+
+/* Small integers under names of devices: modules, unless one value can only be a size. */
+static void map_or_memory(void **state)
+{
+    static const struct {
+        const char *text;
+        size_t entries;
+        uint64_t bytes;
+    } rows[] = {
+        {"{\"0\": 0, \"1\": 1}", 2, POLICY_UNSET}, {"{\"0\": \"cpu\"}", 1, POLICY_UNSET},
+        {"{\"0\": 5, \"cpu\": \"1KB\"}", 0, 5},    {"{\"0\": 64}", 0, 64},
+        {"{\"0\": 63}", 1, POLICY_UNSET},          {"{\"0\": \"7\"}", 0, 7},
+        {"{\"cuda:0\": \"1KB\"}", 0, 1000},        {"{0: 63, 1: 64}", 0, 63},
+    };
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct policy *p = NULL;
+
+        assert_int_equal(read_text(rows[i].text, &p), 0);
+        assert_int_equal(p->map.count, rows[i].entries);
+        assert_true(p->max_memory.device_bytes[0] == rows[i].bytes);
+        policy_free(p);
+    }
+}
+
+static void every_error_at_once(void **state)
+{
+    static const char text[] =
+        "{\"version\": 2,\n\"max_memory\": {\"0\": \"8XB\", \"gpu\": 1},\n"
+        "\"devise_map\": {},\n\"device_map\": {\"a\": 64, \"b\": 0, \"c\": -1},\n"
+        "\"groups\": {\"g\": [1, \"x\", 2]}}";
+    static const struct {
+        const char *field;
+        unsigned line;
+    } want[] = {
+        {"version", 1},      {"max_memory.0", 2}, {"max_memory.gpu", 2}, {"devise_map", 3},
+        {"device_map.a", 4}, {"device_map.c", 4}, {"groups.g", 5},       {"groups.g", 5},
+    };
+    struct input_error errors[9];
+    struct policy *p = NULL;
+    size_t room, count, i;
+
+    (void)state;
+    for (room = 1; room <= 9; room++) {
+        memset(errors, 0x55, sizeof(errors));
+        assert_int_equal(
+            policy_parse_errors(text, strlen(text), "p.json", &p, errors, room, &count), -EINVAL);
+        assert_null(p);
+        assert_int_equal(count, room < 8 ? room : 8);
+        for (i = 0; i < count; i++) {
+            assert_string_equal(errors[i].file, "p.json");
+            assert_string_equal(errors[i].field, want[i].field);
+            assert_int_equal(errors[i].line, want[i].line);
+        }
+        if (room < 9)
+            assert_int_equal(*(unsigned char *)&errors[room], 0x55);
+    }
+    assert_int_equal(policy_parse_errors("{", 1, "p.json", &p, errors, 9, &count), -EINVAL);
+    assert_int_equal(count, 1);
+    assert_int_equal(policy_read_errors("/nowhere/p", &p, errors, 9, &count), -ENOENT);
+    assert_int_equal(count, 1);
 }
 
 int main(void)
@@ -432,10 +493,10 @@ int main(void)
         cmocka_unit_test(where_the_checkpoint_is),
         cmocka_unit_test(lines_that_people_meet),
         cmocka_unit_test(files_that_cannot_be_read),
-        cmocka_unit_test(budgets_of_a_flag),
-        cmocka_unit_test(flags_that_are_refused),
-        cmocka_unit_test(words),
         cmocka_unit_test(longest_prefix),
+        cmocka_unit_test(what_python_prints),
+        cmocka_unit_test(map_or_memory),
+        cmocka_unit_test(every_error_at_once),
     };
 
     return cmocka_run_group_tests_name("policy_file", tests, NULL, NULL);
