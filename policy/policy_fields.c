@@ -83,7 +83,7 @@ void policy_reader_set_field(struct policy_reader *r, const char *field, const c
 
     if (r->error_count < r->room)
         input_error_set_field(&r->errors[r->error_count], text,
-                          bytes < (int)sizeof(text) ? (size_t)bytes : sizeof(text) - 1);
+                              bytes < (int)sizeof(text) ? (size_t)bytes : sizeof(text) - 1);
 }
 
 /* Values --------------------------------------------------------------------------------------- */
@@ -212,8 +212,8 @@ static int read_preset(struct policy_reader *r, const cJSON *item)
     if (!cpu && strcmp(item->valuestring, "disk_offload") != 0) {
         json_describe(item, value, sizeof(value));
         snprintf(found, sizeof(found), "%s; berth plan --strategy makes maps", value);
-        return policy_reader_refuse(r, item,
-                                    "an object, \"cpu_offload\" or \"disk_offload\"", found);
+        return policy_reader_refuse(r, item, "an object, \"cpu_offload\" or \"disk_offload\"",
+                                    found);
     }
     if (policy_map_add(&r->policy->map, "", cpu ? POLICY_CPU : POLICY_DISK))
         return policy_reader_refuse_memory(r);
@@ -251,7 +251,8 @@ static int policy_read_device_map(struct policy_reader *r, const cJSON *item)
     if (cJSON_IsString(item))
         return read_preset(r, item);
     if (!cJSON_IsObject(item) || !item->child)
-        return policy_reader_refuse(r, item, "an object such as {\"model.layers.0\": 0, \"\": \"cpu\"}",
+        return policy_reader_refuse(r, item,
+                                    "an object such as {\"model.layers.0\": 0, \"\": \"cpu\"}",
                                     cJSON_IsObject(item) ? "an empty one" : "another value");
     cJSON_ArrayForEach(entry, item)
     {

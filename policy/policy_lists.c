@@ -57,8 +57,8 @@ int policy_read_no_split(struct policy_reader *r, const cJSON *item)
 int policy_read_no_split_module_classes(struct policy_reader *r, const cJSON *item)
 {
     if (!cJSON_IsArray(item))
-        return policy_reader_refuse_value(
-            r, item, "a list of class names such as [\"LlamaDecoderLayer\"]");
+        return policy_reader_refuse_value(r, item,
+                                          "a list of class names such as [\"LlamaDecoderLayer\"]");
     r->policy->no_split_given = true;
     return read_strings(r, item, "a class name such as \"LlamaDecoderLayer\"",
                         &r->policy->no_split_classes);

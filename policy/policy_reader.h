@@ -1,8 +1,8 @@
 /* policy_reader.h - a parsed text on its way into a struct policy.
  *
- * Between policy_file.c, which has the text and knows its form, and policy_fields.c, which knows the
- * fields. An error does not end the reading: it is noted with its place, and the next entry is read,
- * until the caller's room for errors is used up.
+ * Between policy_file.c, which has the text and knows its form, and policy_fields.c, which knows
+ * the fields. An error does not end the reading: it is noted with its place, and the next entry is
+ * read, until the caller's room for errors is used up.
  */
 #ifndef BERTH_POLICY_POLICY_READER_H
 #define BERTH_POLICY_POLICY_READER_H

@@ -121,30 +121,6 @@ static int hex_value(unsigned char c)
     return -1;
 }
 
-static size_t utf8_encode(uint32_t code, char *out)
-{
-    if (code < 0x80) {
-        out[0] = (char)code;
-        return 1;
-    }
-    if (code < 0x800) {
-        out[0] = (char)(0xC0 | code >> 6);
-        out[1] = (char)(0x80 | (code & 0x3F));
-        return 2;
-    }
-    if (code < 0x10000) {
-        out[0] = (char)(0xE0 | code >> 12);
-        out[1] = (char)(0x80 | (code >> 6 & 0x3F));
-        out[2] = (char)(0x80 | (code & 0x3F));
-        return 3;
-    }
-    out[0] = (char)(0xF0 | code >> 18);
-    out[1] = (char)(0x80 | (code >> 12 & 0x3F));
-    out[2] = (char)(0x80 | (code >> 6 & 0x3F));
-    out[3] = (char)(0x80 | (code & 0x3F));
-    return 4;
-}
-
 /* The digits of \x, \u or \U; s->at is behind the letter.
  *
  * start    of the escape, for an error
@@ -164,7 +140,8 @@ static int scan_code(struct scan *s, size_t start, unsigned digits, char *out, s
         code = code << 4 | (uint32_t)digit;
     }
     if (code == 0 || code > 0x10FFFF || (code >= 0xD800 && code <= 0xDFFF))
-        return refuse(s, start, "the escape of a character other than NUL", "a number that is none");
+        return refuse(s, start, "the escape of a character other than NUL",
+                      "a number that is none");
     *taken = utf8_encode(code, out);
     return 0;
 }
@@ -373,7 +350,8 @@ bool python_literal_begins(const char *text, size_t bytes)
     return peek(&s) == '\'' || is_digit(peek(&s));
 }
 
-/* Strings and integers are never longer than their text; a device's colon is shorter than "index". */
+/* Strings and integers are never longer than their text; a device's colon is shorter than "index".
+ */
 static int scan_with_memory(struct scan *s)
 {
     char *memory = malloc(2 * (s->bytes + 1));
@@ -390,10 +368,8 @@ static int scan_with_memory(struct scan *s)
 
 int python_literal_parse(const char *text, size_t bytes, cJSON **out, struct input_error *error)
 {
-    struct scan s = {.text = (const unsigned char *)text,
-                     .bytes = bytes,
-                     .target = NO_TARGET,
-                     .error = error};
+    struct scan s = {
+        .text = (const unsigned char *)text, .bytes = bytes, .target = NO_TARGET, .error = error};
     int res;
 
     s.root = cJSON_CreateObject();

@@ -93,9 +93,9 @@ static unsigned random_below(unsigned end)
 /* A name that is no other one's: serial is in it. */
 static char *make_name(unsigned serial)
 {
-    static const char *const pieces[] = {"model", "layers", "*",   ".",        "\"",
-                                         "\\",    "\n",     "\t",  "\xc3\xbc", "\xf0\x9f\x98\x80",
-                                         "\x01",  "\x7f",   "'",   "/"};
+    static const char *const pieces[] = {"model", "layers", "*",  ".",        "\"",
+                                         "\\",    "\n",     "\t", "\xc3\xbc", "\xf0\x9f\x98\x80",
+                                         "\x01",  "\x7f",   "'",  "/"};
     char text[128] = "";
     char *name;
     unsigned i, count = random_below(5);
@@ -118,10 +118,17 @@ static void make_names(struct policy_names *names, unsigned least, unsigned *ser
 
 static uint64_t make_budget(void)
 {
-    static const uint64_t budgets[] = {POLICY_UNSET,          0,          1,
-                                       1u << 20,              1u << 30,   9007199254740991,
-                                       9007199254740992,      3000000000, POLICY_UNSET - 1,
-                                       18446744072635809792u, 22ull << 30};
+    static const uint64_t budgets[] = {POLICY_UNSET,
+                                       0,
+                                       1,
+                                       1u << 20,
+                                       1u << 30,
+                                       9007199254740991,
+                                       9007199254740992,
+                                       3000000000,
+                                       POLICY_UNSET - 1,
+                                       18446744072635809792u,
+                                       22ull << 30};
 
     return budgets[random_below(sizeof(budgets) / sizeof(budgets[0]))];
 }
@@ -250,10 +257,14 @@ static void where_the_checkpoint_is(void **state)
     static const struct {
         const char *checkpoint, *path, *want;
     } rows[] = {
-        {"m/x", "p.json", "m/x"},         {"m/x", "./p.json", "m/x"},
-        {"m/x", "-", "m/x"},              {"/m/x", "a/p.json", "/m/x"},
-        {"a/b/m/x", "a/b/p.json", "m/x"}, {"a/b//x", "a/b/p.json", "x"},
-        {"a/b/", "a/b/p.json", "."},      {"../x", "../p.json", "x"},
+        {"m/x", "p.json", "m/x"},
+        {"m/x", "./p.json", "m/x"},
+        {"m/x", "-", "m/x"},
+        {"/m/x", "a/p.json", "/m/x"},
+        {"a/b/m/x", "a/b/p.json", "m/x"},
+        {"a/b//x", "a/b/p.json", "x"},
+        {"a/b/", "a/b/p.json", "."},
+        {"../x", "../p.json", "x"},
         {"/a/x", "/a/p.json", "/a/x"},
     };
     char *folder = get_current_dir_name();

@@ -1,6 +1,6 @@
-/* Strategy: what is read is compared as JSON text, as cJSON prints it; every refusal has its line in
- * full. Every beginning of a good text must be refused, and every text that begins a dictionary of
- * JSON left to JSON's reader. Texts lie at the end of their memory, so that a sanitizer sees a
+/* Strategy: what is read is compared as JSON text, as cJSON prints it; every refusal has its line
+ * in full. Every beginning of a good text must be refused, and every text that begins a dictionary
+ * of JSON left to JSON's reader. Texts lie at the end of their memory, so that a sanitizer sees a
  * reader that goes on.
  */
 #include "data.h"
@@ -121,7 +121,8 @@ static void what_is_refused(void **state)
         {"{'a': 1e5}", "1:8: expected ',' or '}', found 'e'"},
         {"{'a': 1_000}", "1:8: expected ',' or '}', found '_'"},
         {"{'a': 01}", "1:7: a: expected an integer without leading zeros, found a digit after 0"},
-        {"{'a': 9007199254740992}", "1:7: a: expected an integer of less than 2^53, found a larger one"},
+        {"{'a': 9007199254740992}",
+         "1:7: a: expected an integer of less than 2^53, found a larger one"},
         {"{'a': 99999999999999999999999}",
          "1:7: a: expected an integer of less than 2^53, found a larger one"},
         {"{'a': 'b", "1:9: a: expected a closing quotation mark, found the end of the text"},
@@ -187,7 +188,8 @@ static void where_an_entry_is(void **state)
 static void what_begins_one(void **state)
 {
     static const char *const python[] = {"{'", " \n{ 0", "OrderedDict(", "\tOrderedDict", "{9: "};
-    static const char *const other[] = {"", "{", "{}", "{\"", "{ \"a\": 'b'", "[", "OrderedDic", "{-1"};
+    static const char *const other[] = {"",  "{",          "{}", "{\"", "{ \"a\": 'b'",
+                                        "[", "OrderedDic", "{-1"};
     size_t i;
 
     (void)state;
@@ -201,9 +203,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_read),      cmocka_unit_test(what_is_cut_off),
- cmocka_unit_test(largest_integer),
-        cmocka_unit_test(what_is_refused),   cmocka_unit_test(where_an_entry_is),
-        cmocka_unit_test(what_begins_one),
+        cmocka_unit_test(largest_integer),   cmocka_unit_test(what_is_refused),
+        cmocka_unit_test(where_an_entry_is), cmocka_unit_test(what_begins_one),
     };
 
     return cmocka_run_group_tests_name("python_literal", tests, NULL, NULL);
