@@ -5,7 +5,7 @@
 #include <string.h>
 
 static const struct tool_command *const g_commands[] = {&tool_run, &tool_stats, &tool_inspect,
-                                                        &tool_offload};
+                                                        &tool_check, &tool_offload};
 #define COMMANDS (sizeof(g_commands) / sizeof(g_commands[0]))
 
 static void print_help(FILE *out)

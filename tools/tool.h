@@ -14,6 +14,7 @@
 
 enum tool_exit {
     TOOL_OK = 0,
+    TOOL_REFUSED = 1, /* what was asked about is wrong; berth itself is well */
     TOOL_USAGE = 2,
     TOOL_FAILED = 125, /* berth's own failure, not the program's */
     TOOL_NOT_EXECUTABLE = 126,
@@ -47,6 +48,7 @@ struct tool_command {
 extern const struct tool_command tool_run;
 extern const struct tool_command tool_stats;
 extern const struct tool_command tool_inspect;
+extern const struct tool_command tool_check;
 extern const struct tool_command tool_offload;
 
 /* Print one line on standard error, "berth: " before it. Control characters become '?'. */

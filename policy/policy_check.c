@@ -1,0 +1,351 @@
+#include "policy_checker.h"
+#include "size.h"
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Findings ------------------------------------------------------------------------------------- */
+
+/* Errors stand before warnings: one that is added later goes between them. */
+static int insert(struct policy_check *check, struct policy_finding finding)
+{
+    size_t at = finding.severity == POLICY_ERROR ? check->error_count : check->finding_count;
+    void *grown = realloc(check->findings, (check->finding_count + 1) * sizeof(*check->findings));
+
+    if (!grown)
+        return -ENOMEM;
+    check->findings = grown;
+    memmove(&check->findings[at + 1], &check->findings[at],
+            (check->finding_count - at) * sizeof(finding));
+    check->findings[at] = finding;
+    check->finding_count++;
+    check->error_count += finding.severity == POLICY_ERROR;
+    return 0;
+}
+
+static int add_text(struct policy_check *check, enum policy_severity severity, const char *field,
+                    const char *format, va_list args)
+{
+    struct policy_finding finding = {.severity = severity, .field = strdup(field)};
+
+    if (vasprintf(&finding.text, format, args) < 0)
+        finding.text = NULL;
+    if (finding.field && finding.text && insert(check, finding) == 0)
+        return 0;
+    free(finding.field);
+    free(finding.text);
+    return -ENOMEM;
+}
+
+int policy_check_add(struct policy_check *check, enum policy_severity severity, const char *field,
+                     const char *format, ...)
+{
+    va_list args;
+    int res;
+
+    va_start(args, format);
+    res = add_text(check, severity, field, format, args);
+    va_end(args);
+    return res;
+}
+
+int checker_add_error(struct checker *c, const char *field, const char *format, ...)
+{
+    va_list args;
+    int res;
+
+    va_start(args, format);
+    res = add_text(c->check, POLICY_ERROR, field, format, args);
+    va_end(args);
+    return res;
+}
+
+int checker_add_warning(struct checker *c, const char *field, const char *format, ...)
+{
+    va_list args;
+    int res;
+
+    va_start(args, format);
+    res =
+        add_text(c->check, c->policy->strict ? POLICY_ERROR : POLICY_WARNING, field, format, args);
+    va_end(args);
+    return res;
+}
+
+/* Objects and their sizes ---------------------------------------------------------------------- */
+
+static bool is_floating(enum dtype dtype)
+{
+    switch (dtype) {
+    case DTYPE_F64:
+    case DTYPE_F32:
+    case DTYPE_F16:
+    case DTYPE_BF16:
+    case DTYPE_F8_E4M3:
+    case DTYPE_F8_E5M2:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* What a tensor takes once the program has converted it; a type that is smaller is kept. */
+static uint64_t count_bytes(const struct policy *policy, const struct tensor *tensor)
+{
+    unsigned have = dtype_block_bits((enum dtype)tensor->dtype);
+    unsigned want = dtype_block_bits(policy->dtype);
+    uint64_t bytes = tensor_dense_bytes(tensor);
+
+    if (policy->dtype == DTYPE_COUNT || !is_floating((enum dtype)tensor->dtype) || want >= have)
+        return bytes;
+    return bytes / (have / 8) * (want / 8);
+}
+
+uint32_t checker_find_object(const struct checker *c, uint32_t tensor)
+{
+    while (c->objects[tensor] != tensor)
+        tensor = c->objects[tensor];
+    return tensor;
+}
+
+static void join(struct checker *c, uint32_t a, uint32_t b)
+{
+    uint32_t low = checker_find_object(c, a), high = checker_find_object(c, b);
+
+    if (low < high)
+        c->objects[high] = low;
+    else
+        c->objects[low] = high;
+}
+
+static void join_ties(struct checker *c)
+{
+    const uint32_t *members;
+    size_t cursor = 0, count, i, j;
+
+    while ((count = checkpoint_next_tied(c->checkpoint, &cursor, &members))) {
+        for (i = 1; i < count; i++)
+            join(c, members[0], members[i]);
+    }
+    for (i = 0; i < c->policy->tied_count; i++) {
+        const struct policy_names *group = &c->policy->tied[i];
+        size_t first = CHECKPOINT_NONE;
+
+        for (j = 0; j < group->count; j++) {
+            size_t tensor = checkpoint_find_name(c->checkpoint, group->names[j]);
+
+            if (tensor != CHECKPOINT_NONE && first != CHECKPOINT_NONE)
+                join(c, (uint32_t)first, (uint32_t)tensor);
+            if (first == CHECKPOINT_NONE)
+                first = tensor;
+        }
+    }
+}
+
+/* Fill in what is known of each tensor. An object takes what the largest of its names does. */
+static int prepare(struct checker *c)
+{
+    size_t count = c->checkpoint->tensor_count, i;
+
+    c->entries = calloc(count + 1, sizeof(*c->entries));
+    c->bytes = calloc(count + 1, sizeof(*c->bytes));
+    c->objects = malloc((count + 1) * sizeof(*c->objects));
+    c->homes = calloc(count + 1, sizeof(*c->homes));
+    if (!c->homes || !c->entries || !c->bytes || !c->objects)
+        return -ENOMEM;
+    for (i = 0; i < count; i++) {
+        c->entries[i] = policy_map_find(&c->policy->map, c->checkpoint->tensors[i].name);
+        c->objects[i] = (uint32_t)i;
+    }
+    join_ties(c);
+    for (i = 0; i < count; i++) {
+        uint64_t bytes = count_bytes(c->policy, &c->checkpoint->tensors[i]);
+        uint32_t object = checker_find_object(c, (uint32_t)i);
+
+        if (bytes > c->bytes[object])
+            c->bytes[object] = bytes;
+        if (!c->homes[object])
+            c->homes[object] = c->entries[i];
+    }
+    c->check->tensors = count;
+    for (i = 0; i < count; i++)
+        c->check->bytes += c->bytes[i];
+    return 0;
+}
+
+void checker_hold(struct policy_holding *holding, uint64_t bytes)
+{
+    holding->tensors++;
+    holding->bytes += bytes;
+}
+
+/* What lives where ----------------------------------------------------------------------------- */
+
+static uint64_t limit_of(const struct policy_memory *memory, int place)
+{
+    return place == POLICY_CPU    ? memory->cpu_bytes
+           : place == POLICY_DISK ? memory->disk_bytes
+                                  : memory->device_bytes[place];
+}
+
+/* Take the places that are limited, or that a key puts something into. */
+static void fill_places(struct checker *c)
+{
+    static const int others[] = {POLICY_CPU, POLICY_DISK};
+    const struct policy_map *map = &c->policy->map;
+    bool used[POLICY_DEVICES_MAX + 2] = {false};
+    size_t i;
+
+    for (i = 0; i < map->count; i++) {
+        int place = map->entries[i].place;
+
+        used[place >= 0 ? place : POLICY_DEVICES_MAX - 1 - place] = true;
+    }
+    for (i = 0; i < POLICY_DEVICES_MAX + 2; i++) {
+        int place = i < POLICY_DEVICES_MAX ? (int)i : others[i - POLICY_DEVICES_MAX];
+        uint64_t limit = limit_of(&c->policy->max_memory, place);
+
+        if (used[i] || limit != POLICY_UNSET)
+            c->check->places[c->check->place_count++] =
+                (struct policy_holding){.name = policy_place_name(place, c->check->place_names[i]),
+                                        .place = place,
+                                        .limit = limit};
+    }
+}
+
+static struct policy_holding *find_place(struct policy_check *check, int place)
+{
+    size_t i;
+
+    for (i = 0; check->places[i].place != place; i++)
+        ;
+    return &check->places[i];
+}
+
+static int fill_keys(struct checker *c)
+{
+    const struct policy_map *map = &c->policy->map;
+    struct policy_check *check = c->check;
+    size_t i;
+
+    if (!map->count)
+        return 0;
+    check->keys = calloc(map->count, sizeof(*check->keys));
+    if (!check->keys)
+        return -ENOMEM;
+    check->key_count = map->count;
+    for (i = 0; i < map->count; i++)
+        check->keys[map->entries[i].order] = (struct policy_holding){
+            .name = map->entries[i].prefix, .place = map->entries[i].place, .limit = POLICY_UNSET};
+    for (i = 0; i < check->tensors; i++) {
+        const struct policy_map_entry *home = c->homes[checker_find_object(c, (uint32_t)i)];
+
+        if (home) {
+            checker_hold(find_place(check, home->place), c->bytes[i]);
+            checker_hold(&check->keys[(c->entries[i] ? c->entries[i] : home)->order], c->bytes[i]);
+        } else {
+            checker_hold(&check->uncovered, c->bytes[i]);
+        }
+    }
+    return 0;
+}
+
+/* Name the first tensor that nothing covers. */
+static int check_coverage(struct checker *c)
+{
+    const struct policy_holding *uncovered = &c->check->uncovered;
+    char size[SIZE_TEXT_BYTES], more[64] = "";
+    size_t i;
+
+    if (!uncovered->tensors)
+        return 0;
+    for (i = 0; c->homes[checker_find_object(c, (uint32_t)i)]; i++)
+        ;
+    if (uncovered->tensors > 1)
+        snprintf(more, sizeof(more), " and %zu more tensors", uncovered->tensors - 1);
+    return checker_add_error(
+        c, "device_map", "no key covers %s%s (%s); add keys for them, or \"\" for all the rest",
+        c->checkpoint->tensors[i].name, more, size_format(uncovered->bytes, SIZE_BINARY, size));
+}
+
+static int check_limits(struct checker *c)
+{
+    char placed[SIZE_TEXT_BYTES], limit[SIZE_TEXT_BYTES], field[32];
+    size_t i;
+    int res = 0;
+
+    for (i = 0; i < c->check->place_count && !res; i++) {
+        const struct policy_holding *place = &c->check->places[i];
+
+        if (place->limit == POLICY_UNSET || place->bytes <= place->limit)
+            continue;
+        snprintf(field, sizeof(field), "max_memory.%s", place->name);
+        res = checker_add_error(
+            c, field, "the map puts %s there, %llu bytes more than the %s that it may take",
+            size_format(place->bytes, SIZE_BINARY, placed),
+            (unsigned long long)(place->bytes - place->limit),
+            size_format(place->limit, SIZE_BINARY, limit));
+    }
+    return res;
+}
+
+/* All of it ------------------------------------------------------------------------------------ */
+
+static int check_names(struct checker *c)
+{
+    int res = prepare(c);
+
+    if (!res)
+        res = fill_keys(c);
+    if (!res && c->policy->map.count)
+        res = check_coverage(c);
+    if (!res)
+        res = check_limits(c);
+    if (!res)
+        res = checker_check_ties(c);
+    return res ? res : checker_check_names(c);
+}
+
+int policy_check_create(const struct policy *policy, const struct checkpoint *checkpoint,
+                        struct policy_check **out)
+{
+    struct policy_check *check = calloc(1, sizeof(*check));
+    struct checker c = {.policy = policy, .checkpoint = checkpoint, .check = check};
+    int res = 0;
+
+    if (!check)
+        return -ENOMEM;
+    check->uncovered =
+        (struct policy_holding){.name = "", .place = POLICY_NOWHERE, .limit = POLICY_UNSET};
+    fill_places(&c);
+    if (checkpoint)
+        res = check_names(&c);
+    free(c.entries);
+    free(c.bytes);
+    free(c.objects);
+    free(c.homes);
+    if (res) {
+        policy_check_free(check);
+        return res;
+    }
+    *out = check;
+    return 0;
+}
+
+void policy_check_free(struct policy_check *check)
+{
+    size_t i;
+
+    if (!check)
+        return;
+    for (i = 0; i < check->finding_count; i++) {
+        free(check->findings[i].field);
+        free(check->findings[i].text);
+    }
+    free(check->findings);
+    free(check->keys);
+    free(check->groups);
+    free(check);
+}
