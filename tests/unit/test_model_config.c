@@ -1,6 +1,7 @@
 /* Strategy: configurations as libraries write them, field by field; then what must be refused, told
  * by the line that says why; then where a checkpoint's config.json is looked for.
  */
+#include "checkpoint.h"
 #include "data.h"
 #include "model_config.h"
 #include <errno.h>
@@ -186,12 +187,20 @@ static void beside_a_checkpoint(void **state)
 static void gguf(void **state)
 {
     struct model_config config = {.tie_word_embeddings = MODEL_TIE_YES};
+    struct checkpoint *checkpoint = NULL;
+    struct input_error error;
 
     (void)state;
     model_config_set_gguf(&config, "llama");
     check_words(&config.kinds, WORDS("llama"));
     assert_true(config.gguf);
     assert_int_equal(config.tie_word_embeddings, MODEL_TIE_UNSAID);
+    memset(&config, 0, sizeof(config));
+    assert_int_equal(checkpoint_open(data_path("files/tiny.gguf"), &checkpoint, &error), 0);
+    model_config_set_gguf(&config, checkpoint_metadata(checkpoint, "general.architecture"));
+    check_words(&config.kinds, WORDS("llama"));
+    assert_true(config.gguf);
+    checkpoint_close(checkpoint);
 }
 
 int main(void)

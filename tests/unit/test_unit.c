@@ -197,6 +197,10 @@ static void unlike_members(void **state)
         t, UNIT_TENSOR,
         NAMES("embedders.1.model.proj", "1.linear.weight", "list.0", "list.1", "list.02.weight"));
     drop(t);
+    /* A tensor of the list is no member of it. */
+    t = make(built_names(NAMES("m.0", "m.1.a.w", "m.2.b.w")), &none);
+    assert_int_equal(count_reason(t, UNIT_REPEATED), 0);
+    drop(t);
 }
 
 /* The one member that is like another may stand anywhere. */
@@ -334,6 +338,29 @@ static void refused(void **state)
                             "\"LlamaDecoderLayr\"");
     options = (struct unit_options){.tied = &list, .tied_count = 1};
     check_refused(&options, "tied: expected two names or more of one parameter, found 1");
+}
+
+static void gguf_file(void **state)
+{
+    const char *const given[] = {"LlamaDecoderLayer"};
+    struct unit_options options = {0};
+    struct checkpoint *checkpoint = NULL;
+    struct model_config config;
+    struct input_error error;
+    struct unit_table *t;
+
+    (void)state;
+    assert_int_equal(checkpoint_open(data_path("files/tiny.gguf"), &checkpoint, &error), 0);
+    t = make(checkpoint, &options);
+    check_blocks(t, UNIT_REPEATED, "blk.", 2, 0);
+    unit_table_free(t);
+    model_config_set_gguf(&config, checkpoint_metadata(checkpoint, "general.architecture"));
+    options = (struct unit_options){
+        .config = &config, .no_split_classes = given, .no_split_class_count = 1};
+    t = make(checkpoint, &options);
+    check_blocks(t, UNIT_CLASS, "blk.", 2, 0);
+    assert_int_equal(t->bits, checkpoint->total_bytes * 8);
+    drop(t);
 }
 
 static void quantised_layers(void **state)
@@ -609,9 +636,10 @@ int main(void)
         cmocka_unit_test(unlike_members),   cmocka_unit_test(small_member),
         cmocka_unit_test(kinds_of_modules), cmocka_unit_test(turned_off),
         cmocka_unit_test(patterns),         cmocka_unit_test(classes),
-        cmocka_unit_test(refused),          cmocka_unit_test(quantised_layers),
-        cmocka_unit_test(tied_names),       cmocka_unit_test(tied_companions),
-        cmocka_unit_test(golden_models),    cmocka_unit_test(any_model),
+        cmocka_unit_test(refused),          cmocka_unit_test(gguf_file),
+        cmocka_unit_test(quantised_layers), cmocka_unit_test(tied_names),
+        cmocka_unit_test(tied_companions),  cmocka_unit_test(golden_models),
+        cmocka_unit_test(any_model),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
