@@ -193,7 +193,6 @@ static int add_tensor(struct builder *b, const struct module_tensor *tensor, uin
     size_t at = 0;
     unsigned depth;
 
-    input_error_set_field(error, tensor->name, tensor->name_bytes);
     if (tensor->name_bytes == 0)
         return input_error_set(error, -EINVAL, INPUT_ERROR_NO_OFFSET, "a name", "a tensor without");
     for (depth = 1;; depth++) {
@@ -206,10 +205,12 @@ static int add_tensor(struct builder *b, const struct module_tensor *tensor, uin
             break;
         at = end + 1;
     }
-    if (b->tree.nodes[node].tensor != MODULE_NONE)
+    if (b->tree.nodes[node].tensor != MODULE_NONE) {
+        input_error_set_field(error, tensor->name, tensor->name_bytes);
         return input_error_set(error, -EINVAL, INPUT_ERROR_NO_OFFSET, "each tensor's name once",
                                "tensor %u by the name of tensor %u", index,
                                b->tree.nodes[node].tensor);
+    }
     b->tree.nodes[node].tensor = index;
     return 0;
 }
@@ -375,11 +376,12 @@ static int place_bits(struct module_tree *tree, const struct module_tensor *tens
             node->bits = largest[tensor->tie];
             largest[tensor->tie] = 0;
         }
-        input_error_set_field(error, tensor->name, tensor->name_bytes);
-        if (__builtin_add_overflow(total, node->bits, &total))
+        if (__builtin_add_overflow(total, node->bits, &total)) {
+            input_error_set_field(error, tensor->name, tensor->name_bytes);
             return input_error_set(error, -EOVERFLOW, INPUT_ERROR_NO_OFFSET,
                                    "fewer than 2^64 bits in all", "more with this tensor's %llu",
                                    (unsigned long long)node->bits);
+        }
     }
     return 0;
 }
@@ -398,10 +400,11 @@ static int add_up(struct module_tree *tree, const struct module_tensor *tensors,
     for (i = 0; i < count; i++) {
         if (tensors[i].tie == MODULE_NONE)
             continue;
-        input_error_set_field(error, tensors[i].name, tensors[i].name_bytes);
-        if (tensors[i].tie >= count)
+        if (tensors[i].tie >= count) {
+            input_error_set_field(error, tensors[i].name, tensors[i].name_bytes);
             return input_error_set(error, -EINVAL, INPUT_ERROR_NO_OFFSET,
                                    "a tie below the number of tensors", "%u", tensors[i].tie);
+        }
         ties++;
     }
     if (ties) {
