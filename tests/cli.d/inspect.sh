@@ -31,5 +31,18 @@ expect "inspect of an index" 0 '"file": "tests/data/files/sharded/model-00002-of
 expect "inspect of a folder of several" 125 'expected .*the path of the one .* single.safetensors' \
     "$BERTH" inspect tests/data/files
 expect "inspect of a folder of none" 125 'expected a folder with a model file' "$BERTH" inspect tests/cli.d
+# Shards of PyTorch's have an index too; but not together with others.
+mkdir "$WORK/pytorch"
+cp tests/data/files/zip.bin tests/data/files/sharded/model-00002-of-00002.safetensors "$WORK/pytorch"
+echo '{"weight_map": {"embed.weight": "zip.bin"}}' >"$WORK/pytorch/pytorch_model.bin.index.json"
+expect "inspect of PyTorch's shards" 0 '^26 tensors, 5389 bytes .*, pytorch$' \
+    "$BERTH" inspect "$WORK/pytorch/pytorch_model.bin.index.json"
+echo '{"weight_map": {"steps": "model-00002-of-00002.safetensors", "x": "zip.bin"}}' \
+    >"$WORK/pytorch/pytorch_model.bin.index.json"
+expect "inspect of shards of two formats" 125 \
+    'zip.bin: expected a safetensors file like the others, found a pytorch file' \
+    "$BERTH" inspect "$WORK/pytorch"
+expect "inspect shows views and ties" 0 '^tied: a, t, tail, same$' "$BERTH" inspect tests/data/files/views.bin
+check "inspect shows strides" grep -qE '^t +F32 +6 x 4 +96 +[0-9]+  1 x 6$' "$WORK/out"
 expect "inspect of nothing" 2 'no checkpoint given' "$BERTH" inspect
 expect "inspect of two" 2 'more than one' "$BERTH" inspect a b
