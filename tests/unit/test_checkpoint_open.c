@@ -218,8 +218,8 @@ static void what_an_index_may_not_say(void **state)
         {"{'weight_map':{'a':'m-1.safetensors'},}",
          "x.json:1:39: expected a key in quotation marks, found '}'"},
         {"{'weight':{}}",
-         "x.json:1:1: expected the index of a checkpoint, which has a weight_map, found another "
-         "JSON object"},
+         "x.json:1:1: expected the index of a checkpoint, which has a weight_map, or of an offload "
+         "folder, found another JSON object"},
         {"  {\n", "x.json:2:1: expected a key in quotation marks, found the end of the text"},
     };
 
