@@ -36,10 +36,11 @@ static void test_step(void **state)
             fixed++;
         }
     assert_true(fixed >= FITS / 2 && fixed < FITS);
-    /* No more is loaded in a step than what does not stay. */
+    /* No more is loaded in a step than what does not stay, and no less than what does not fit: a
+     * pager that gets no time may find an extent still there that it would have dropped. */
     for (int round = 0; round < 20; round++)
         loads += loads_of_a_step(&b, 20);
-    assert_in_range(loads, 20 * (20 - fixed) - FITS, 20 * (20 - fixed) + 20);
+    assert_in_range(loads, 20 * (20 - FITS) - FITS, 20 * (20 - fixed) + 20);
     /* A program that leaves the pager time never waits. */
     for (int round = 0; round < 40; round++) {
         WAIT_FOR(LOCKED(b.res, extent_is_present(b.range->extents[round % 20])));
