@@ -276,6 +276,22 @@ static void strides(void **state)
     expect_tensors(rows, COUNT(rows));
 }
 
+/* All before the first tensor's bytes is header, wherever that tensor stands in the pickle. */
+static void where_the_data_begins(void **state)
+{
+    struct checkpoint *c = NULL;
+    struct zip_file file;
+
+    (void)state;
+    pytorch_file_make(&file, P_TEXT(P_DICT("U\1a" P_VECTOR_OF(
+                                 P_STORAGE("FloatStorage", "1", "\4")) "U\1b" P_VECTOR) "."));
+    assert_int_equal(read_memory(pytorch_read_source, file.data, file.bytes, &c), 0);
+    assert_true(c->tensors[1].offset < c->tensors[0].offset);
+    assert_int_equal(c->files[0].data_offset, c->tensors[1].offset);
+    checkpoint_close(c);
+    zip_file_free(&file);
+}
+
 /* Any file ------------------------------------------------------------------------------------- */
 
 static void identified(void **state)
@@ -373,6 +389,7 @@ int main(void)
         cmocka_unit_test(names),
         cmocka_unit_test(all_that_makes_a_tensor),
         cmocka_unit_test(strides),
+        cmocka_unit_test(where_the_data_begins),
         cmocka_unit_test(identified),
         cmocka_unit_test(any_damage),
     };
