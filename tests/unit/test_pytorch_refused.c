@@ -2,11 +2,11 @@
  * hand, and the line that must come of it; so has each trick that makes a small file look like a
  * large one.
  */
+#include "pickle.h"
 #include "pytorch_file.h"
 #include <errno.h>
 
 /* The pickle begins at byte 47 of the archive. */
-#define A P_DICT("U\1a"
 #define ONE(args) P_TEXT(P_DICT("U\1a" P_CALL("_rebuild_tensor_v2", args)) ".")
 
 static void refused_pickles(void **state)
@@ -408,6 +408,23 @@ static void a_shape_too_long(void **state)
     free(pickle.data);
 }
 
+static void a_pickle_too_long(void **state)
+{
+    char *pickle = calloc(1, (size_t)PICKLE_BYTES_MAX + 1);
+    struct checkpoint *c = NULL;
+    struct zip_file file;
+
+    (void)state;
+    assert_non_null(pickle);
+    memcpy(pickle, "}.", 2);
+    pytorch_file_make(&file, pickle, (size_t)PICKLE_BYTES_MAX + 1);
+    assert_int_equal(read_memory(pytorch_read_source, file.data, file.bytes, &c), -EINVAL);
+    assert_string_equal(line(),
+                        "byte 0: expected a data.pkl of at most 67108864 bytes, found 67108865");
+    zip_file_free(&file);
+    free(pickle);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -415,7 +432,8 @@ int main(void)
         cmocka_unit_test(members_besides),   cmocka_unit_test(dicts_that_double),
         cmocka_unit_test(lists_that_double), cmocka_unit_test(deeper_than_is_sane),
         cmocka_unit_test(a_dict_in_itself),  cmocka_unit_test(one_long_name_for_all),
-        cmocka_unit_test(a_name_too_long),   cmocka_unit_test(a_shape_too_long),
+        cmocka_unit_test(a_name_too_long),   cmocka_unit_test(a_pickle_too_long),
+        cmocka_unit_test(a_shape_too_long),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
