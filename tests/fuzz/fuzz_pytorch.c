@@ -4,8 +4,8 @@
  * Beyond what the sanitizers see, tensors that are taken lie inside the file, and so does whatever
  * their strides reach.
  *
- * Seeds: tests/fuzz/seeds/pickle tests/data/files/zip.bin tests/data/files/views.bin
- * tests/data/files/legacy.bin Options: -max_len=16384 -dict=tests/fuzz/pickle.dict
+ * Seeds: tests/fuzz/seeds/pickle tests/data/files
+ * Options: -max_len=16384 -dict=tests/fuzz/pickle.dict
  */
 #include "../unit/zip_file.h"
 #include "fuzz.h"
