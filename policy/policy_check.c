@@ -105,69 +105,57 @@ static uint64_t count_bytes(const struct policy *policy, const struct tensor *te
 
 uint32_t checker_find_object(const struct checker *c, uint32_t tensor)
 {
-    while (c->objects[tensor] != tensor)
-        tensor = c->objects[tensor];
-    return tensor;
+    const struct ties *ties = c->units->ties;
+    uint32_t group = ties->group_of[tensor];
+
+    return group == TIE_NONE ? tensor : ties->groups[group].members[0].name;
 }
 
-static void join(struct checker *c, uint32_t a, uint32_t b)
+/* What covers the first covered name of an object. Names that the checkpoint leaves out count. */
+static const struct policy_map_entry *find_home(const struct checker *c, uint32_t tensor)
 {
-    uint32_t low = checker_find_object(c, a), high = checker_find_object(c, b);
+    const struct ties *ties = c->units->ties;
+    const struct tie_group *group;
+    size_t i;
 
-    if (low < high)
-        c->objects[high] = low;
-    else
-        c->objects[low] = high;
+    if (c->entries[tensor] || ties->group_of[tensor] == TIE_NONE)
+        return c->entries[tensor];
+    group = &ties->groups[ties->group_of[tensor]];
+    for (i = 0; i < group->count; i++) {
+        const char *name = unit_table_name(c->units, group->members[i].name);
+        const struct policy_map_entry *entry = policy_map_find(&c->policy->map, name);
+
+        if (entry)
+            return entry;
+    }
+    return NULL;
 }
 
-static void join_ties(struct checker *c)
-{
-    const uint32_t *members;
-    size_t cursor = 0, count, i, j;
-
-    while ((count = checkpoint_next_tied(c->checkpoint, &cursor, &members))) {
-        for (i = 1; i < count; i++)
-            join(c, members[0], members[i]);
-    }
-    for (i = 0; i < c->policy->tied_count; i++) {
-        const struct policy_names *group = &c->policy->tied[i];
-        size_t first = CHECKPOINT_NONE;
-
-        for (j = 0; j < group->count; j++) {
-            size_t tensor = checkpoint_find_name(c->checkpoint, group->names[j]);
-
-            if (tensor != CHECKPOINT_NONE && first != CHECKPOINT_NONE)
-                join(c, (uint32_t)first, (uint32_t)tensor);
-            if (first == CHECKPOINT_NONE)
-                first = tensor;
-        }
-    }
-}
-
-/* Fill in what is known of each tensor. An object takes what the largest of its names does. */
+/* Fill in what is known of each tensor. An object takes what the largest of its names does, and
+ * what its names cover together where nothing is converted.
+ */
 static int prepare(struct checker *c)
 {
+    const struct ties *ties = c->units->ties;
     size_t count = c->checkpoint->tensor_count, i;
 
     c->entries = calloc(count + 1, sizeof(*c->entries));
-    c->bytes = calloc(count + 1, sizeof(*c->bytes));
-    c->objects = malloc((count + 1) * sizeof(*c->objects));
     c->homes = calloc(count + 1, sizeof(*c->homes));
-    if (!c->homes || !c->entries || !c->bytes || !c->objects)
+    c->bytes = calloc(count + 1, sizeof(*c->bytes));
+    if (!c->entries || !c->homes || !c->bytes)
         return -ENOMEM;
-    for (i = 0; i < count; i++) {
+    for (i = 0; i < count; i++)
         c->entries[i] = policy_map_find(&c->policy->map, c->checkpoint->tensors[i].name);
-        c->objects[i] = (uint32_t)i;
-    }
-    join_ties(c);
     for (i = 0; i < count; i++) {
         uint64_t bytes = count_bytes(c->policy, &c->checkpoint->tensors[i]);
         uint32_t object = checker_find_object(c, (uint32_t)i);
 
+        if (c->policy->dtype == DTYPE_COUNT && ties->group_of[i] != TIE_NONE)
+            bytes = ties->groups[ties->group_of[i]].bits / 8;
         if (bytes > c->bytes[object])
             c->bytes[object] = bytes;
-        if (!c->homes[object])
-            c->homes[object] = c->entries[i];
+        if (object == i)
+            c->homes[i] = find_home(c, object);
     }
     c->check->tensors = count;
     for (i = 0; i < count; i++)
@@ -259,7 +247,7 @@ static int check_coverage(struct checker *c)
     char size[SIZE_TEXT_BYTES], more[64] = "";
     size_t i;
 
-    if (!uncovered->tensors)
+    if (!uncovered->tensors || !c->policy->map.count)
         return 0;
     for (i = 0; c->homes[checker_find_object(c, (uint32_t)i)]; i++)
         ;
@@ -295,24 +283,29 @@ static int check_limits(struct checker *c)
 
 static int check_names(struct checker *c)
 {
-    int res = prepare(c);
+    static int (*const parts[])(struct checker *) = {
+        checker_make_units,
+        prepare,
+        fill_keys,
+        check_coverage,
+        check_limits,
+        checker_check_room,
+        checker_check_conflicts,
+        checker_check_names,
+    };
+    int res = 0;
 
-    if (!res)
-        res = fill_keys(c);
-    if (!res && c->policy->map.count)
-        res = check_coverage(c);
-    if (!res)
-        res = check_limits(c);
-    if (!res)
-        res = checker_check_ties(c);
-    return res ? res : checker_check_names(c);
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]) && !res; i++)
+        res = parts[i](c);
+    return res;
 }
 
 int policy_check_create(const struct policy *policy, const struct checkpoint *checkpoint,
-                        struct policy_check **out)
+                        const struct model_config *config, struct policy_check **out)
 {
     struct policy_check *check = calloc(1, sizeof(*check));
-    struct checker c = {.policy = policy, .checkpoint = checkpoint, .check = check};
+    struct checker c = {
+        .policy = policy, .checkpoint = checkpoint, .config = config, .check = check};
     int res = 0;
 
     if (!check)
@@ -322,10 +315,12 @@ int policy_check_create(const struct policy *policy, const struct checkpoint *ch
     fill_places(&c);
     if (checkpoint)
         res = check_names(&c);
+    unit_table_free(c.units);
     free(c.entries);
-    free(c.bytes);
-    free(c.objects);
     free(c.homes);
+    free(c.bytes);
+    free(c.tied);
+    free(c.classes);
     if (res) {
         policy_check_free(check);
         return res;
@@ -347,5 +342,6 @@ void policy_check_free(struct policy_check *check)
     free(check->findings);
     free(check->keys);
     free(check->groups);
+    free(check->streamed_unit);
     free(check);
 }

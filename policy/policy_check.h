@@ -5,12 +5,14 @@
  * warning is what does nothing, such as a pattern that matches nothing: maps of real models have
  * keys for modules without weights. A strict policy has no warnings, only errors.
  *
- * An object with several names (tied parameters) counts once, at the first of them.
+ * An object with several names (tied parameters) counts once, at the first of them. Units are what
+ * unit.h makes of the policy and the map.
  */
 #ifndef BERTH_POLICY_POLICY_CHECK_H
 #define BERTH_POLICY_POLICY_CHECK_H
 
 #include "checkpoint.h"
+#include "model_config.h"
 #include "policy_file.h"
 
 enum policy_severity { POLICY_ERROR, POLICY_WARNING };
@@ -39,7 +41,10 @@ struct policy_check {
     struct policy_holding *groups; /* group_count, in the file's order */
     size_t group_count;
     struct policy_holding uncovered; /* what no key covers */
-    size_t tensors;                  /* of the checkpoint */
+    char *streamed_unit;             /* the largest that does not stay in VRAM; NULL for none */
+    uint64_t streamed_bytes;
+    size_t unit_count;
+    size_t tensors; /* of the checkpoint */
     uint64_t bytes;
     struct policy_finding *findings; /* errors before warnings */
     size_t finding_count;
@@ -50,12 +55,13 @@ struct policy_check {
  *
  * policy      borrowed for as long as the result lives
  * checkpoint  NULL where there is none: then names are not looked at
+ * config      of the model; NULL where nothing is known of it
  * out         set on success only
- * returns     0, also where errors were found; -ENOMEM
+ * returns     0, also where errors were found; -ENOMEM; what else unit_table_create() said
  * owner       the caller frees *out with policy_check_free()
  */
 int policy_check_create(const struct policy *policy, const struct checkpoint *checkpoint,
-                        struct policy_check **out);
+                        const struct model_config *config, struct policy_check **out);
 
 /* Free a result. NULL is allowed. */
 void policy_check_free(struct policy_check *check);

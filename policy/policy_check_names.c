@@ -105,16 +105,15 @@ static bool has_key_below(const struct checker *c, const char *key)
     return false;
 }
 
-/* Does the policy tie a name below a key? The checkpoint may leave it out. */
-static bool has_tied_name(const struct checker *c, const char *key)
+/* Is a name below a key that the model has, but that the checkpoint leaves out? */
+static bool has_absent_name(const struct checker *c, const char *key)
 {
-    size_t i, j;
+    const struct ties *ties = c->units->ties;
+    size_t i;
 
-    for (i = 0; i < c->policy->tied_count; i++) {
-        for (j = 0; j < c->policy->tied[i].count; j++) {
-            if (is_above(key, c->policy->tied[i].names[j]))
-                return true;
-        }
+    for (i = 0; i < ties->name_count - ties->tensor_count; i++) {
+        if (is_above(key, ties->absent[i]))
+            return true;
     }
     return false;
 }
@@ -128,7 +127,7 @@ static int check_keys(struct checker *c)
     for (i = 0; i < c->check->key_count && !res; i++) {
         const struct policy_holding *key = &c->check->keys[i];
 
-        if (key->tensors || has_tied_name(c, key->name) || ++unmatched > UNMATCHED_MAX)
+        if (key->tensors || has_absent_name(c, key->name) || ++unmatched > UNMATCHED_MAX)
             continue;
         snprintf(field, sizeof(field), "device_map.%s", key->name);
         if (has_key_below(c, key->name)) {
@@ -238,8 +237,6 @@ int checker_check_names(struct checker *c)
 {
     int res = check_keys(c);
 
-    if (!res)
-        res = check_patterns(c, "no_split", &c->policy->no_split);
     if (!res)
         res = check_patterns(c, "preload", &c->policy->preload);
     return res ? res : check_groups(c);

@@ -48,10 +48,15 @@ static int set_option(void *state, size_t option, const char *value)
     return TOOL_OPTIONS_GO_ON;
 }
 
+static int fail(int err)
+{
+    tool_error("check: %s%s", strerror(-err), err == -ENOMEM ? "; close other programs" : "");
+    return TOOL_FAILED;
+}
+
 static int fail_memory(void)
 {
-    tool_error("check: %s; close other programs", strerror(ENOMEM));
-    return TOOL_FAILED;
+    return fail(-ENOMEM);
 }
 
 /* The policy cannot be read: what is wrong with it is all that can be said.
@@ -67,7 +72,7 @@ static int note_errors(struct check *check, int err, const struct input_error *e
         return TOOL_FAILED;
     }
     check->policy = policy_new();
-    if (!check->policy || policy_check_create(check->policy, NULL, &check->result))
+    if (!check->policy || policy_check_create(check->policy, NULL, NULL, &check->result))
         return fail_memory();
     for (size_t i = 0; i < count; i++) {
         if (policy_check_add(check->result, POLICY_ERROR, "", "%s",
@@ -95,19 +100,40 @@ static int check_offload_folder(struct check *check)
     return 0;
 }
 
+/* Read what the model says of itself. A config.json that is wrong is no fault of the policy. */
+static int find_config(struct check *check, struct model_config *config)
+{
+    const char *architecture = checkpoint_metadata(check->checkpoint, "general.architecture");
+    char line[INPUT_ERROR_TEXT_BYTES];
+    struct input_error error;
+
+    if (check->checkpoint->format == CHECKPOINT_GGUF && architecture) {
+        model_config_set_gguf(config, architecture);
+        return 0;
+    }
+    if (model_config_find(check->checkpoint_path, config, &error) == 0)
+        return 0;
+    tool_error("check: %s", input_error_format(&error, line, sizeof(line)));
+    return TOOL_FAILED;
+}
+
 /* Hold the policy against its checkpoint. */
 static int hold_against_checkpoint(struct check *check)
 {
     char line[INPUT_ERROR_TEXT_BYTES];
+    struct model_config config = {0};
     struct input_error error;
-    int refused = 0;
+    int refused = 0, err;
 
     if (!check->checkpoint_path)
         check->checkpoint_path = check->policy->checkpoint;
     if (check->checkpoint_path)
         refused = checkpoint_open(check->checkpoint_path, &check->checkpoint, &error);
-    if (policy_check_create(check->policy, check->checkpoint, &check->result))
-        return fail_memory();
+    if (check->checkpoint && find_config(check, &config))
+        return TOOL_FAILED;
+    err = policy_check_create(check->policy, check->checkpoint, &config, &check->result);
+    if (err)
+        return fail(err);
     if (refused && policy_check_add(check->result, POLICY_ERROR, "checkpoint", "%s",
                                     input_error_format(&error, line, sizeof(line))))
         return fail_memory();

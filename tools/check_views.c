@@ -131,6 +131,19 @@ static int print_keys(const struct policy_check *check, FILE *out)
     return err;
 }
 
+static void print_streamed(const struct policy_check *check, FILE *out)
+{
+    char size[SIZE_TEXT_BYTES], *text;
+
+    if (!check->streamed_unit ||
+        asprintf(&text, "%s is the largest unit that streams: %s", check->streamed_unit,
+                 size_format(check->streamed_bytes, SIZE_BINARY, size)) < 0)
+        return;
+    print_label(out, terminal_style(out)->title, "window", text);
+    fputc('\n', out);
+    free(text);
+}
+
 static void print_groups(const struct policy_check *check, FILE *out)
 {
     for (size_t i = 0; i < check->group_count; i++) {
@@ -175,10 +188,10 @@ static void print_checkpoint(const struct check_report *report, FILE *out)
                         : "none given: names and sizes are not checked; --checkpoint names one");
         return;
     }
-    if (asprintf(&text, "%s: %s, %zu tensors, %s%s%s", report->checkpoint_path,
+    if (asprintf(&text, "%s: %s, %zu tensors in %zu units, %s%s%s", report->checkpoint_path,
                  checkpoint_format_name(report->checkpoint->format), check->tensors,
-                 size_format(check->bytes, SIZE_BINARY, size), dtype ? " as " : "",
-                 dtype ? dtype : "") < 0)
+                 check->unit_count, size_format(check->bytes, SIZE_BINARY, size),
+                 dtype ? " as " : "", dtype ? dtype : "") < 0)
         return;
     print_label(out, terminal_style(out)->title, "checkpoint", text);
     free(text);
@@ -200,6 +213,7 @@ int check_print_table(const struct check_report *report, FILE *out)
         err = print_places(check, out);
     if (!err && check->key_count)
         err = print_keys(check, out);
+    print_streamed(check, out);
     print_groups(check, out);
     print_findings(check, out);
     if (!check->error_count)
@@ -259,8 +273,10 @@ void check_print_json(const struct check_report *report, FILE *out)
     if (report->checkpoint) {
         fputs("{\"path\": ", out);
         write_text(report->checkpoint_path, out);
-        fprintf(out, ", \"format\": \"%s\", \"tensors\": %zu, \"bytes\": %" PRIu64 "}",
-                checkpoint_format_name(report->checkpoint->format), check->tensors, check->bytes);
+        fprintf(out,
+                ", \"format\": \"%s\", \"tensors\": %zu, \"units\": %zu, \"bytes\": %" PRIu64 "}",
+                checkpoint_format_name(report->checkpoint->format), check->tensors,
+                check->unit_count, check->bytes);
     } else {
         fputs("null", out);
     }
@@ -269,6 +285,11 @@ void check_print_json(const struct check_report *report, FILE *out)
     write_holdings("groups", "group", check->groups, check->group_count, out);
     fprintf(out, ",\n \"uncovered\": {\"tensors\": %zu, \"bytes\": %" PRIu64 "}",
             check->uncovered.tensors, check->uncovered.bytes);
+    if (check->streamed_unit) {
+        fputs(",\n \"largest_streamed\": {\"unit\": ", out);
+        write_text(check->streamed_unit, out);
+        fprintf(out, ", \"bytes\": %" PRIu64 "}", check->streamed_bytes);
+    }
     write_findings("errors", check->findings, check->error_count, out);
     write_findings("warnings", check->findings + check->error_count,
                    check->finding_count - check->error_count, out);
