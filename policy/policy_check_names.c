@@ -99,7 +99,7 @@ static bool has_key_below(const struct checker *c, const char *key)
     for (i = 0; i < c->check->key_count; i++) {
         const struct policy_holding *other = &c->check->keys[i];
 
-        if (other->tensors && other->name != key && is_above(key, other->name))
+        if (other->tensors && is_above(key, other->name))
             return true;
     }
     return false;

@@ -70,11 +70,12 @@ static int write_path(const char *field, const char *target, const char *path, F
 
 /* Budgets and the map -------------------------------------------------------------------------- */
 
+/* So few digits stand before the unit that the size is read back exactly. */
 static void write_size(uint64_t bytes, FILE *out)
 {
-    if (bytes && bytes <= INTEGER_MAX && bytes % GIB == 0)
+    if (bytes && bytes % GIB == 0)
         fprintf(out, "\"%" PRIu64 "GiB\"", bytes / GIB);
-    else if (bytes && bytes <= INTEGER_MAX && bytes % MIB == 0)
+    else if (bytes && bytes % MIB == 0)
         fprintf(out, "\"%" PRIu64 "MiB\"", bytes / MIB);
     else if (bytes <= INTEGER_MAX)
         fprintf(out, "%" PRIu64, bytes);

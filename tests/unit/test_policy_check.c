@@ -223,6 +223,10 @@ static void sizes(void **state)
     assert_int_equal(policy_check_create(g_policy, g_checkpoint, NULL, &check), 0);
     assert_int_equal(check->bytes, 32 + 16 + 32);
     policy_check_free(check);
+    g_policy->dtype = DTYPE_F32; /* nothing grows */
+    assert_int_equal(policy_check_create(g_policy, g_checkpoint, NULL, &check), 0);
+    assert_int_equal(check->bytes, 32 + 16 + 32);
+    policy_check_free(check);
     g_policy->dtype = DTYPE_F16;
     assert_int_equal(policy_check_create(g_policy, g_checkpoint, NULL, &check), 0);
     assert_int_equal(check->bytes, 16 + 16 + 32);
