@@ -68,13 +68,13 @@ static void check_placement(const struct policy *policy)
         return;
     if (policy->strict) {
         log_warn("config",
-                 "the policy is strict and its %s cannot be followed by this version; "
-                 "berth is off for this program",
+                 "the policy is strict and this version does not follow its %s; berth is "
+                 "off for this program",
                  fields);
         g_config.off = 1;
     } else {
         log_warn("config",
-                 "the policy's %s is not followed by this version: what stays in VRAM is "
+                 "this version does not follow the policy's %s: what stays in VRAM is "
                  "chosen by use, within max_memory",
                  fields);
     }

@@ -28,6 +28,12 @@ echo '{"version": 1, "backend": "vmm"}' >"$WORK/policy.json"
 expect "a later version's backend in a policy" 125 'vmm' run --policy "$WORK/policy.json" -- true
 echo '{"version": 1, "max_memory": {"0": "8GiB"}}' >"$WORK/policy.json"
 expect "a good policy" 0 '' run --policy "$WORK/policy.json" -- true
+echo '{"version": 1, "device_map": {"": 0}, "groups": {"a": ["b"]}}' >"$WORK/policy.json"
+expect "fields that this version does not follow" 0 "does not follow the policy's device_map, groups: " \
+    run --policy "$WORK/policy.json" -- "$CLIENT" cuda
+echo '{"version": 1, "strict": true, "preload": ["a"]}' >"$WORK/policy.json"
+expect "a strict policy that cannot be followed" 0 'does not follow its preload; berth is off' \
+    run --policy "$WORK/policy.json" -- "$CLIENT" cuda
 expect "a missing checkpoint" 125 'nothing.safetensors' \
     run --checkpoint "$WORK/nothing.safetensors" -- true
 expect "a file that is no checkpoint" 125 'tests/cli' run --checkpoint tests/cli -- true
