@@ -28,6 +28,7 @@ static int refuse_busy(struct stage *stage)
 static int find_place(struct stage *stage, const char *path)
 {
     char *copy = strdup(path), *parent = NULL;
+    const char *last;
     struct stat status;
     int res = 0;
 
@@ -52,15 +53,15 @@ static int find_place(struct stage *stage, const char *path)
     if (res)
         return res;
 
-    if (strlen(strrchr(stage->real, '/') + 1) + sizeof(BESIDE_FORMAT) - 2 > NAME_MAX)
+    last = strrchr(stage->real, '/') + 1;
+    if (snprintf(stage->name, sizeof(stage->name), "%s", last) > NAME_MAX ||
+        snprintf(stage->beside, sizeof(stage->beside), BESIDE_FORMAT, last) > NAME_MAX)
         return copy_fail(stage->error, -ENAMETOOLONG, "%s: the name is too long; choose a shorter",
                          path);
-    strcpy(stage->name, strrchr(stage->real, '/') + 1);
-    snprintf(stage->beside, sizeof(stage->beside), BESIDE_FORMAT, stage->name);
     if (!stage->name[0])
         return copy_fail(stage->error, -EINVAL, "%s: cannot be replaced; name a folder in it",
                          path);
-    copy = strndup(stage->real, (size_t)(strrchr(stage->real, '/') - stage->real) + 1);
+    copy = strndup(stage->real, (size_t)(last - stage->real));
     if (!copy)
         return copy_fail(stage->error, -ENOMEM, "out of memory; close programs");
     stage->parent = open(copy, FOLDER_FLAGS);
