@@ -15,6 +15,10 @@
 #define CHUNK_BYTES  (UINT64_C(16) << 20) /* between two looks at signals and the progress */
 #define BUFFER_BYTES (UINT64_C(1) << 20)
 
+/* How much is copied before the disk is told to begin: it waits for the disk's queue, so small
+ * files are left to the flush at the end. */
+#define WRITE_EVERY_BYTES (UINT64_C(32) << 20)
+
 int copy_fail(struct copy_error *error, int code, const char *format, ...)
 {
     va_list args;
@@ -365,7 +369,10 @@ void copy_finish_file(struct copy *copy, int file)
 {
     size_t index = copy->unflushed_count++;
 
-    sync_file_range(file, 0, 0, SYNC_FILE_RANGE_WRITE);
+    if (copy->done_bytes - copy->begun_bytes >= WRITE_EVERY_BYTES) {
+        sync_file_range(file, 0, 0, SYNC_FILE_RANGE_WRITE);
+        copy->begun_bytes = copy->done_bytes;
+    }
     if (index < COPY_UNFLUSHED) {
         copy->unflushed[index] = file;
         return;

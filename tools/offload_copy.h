@@ -46,6 +46,7 @@ struct copy {
     size_t unflushed_count; /* all files; those of unflushed[] are open */
     int syncfs_tells;       /* of what could not be written */
     int flush_errno;
+    uint64_t begun_bytes; /* done_bytes when the disk was last told to begin */
 };
 
 /* owner    the caller ends with copy_end() */
@@ -70,7 +71,7 @@ int copy_write(struct copy *copy, int to, uint64_t at, const void *bytes, size_t
 int copy_tensor(struct copy *copy, const struct tensor *tensor, int to, uint64_t at,
                 const char *name);
 
-/* Hand over a file that is complete: writing it to the disk begins. */
+/* Hand over a file that is complete: a large one begins to go to the disk. */
 void copy_finish_file(struct copy *copy, int file);
 
 /* See that the last source is unchanged and that all files are on the disk. Many are flushed with
