@@ -169,7 +169,7 @@ static pid_t pid_from_environment(const char *variable)
     if (!text || !*text)
         return 0;
     pid = strtol(text, &end, 10);
-    return *end == '\0' && pid > 0 && pid <= INT_MAX ? (pid_t)pid : 0;
+    return *end == '\0' && pid > 0 && pid == (pid_t)pid ? (pid_t)pid : 0;
 }
 
 /* Who writes this process's JSON at the end: its launcher, itself, or nobody. */

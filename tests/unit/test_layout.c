@@ -7,9 +7,11 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "layout.h"
 #include "tests/unit/cubin_image.h"
@@ -201,12 +203,27 @@ static void test_threads(void **state)
         }
 }
 
+/* A file is read for its layouts and closed again, whatever is in it. */
+static void test_file_is_closed(void **state)
+{
+    int before = open("/dev/null", O_RDONLY), after;
+
+    (void)state;
+    close(before);
+    layout_file_loaded("/proc/self/exe");
+    layout_file_loaded("/dev/null");
+    after = open("/dev/null", O_RDONLY);
+    close(after);
+    assert_int_equal(after, before);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_asked_once),    cmocka_unit_test(test_forgotten_many_times),
-        cmocka_unit_test(test_kernel_handle), cmocka_unit_test(test_nobody_knows),
-        cmocka_unit_test(test_threads),       cmocka_unit_test(test_from_images),
+        cmocka_unit_test(test_asked_once),     cmocka_unit_test(test_forgotten_many_times),
+        cmocka_unit_test(test_kernel_handle),  cmocka_unit_test(test_nobody_knows),
+        cmocka_unit_test(test_threads),        cmocka_unit_test(test_from_images),
+        cmocka_unit_test(test_file_is_closed),
     };
 
     g_fake_driver.cuFuncGetParamInfo = param_info;
