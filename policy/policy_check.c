@@ -212,7 +212,7 @@ static struct policy_holding *find_place(struct policy_check *check, int place)
     return &check->places[i];
 }
 
-static int fill_keys(struct checker *c)
+static int make_keys(struct checker *c)
 {
     const struct policy_map *map = &c->policy->map;
     struct policy_check *check = c->check;
@@ -227,6 +227,17 @@ static int fill_keys(struct checker *c)
     for (i = 0; i < map->count; i++)
         check->keys[map->entries[i].order] = (struct policy_holding){
             .name = map->entries[i].prefix, .place = map->entries[i].place, .limit = POLICY_UNSET};
+    return 0;
+}
+
+/* Count what each key and each place holds. */
+static int fill_keys(struct checker *c)
+{
+    struct policy_check *check = c->check;
+    size_t i;
+
+    if (!check->key_count)
+        return 0;
     for (i = 0; i < check->tensors; i++) {
         const struct policy_map_entry *home = c->homes[checker_find_object(c, (uint32_t)i)];
 
@@ -306,14 +317,15 @@ int policy_check_create(const struct policy *policy, const struct checkpoint *ch
     struct policy_check *check = calloc(1, sizeof(*check));
     struct checker c = {
         .policy = policy, .checkpoint = checkpoint, .config = config, .check = check};
-    int res = 0;
+    int res;
 
     if (!check)
         return -ENOMEM;
     check->uncovered =
         (struct policy_holding){.name = "", .place = POLICY_NOWHERE, .limit = POLICY_UNSET};
     fill_places(&c);
-    if (checkpoint)
+    res = make_keys(&c);
+    if (checkpoint && !res)
         res = check_names(&c);
     unit_table_free(c.units);
     free(c.entries);

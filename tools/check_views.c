@@ -27,6 +27,18 @@ static const char *place_meaning(int place)
                                   : "stays in VRAM";
 }
 
+/* The cells for what something holds: nothing is known of that without a checkpoint. */
+static void describe_holding(const struct policy_check *check, size_t count, uint64_t bytes,
+                             char tensors[24], char size[SIZE_TEXT_BYTES])
+{
+    snprintf(tensors, 24, "-");
+    snprintf(size, SIZE_TEXT_BYTES, "-");
+    if (!check->tensors)
+        return;
+    snprintf(tensors, 24, "%zu", count);
+    size_format(bytes, SIZE_BINARY, size);
+}
+
 static const struct table_column g_place_columns[] = {
     {"device", TABLE_LEFT, 0},      {"tensors", TABLE_RIGHT, 1},       {"size", TABLE_RIGHT, 0},
     {"max_memory", TABLE_RIGHT, 0}, {"its weights", TABLE_SHRINKS, 0},
@@ -43,8 +55,7 @@ static int print_places(const struct policy_check *check, FILE *out)
         char tensors[24], size[SIZE_TEXT_BYTES], limit[SIZE_TEXT_BYTES] = "-";
         const char *cells[] = {place->name, tensors, size, limit, place_meaning(place->place)};
 
-        snprintf(tensors, sizeof(tensors), "%zu", place->tensors);
-        size_format(place->bytes, SIZE_BINARY, size);
+        describe_holding(check, place->tensors, place->bytes, tensors, size);
         if (place->limit != POLICY_UNSET)
             size_format(place->limit, SIZE_BINARY, limit);
         table_add(&table, cells);
@@ -77,7 +88,7 @@ static int continues(const struct policy_holding *a, const struct policy_holding
     unsigned long first, second;
     size_t bytes = split_number(a->name, &first);
 
-    return bytes && a->place == b->place && a->tensors && b->tensors &&
+    return bytes && a->place == b->place && !a->tensors == !b->tensors &&
            split_number(b->name, &second) == bytes && strncmp(a->name, b->name, bytes) == 0 &&
            second == first + 1;
 }
@@ -106,8 +117,7 @@ static void add_keys(struct table *table, const struct policy_check *check, size
     snprintf(name, sizeof(name), "%s%s%s", *keys[first].name ? keys[first].name : "(all the rest)",
              end - first > 1 ? " to " : "",
              end - first > 1 ? strrchr(keys[end - 1].name, '.') + 1 : "");
-    snprintf(tensors, sizeof(tensors), "%zu", count);
-    size_format(bytes, SIZE_BINARY, size);
+    describe_holding(check, count, bytes, tensors, size);
     policy_place_name(keys[first].place, place);
     table_add(table, cells);
 }

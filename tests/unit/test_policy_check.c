@@ -266,6 +266,8 @@ static void without_a_checkpoint(void **state)
     assert_int_equal(policy_check_create(p, NULL, NULL, &check), 0);
     assert_int_equal(check->finding_count, 0);
     assert_int_equal(check->place_count, 2);
+    assert_int_equal(check->key_count, 1);
+    assert_holding(&check->keys[0], "nothing", POLICY_CPU, 0, 0, POLICY_UNSET);
     assert_int_equal(policy_check_add(check, POLICY_WARNING, "a", "one %d", 1), 0);
     assert_int_equal(policy_check_add(check, POLICY_ERROR, "b", "two"), 0);
     assert_int_equal(check->error_count, 1);
