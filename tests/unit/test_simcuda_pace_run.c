@@ -350,7 +350,8 @@ static int start(void)
         CALL(cuMemAlloc)(&g_device, 4 * MIB) != 0 || CALL(cuMemAllocHost)(&g_pinned, 4 * MIB) != 0)
         return -1;
     memset(g_pinned, 3, 4 * MIB);
-    return CALL(cuMemsetD8)(g_device, 1, 4 * MIB) == 0 ? 0 : -1;
+    /* Streams that do not block must not come before it. */
+    return CALL(cuMemsetD8)(g_device, 1, 4 * MIB) || CALL(cuCtxSynchronize)() ? -1 : 0;
 }
 
 int main(void)
