@@ -69,6 +69,22 @@ void input_error_set_field(struct input_error *error, const char *name, size_t b
     copy_escaped(error->field, sizeof(error->field), name, bytes);
 }
 
+void input_error_set_place(struct input_error *error, const void *text, size_t offset)
+{
+    const unsigned char *bytes = text;
+    size_t line_start = 0;
+
+    error->offset = offset;
+    error->line = 1;
+    for (size_t i = 0; i < offset; i++) {
+        if (bytes[i] == '\n') {
+            error->line++;
+            line_start = i + 1;
+        }
+    }
+    error->column = (unsigned)(offset - line_start) + 1;
+}
+
 int input_error_set(struct input_error *error, int code, uint64_t offset, const char *expected,
                     const char *format, ...)
 {

@@ -39,6 +39,12 @@ void input_error_set_file(struct input_error *error, const char *path);
  */
 void input_error_set_field(struct input_error *error, const char *name, size_t bytes);
 
+/* Say where in a text the fault lies: offset, and line and column as an editor shows them.
+ *
+ * text     at least offset bytes of it
+ */
+void input_error_set_place(struct input_error *error, const void *text, size_t offset);
+
 /* Say what was expected and what was found; each is escaped and cut to its buffer.
  *
  * offset   byte in the file, or INPUT_ERROR_NO_OFFSET

@@ -31,22 +31,6 @@ struct scan {
 
 static int scan_value(struct scan *s, size_t place);
 
-/* Turn an offset into what an editor shows. */
-static void set_place(const unsigned char *text, size_t offset, struct input_error *error)
-{
-    size_t i, line_start = 0;
-
-    error->offset = offset;
-    error->line = 1;
-    for (i = 0; i < offset; i++) {
-        if (text[i] == '\n') {
-            error->line++;
-            line_start = i + 1;
-        }
-    }
-    error->column = (unsigned)(offset - line_start) + 1;
-}
-
 static int refuse_memory(struct input_error *error)
 {
     return input_error_set(error, -ENOMEM, INPUT_ERROR_NO_OFFSET, "memory for the JSON text",
@@ -56,7 +40,7 @@ static int refuse_memory(struct input_error *error)
 static int refuse(struct scan *s, const char *expected, const char *found)
 {
     input_error_set(s->error, -EINVAL, 0, expected, "%s", found);
-    set_place(s->text, s->at, s->error);
+    input_error_set_place(s->error, s->text, s->at);
     return -EINVAL;
 }
 
@@ -304,7 +288,7 @@ static int end_keys(struct scan *s, size_t first)
         return 0;
     name[json_string_decode((const char *)s->text, twin, name, sizeof(name) - 1)] = '\0';
     input_error_set(s->error, -EINVAL, 0, "every key once", "\"%s\" a second time", name);
-    set_place(s->text, twin, s->error);
+    input_error_set_place(s->error, s->text, twin);
     return -EINVAL;
 }
 
@@ -396,7 +380,7 @@ void json_locate(const char *text, size_t bytes, const cJSON *root, const cJSON 
     if (!count_to(root, item, &s.target))
         return;
     scan_text(&s);
-    set_place(s.text, s.place, error);
+    input_error_set_place(error, s.text, s.place);
 }
 
 int json_check(const char *text, size_t bytes, unsigned flags, struct input_error *error)

@@ -1,11 +1,11 @@
 #include "model_config.h"
 #include "json.h"
+#include "text_file.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #define PARTS_DEPTH_MAX 3 /* a part of a part of a model */
 
@@ -182,45 +182,17 @@ int model_config_parse(const char *text, size_t bytes, const char *path, struct 
     return res;
 }
 
-/* returns  0; -EFBIG where the file does not fit; what read() said */
-static int read_whole(int fd, char *text, size_t *bytes)
-{
-    *bytes = 0;
-    while (*bytes < MODEL_CONFIG_BYTES_MAX) {
-        ssize_t got = read(fd, text + *bytes, MODEL_CONFIG_BYTES_MAX - *bytes);
-
-        if (got == 0)
-            return 0;
-        if (got > 0)
-            *bytes += (size_t)got;
-        else if (errno != EINTR)
-            return -errno;
-    }
-    return -EFBIG;
-}
-
-static int refuse_file(const char *path, int res, struct input_error *error)
-{
-    input_error_clear(error);
-    input_error_set_file(error, path);
-    return input_error_set(error, res, INPUT_ERROR_NO_OFFSET, "a readable model configuration",
-                           "\"%s\"", strerrordesc_np(-res));
-}
-
 int model_config_read(const char *path, struct model_config *out, struct input_error *error)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     size_t bytes;
     char *text;
-    int res;
+    int res = text_file_read(path, O_NONBLOCK, MODEL_CONFIG_BYTES_MAX,
+                             "a readable model configuration", &text, &bytes, error);
 
     memset(out, 0, sizeof(*out));
-    if (fd < 0)
-        return refuse_file(path, -errno, error);
-    text = malloc(MODEL_CONFIG_BYTES_MAX); /* pages that nothing is read into are never touched */
-    res = text ? read_whole(fd, text, &bytes) : -ENOMEM;
-    close(fd);
-    res = res ? refuse_file(path, res, error) : model_config_parse(text, bytes, path, out, error);
+    if (res)
+        return res;
+    res = model_config_parse(text, bytes, path, out, error);
     free(text);
     return res;
 }

@@ -2,12 +2,11 @@
 #include "json.h"
 #include "policy_reader.h"
 #include "python_literal.h"
+#include "text_file.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 int policy_parse_errors(const char *text, size_t bytes, const char *path, struct policy **out,
                         struct input_error *errors, size_t room, size_t *count)
@@ -45,51 +44,18 @@ int policy_parse(const char *text, size_t bytes, const char *path, struct policy
     return policy_parse_errors(text, bytes, path, out, error, 1, &count);
 }
 
-/* Read a file to its end, which need not be a regular one: a policy may come through a pipe.
- *
- * text     POLICY_BYTES_MAX long; pages that nothing is read into are never touched
- * returns  0; -EFBIG where the file does not fit; what read() said
- */
-static int read_whole(int fd, char *text, size_t *bytes)
-{
-    *bytes = 0;
-    while (*bytes < POLICY_BYTES_MAX) {
-        ssize_t got = read(fd, text + *bytes, POLICY_BYTES_MAX - *bytes);
-
-        if (got == 0)
-            return 0;
-        if (got > 0)
-            *bytes += (size_t)got;
-        else if (errno != EINTR)
-            return -errno;
-    }
-    return -EFBIG;
-}
-
-static int refuse_file(const char *path, int res, struct input_error *error)
-{
-    input_error_clear(error);
-    input_error_set_file(error, path);
-    return input_error_set(error, res, INPUT_ERROR_NO_OFFSET, "a readable policy file", "\"%s\"",
-                           strerrordesc_np(-res));
-}
-
 int policy_read_errors(const char *path, struct policy **out, struct input_error *errors,
                        size_t room, size_t *count)
 {
     size_t bytes;
     char *text;
-    int fd, res;
+    int res =
+        text_file_read(path, 0, POLICY_BYTES_MAX, "a readable policy file", &text, &bytes, errors);
 
-    fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     *count = 1;
-    if (fd < 0)
-        return refuse_file(path, -errno, errors);
-    text = malloc(POLICY_BYTES_MAX);
-    res = text ? read_whole(fd, text, &bytes) : -ENOMEM;
-    close(fd);
-    res = res ? refuse_file(path, res, errors)
-              : policy_parse_errors(text, bytes, path, out, errors, room, count);
+    if (res)
+        return res;
+    res = policy_parse_errors(text, bytes, path, out, errors, room, count);
     free(text);
     return res;
 }

@@ -24,26 +24,10 @@ struct scan {
     struct input_error *error;
 };
 
-/* Turn an offset into what an editor shows. */
-static void set_place(const unsigned char *text, size_t offset, struct input_error *error)
-{
-    size_t i, line_start = 0;
-
-    error->offset = offset;
-    error->line = 1;
-    for (i = 0; i < offset; i++) {
-        if (text[i] == '\n') {
-            error->line++;
-            line_start = i + 1;
-        }
-    }
-    error->column = (unsigned)(offset - line_start) + 1;
-}
-
 static int refuse(struct scan *s, size_t at, const char *expected, const char *found)
 {
     input_error_set(s->error, -EINVAL, 0, expected, "%s", found);
-    set_place(s->text, at, s->error);
+    input_error_set_place(s->error, s->text, at);
     return -EINVAL;
 }
 
@@ -402,5 +386,5 @@ void python_literal_locate(const char *text, size_t bytes, const cJSON *root, co
     if (!child)
         s.target = NO_TARGET;
     if (scan_with_memory(&s) == 0)
-        set_place(s.text, s.place, error);
+        input_error_set_place(error, s.text, s.place);
 }
