@@ -1,0 +1,308 @@
+#include "planner.h"
+#include "balance.h"
+#include "names.h"
+#include "planner_heat.h"
+#include "planner_walk.h"
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MIXED (POLICY_NOWHERE - 1) /* entries below a node have several places */
+
+static const char *const g_strategies[PLAN_STRATEGY_COUNT] = {
+#define X(name, word) #word,
+    PLAN_STRATEGIES(X)
+#undef X
+};
+
+const char *plan_strategy_name(enum plan_strategy strategy)
+{
+    return (unsigned)strategy < PLAN_STRATEGY_COUNT ? g_strategies[strategy] : "?";
+}
+
+int plan_strategy_parse(const char *text, enum plan_strategy *out, struct input_error *error)
+{
+    const char *nearest;
+    char allowed[96];
+    size_t i;
+
+    for (i = 0; i < PLAN_STRATEGY_COUNT; i++) {
+        if (strcmp(text, g_strategies[i]) == 0) {
+            *out = (enum plan_strategy)i;
+            return 0;
+        }
+    }
+    nearest = names_nearest(text, g_strategies, PLAN_STRATEGY_COUNT);
+    input_error_clear(error);
+    names_list(g_strategies, PLAN_STRATEGY_COUNT, allowed, sizeof(allowed));
+    return input_error_set(error, -EINVAL, INPUT_ERROR_NO_OFFSET, allowed, "\"%.64s\"%s%s%s", text,
+                           nearest ? "; did you mean \"" : "", nearest ? nearest : "",
+                           nearest ? "\"?" : "");
+}
+
+/* A model's type is one that its program computes in: integers and packed types stay what they are.
+ */
+static bool is_floating(enum dtype dtype)
+{
+    return strchr("FB", dtype_name(dtype)[0]) && dtype != DTYPE_BOOL;
+}
+
+int plan_tensor_bits(enum dtype dtype, const uint64_t *shape, size_t rank, enum dtype as,
+                     uint64_t *bits)
+{
+    uint64_t bytes;
+    int res;
+
+    if (as != DTYPE_COUNT && is_floating(dtype) && dtype_block_elements(dtype) == 1 &&
+        dtype_block_bits(as) < dtype_block_bits(dtype))
+        dtype = as;
+    res = dtype_tensor_bytes(dtype, shape, rank, &bytes);
+    if (res)
+        return res;
+    return __builtin_mul_overflow(bytes, 8, bits) ? -EOVERFLOW : 0;
+}
+
+uint32_t plan_stack(const uint64_t *shape, size_t rank)
+{
+    return rank == 3 && shape[0] <= UINT32_MAX ? (uint32_t)shape[0] : 0;
+}
+
+/* Balance ---------------------------------------------------------------------------------------*/
+
+/* Which nodes hold an object's first name, at any depth: the others take nothing of their own. */
+static uint8_t *find_counted(const struct plan_model *model)
+{
+    const struct module_tree *tree = model->tree;
+    uint8_t *counted = calloc(tree->count, 1);
+    uint8_t *seen = calloc(tree->tensor_count + 1, 1);
+    size_t i;
+
+    if (!counted || !seen) {
+        free(counted);
+        free(seen);
+        return NULL;
+    }
+    for (i = 0; i < tree->count; i++) {
+        uint32_t tensor = tree->nodes[i].tensor;
+
+        if (tensor == MODULE_NONE)
+            continue;
+        counted[i] = model->tensors[tensor].tie == MODULE_NONE || !seen[model->tensors[tensor].tie];
+        if (model->tensors[tensor].tie != MODULE_NONE)
+            seen[model->tensors[tensor].tie] = 1;
+    }
+    for (i = tree->count - 1; i > 0; i--)
+        counted[tree->nodes[i].parent] |= counted[i];
+    free(seen);
+    return counted;
+}
+
+/* The average size of modules without modules below them. */
+static uint64_t mean_module_bytes(const struct module_tree *tree, const uint8_t *counted)
+{
+    uint64_t bits = 0, modules = 0;
+    uint32_t node, child;
+
+    for (node = MODULE_ROOT + 1; node < tree->count; node++) {
+        bool innermost = counted[node] && tree->nodes[node].end > node + 1;
+
+        if (!innermost)
+            continue;
+        MODULE_FOR_EACH_CHILD(tree, node, child)
+        {
+            if (counted[child] && tree->nodes[child].end > child + 1)
+                innermost = false;
+        }
+        bits += innermost ? tree->nodes[node].bits : 0;
+        modules += innermost;
+    }
+    return modules ? bits / 8 / modules : 0;
+}
+
+/* The largest of the first whole module of each class. */
+static uint64_t block_bytes(const struct plan_model *model)
+{
+    uint64_t largest = 0;
+    uint8_t seen[UINT8_MAX + 1] = {0};
+    uint32_t node;
+
+    for (node = MODULE_ROOT + 1; model->whole && node < model->tree->count; node++) {
+        if (!model->whole[node] || seen[model->whole[node]])
+            continue;
+        seen[model->whole[node]] = 1;
+        if (model->tree->nodes[node].bits / 8 > largest)
+            largest = model->tree->nodes[node].bits / 8;
+    }
+    return largest;
+}
+
+static int balance(const struct plan_model *model, enum balance_first first,
+                   struct policy_memory *memory)
+{
+    uint8_t *counted = find_counted(model);
+
+    if (!counted)
+        return -ENOMEM;
+    balance_memory(memory, (model->tree->nodes[MODULE_ROOT].bits + 7) / 8, block_bytes(model),
+                   mean_module_bytes(model->tree, counted), first);
+    free(counted);
+    return 0;
+}
+
+/* The map ---------------------------------------------------------------------------------------*/
+
+/* What the entries at or below each node have in common. */
+struct common {
+    int place; /* POLICY_NOWHERE for none, MIXED for several */
+    uint32_t entries;
+};
+
+static void find_common(const struct plan_walk *walk, struct common *common)
+{
+    const struct module_tree *tree = walk->model->tree;
+    size_t i;
+
+    for (i = 0; i < tree->count; i++)
+        common[i] = (struct common){walk->place[i], walk->place[i] != POLICY_NOWHERE};
+    for (i = tree->count - 1; i > 0; i--) {
+        struct common *above = &common[tree->nodes[i].parent];
+
+        if (common[i].place == POLICY_NOWHERE)
+            continue;
+        if (above->place == POLICY_NOWHERE)
+            above->place = common[i].place;
+        else if (above->place != common[i].place)
+            above->place = MIXED;
+        above->entries += common[i].entries;
+    }
+}
+
+static void add_entry(struct plan *plan, const struct plan_walk *walk, uint32_t node, int place)
+{
+    uint64_t bits = walk->model->tree->nodes[node].bits;
+
+    plan->entries[plan->count++] =
+        (struct plan_entry){node, place, (enum plan_reason)walk->reason[node]};
+    if (place >= 0)
+        plan->device_bits[place] += bits;
+    else if (place == POLICY_CPU)
+        plan->cpu_bits += bits;
+    else
+        plan->disk_bits += bits;
+}
+
+/* Write down the entries; a module with several of one place becomes one unless all are wanted. */
+static void add_entries(struct plan *plan, const struct plan_walk *walk,
+                        const struct common *common)
+{
+    const struct module_tree *tree = walk->model->tree;
+    uint32_t node = MODULE_ROOT;
+
+    while (node < tree->count) {
+        bool merge = !(walk->flags & PLAN_ALL_ENTRIES) && common[node].place >= POLICY_DISK &&
+                     common[node].entries > 1;
+
+        if (!merge && walk->place[node] == POLICY_NOWHERE) {
+            node++;
+            continue;
+        }
+        add_entry(plan, walk, node, common[node].place);
+        node = tree->nodes[node].end;
+    }
+}
+
+static int make_plan(const struct plan_walk *walk, struct plan *plan)
+{
+    size_t count = walk->model->tree->count;
+    struct common *common = malloc(count * sizeof(*common));
+
+    plan->entries = malloc(count * sizeof(*plan->entries));
+    if (!common || !plan->entries) {
+        free(common);
+        return -ENOMEM;
+    }
+    find_common(walk, common);
+    add_entries(plan, walk, common);
+    plan->largest_bits = plan_walk_room(walk);
+    free(common);
+    return 0;
+}
+
+static int choose(const struct plan_model *model, const struct plan_options *options,
+                  struct plan *plan)
+{
+    struct plan_walk walk;
+    int res = 0;
+
+    if (options->strategy == PLAN_AUTO && options->heat) {
+        res = plan_heat_run(model, options, &walk);
+    } else {
+        if (options->strategy != PLAN_SEQUENTIAL)
+            res = balance(
+                model, options->strategy == PLAN_BALANCED_LOW_0 ? BALANCE_SPARE_IT : BALANCE_EVEN,
+                &plan->limit);
+        if (res == 0)
+            res = plan_walk_run(model, &plan->limit, options->flags, &walk);
+    }
+    if (res)
+        return res;
+    res = make_plan(&walk, plan);
+    plan_walk_destroy(&walk);
+    return res;
+}
+
+int plan_create(const struct plan_model *model, const struct plan_options *options,
+                struct plan **out, struct input_error *error)
+{
+    struct plan *plan = calloc(1, sizeof(*plan));
+    int res = -ENOMEM;
+
+    input_error_clear(error);
+    if (plan) {
+        plan->limit = options->max_memory;
+        res = choose(model, options, plan);
+    }
+    if (res) {
+        plan_free(plan);
+        return input_error_set(error, res, INPUT_ERROR_NO_OFFSET, "enough memory to plan",
+                               "%zu modules and tensors", model->tree->count);
+    }
+    *out = plan;
+    return 0;
+}
+
+void plan_free(struct plan *plan)
+{
+    if (!plan)
+        return;
+    free(plan->entries);
+    free(plan);
+}
+
+int plan_to_map(const struct plan *plan, const struct module_tree *tree, struct policy_map *out)
+{
+    struct policy_map map = {.entries = calloc(plan->count + 1, sizeof(*map.entries))};
+    size_t i;
+
+    if (!map.entries)
+        return -ENOMEM;
+    for (i = 0; i < plan->count; i++) {
+        const struct module_node *node = &tree->nodes[plan->entries[i].node];
+
+        map.entries[i].prefix = strndup(node->path, node->path_bytes);
+        map.entries[i].place = plan->entries[i].place;
+        if (!map.entries[i].prefix)
+            goto err_free;
+        map.count++;
+    }
+    policy_map_sort(&map);
+    *out = map;
+    return 0;
+
+err_free:
+    for (i = 0; i < map.count; i++)
+        free(map.entries[i].prefix);
+    free(map.entries);
+    return -ENOMEM;
+}

@@ -1,0 +1,557 @@
+#include "planner_walk.h"
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What walk->listed says of a node. */
+enum { NOT_LISTED, LISTED, LISTED_MOVED };
+
+static const struct module_node *node_of(const struct plan_walk *walk, uint32_t node)
+{
+    return &walk->model->tree->nodes[node];
+}
+
+static bool is_tensor(const struct plan_walk *walk, uint32_t node)
+{
+    return node_of(walk, node)->end == node + 1;
+}
+
+static bool is_buffer(const struct plan_walk *walk, uint32_t node)
+{
+    const uint8_t *kinds = walk->model->kinds;
+
+    return kinds && kinds[node_of(walk, node)->tensor] != PLAN_PARAMETER;
+}
+
+int plan_device_fits(const struct plan_device *device, uint64_t bits, uint64_t room_bits)
+{
+    unsigned __int128 need = (unsigned __int128)device->used_bits + bits;
+
+    if (device->place == POLICY_DISK)
+        return 1;
+    if (device->keeps_room)
+        need += room_bits;
+    return need <= device->limit_bits;
+}
+
+/* What remains --------------------------------------------------------------------------------*/
+
+static void list_insert(struct plan_walk *walk, uint32_t before, uint32_t node)
+{
+    uint32_t last = walk->prev[before];
+
+    walk->next[last] = node;
+    walk->prev[node] = last;
+    walk->next[node] = before;
+    walk->prev[before] = node;
+    walk->listed[node] = LISTED;
+}
+
+static void list_remove(struct plan_walk *walk, uint32_t node)
+{
+    walk->next[walk->prev[node]] = walk->next[node];
+    walk->prev[walk->next[node]] = walk->prev[node];
+    walk->listed[node] = NOT_LISTED;
+}
+
+static uint32_t list_end(const struct plan_walk *walk)
+{
+    return (uint32_t)walk->model->tree->count;
+}
+
+static uint32_t list_front(const struct plan_walk *walk)
+{
+    return walk->next[list_end(walk)];
+}
+
+static void list_push_front(struct plan_walk *walk, uint32_t node)
+{
+    list_insert(walk, list_front(walk), node);
+}
+
+/* The node of the list that covers a node; MODULE_NONE where it has a place already. */
+static uint32_t list_cover(const struct plan_walk *walk, uint32_t node)
+{
+    while (node != MODULE_NONE && !walk->listed[node])
+        node = node_of(walk, node)->parent;
+    return node;
+}
+
+/* List what is below a node in front of another: its parameters, then its modules. Its buffers wait
+ * until all else has a place. */
+static void list_children(struct plan_walk *walk, uint32_t node, uint32_t before)
+{
+    uint32_t child;
+
+    MODULE_FOR_EACH_CHILD(walk->model->tree, node, child)
+    {
+        if (is_tensor(walk, child) && is_buffer(walk, child))
+            walk->left[walk->left_count++] = child;
+        else
+            list_insert(walk, before, child);
+    }
+}
+
+/* Let a listed node give way to those below it. */
+static void split(struct plan_walk *walk, uint32_t node)
+{
+    uint32_t after = walk->next[node];
+
+    list_remove(walk, node);
+    list_children(walk, node, after);
+}
+
+/* The root's own buffers come last, as accelerate has them. */
+static void list_root(struct plan_walk *walk)
+{
+    uint32_t child, end = list_end(walk);
+
+    walk->next[end] = walk->prev[end] = end;
+    list_children(walk, MODULE_ROOT, end);
+    MODULE_FOR_EACH_CHILD(walk->model->tree, MODULE_ROOT, child)
+    {
+        if (is_tensor(walk, child) && is_buffer(walk, child))
+            list_insert(walk, end, child);
+    }
+    walk->left_count = 0;
+}
+
+/* Ties ------------------------------------------------------------------------------------------*/
+
+static size_t first_name(const struct plan_walk *walk, uint32_t node)
+{
+    size_t first = 0, end = walk->name_count;
+
+    while (first < end) {
+        size_t middle = first + (end - first) / 2;
+
+        if (walk->by_node[middle].node < node)
+            first = middle + 1;
+        else
+            end = middle;
+    }
+    return first;
+}
+
+/* Add what covers the other names of one object to walk->moved, and what that takes to bits. */
+static void gather_names(struct plan_walk *walk, uint32_t node, uint32_t tie, uint64_t *bits)
+{
+    uint32_t end = node_of(walk, node)->end;
+    size_t at;
+
+    for (at = walk->tie_first[tie]; at < walk->name_count && walk->by_tie[at].tie == tie; at++) {
+        uint32_t name = walk->by_tie[at].node, cover;
+
+        if (name >= node && name < end)
+            continue;
+        cover = list_cover(walk, name);
+        if (cover == MODULE_NONE || cover == node || walk->listed[cover] == LISTED_MOVED)
+            continue;
+        walk->listed[cover] = LISTED_MOVED;
+        walk->moved[walk->moved_count++] = cover;
+        *bits += node_of(walk, cover)->bits;
+    }
+}
+
+/* Is this the first name of its object from a node on? */
+static bool is_first_from(const struct plan_walk *walk, const struct plan_name *name, uint32_t node)
+{
+    const struct plan_name *before = &walk->by_tie[name->rank] - 1;
+
+    return name->rank == 0 || before->tie != name->tie || before->node < node;
+}
+
+/* Find what must go where a node goes: what covers further names of its tensors.
+ *
+ * returns  the bits of the node and of all in walk->moved
+ */
+static uint64_t gather(struct plan_walk *walk, uint32_t node)
+{
+    uint32_t end = node_of(walk, node)->end;
+    uint64_t bits = node_of(walk, node)->bits;
+    size_t at, moved;
+
+    for (at = 0; at < walk->moved_count; at++) {
+        if (walk->listed[walk->moved[at]])
+            walk->listed[walk->moved[at]] = LISTED;
+    }
+    walk->moved_count = 0;
+    for (at = first_name(walk, node); at < walk->name_count; at++) {
+        const struct plan_name *name = &walk->by_node[at];
+
+        if (name->node >= end)
+            break;
+        if (is_first_from(walk, name, node))
+            gather_names(walk, node, name->tie, &bits);
+    }
+    /* What comes along may hold a name of another object, and so on. */
+    for (moved = 0; moved < walk->moved_count; moved++) {
+        uint32_t cover = walk->moved[moved], cover_end = node_of(walk, cover)->end;
+
+        for (at = first_name(walk, cover); at < walk->name_count; at++) {
+            if (walk->by_node[at].node >= cover_end)
+                break;
+            gather_names(walk, node, walk->by_node[at].tie, &bits);
+        }
+    }
+    return bits;
+}
+
+static int compare_names(const void *left, const void *right)
+{
+    const struct plan_name *a = left, *b = right;
+
+    return a->node < b->node ? -1 : a->node > b->node;
+}
+
+static int compare_ties(const void *left, const void *right)
+{
+    const struct plan_name *a = left, *b = right;
+
+    if (a->tie != b->tie)
+        return a->tie < b->tie ? -1 : 1;
+    return compare_names(left, right);
+}
+
+static int find_names(struct plan_walk *walk)
+{
+    const struct module_tree *tree = walk->model->tree;
+    const struct module_tensor *tensors = walk->model->tensors;
+    size_t i, count = 0;
+
+    for (i = 0; i < tree->tensor_count; i++)
+        count += tensors[i].tie != MODULE_NONE;
+    walk->by_node = malloc((count + 1) * sizeof(*walk->by_node));
+    walk->by_tie = malloc((count + 1) * sizeof(*walk->by_tie));
+    walk->moved = malloc((count + 1) * sizeof(*walk->moved));
+    walk->tie_first = count ? malloc(tree->tensor_count * sizeof(*walk->tie_first)) : NULL;
+    if (!walk->by_node || !walk->by_tie || !walk->moved || (count && !walk->tie_first))
+        return -ENOMEM;
+    for (i = 0; i < tree->tensor_count; i++) {
+        if (tensors[i].tie != MODULE_NONE)
+            walk->by_node[walk->name_count++] =
+                (struct plan_name){.node = tree->leaves[i], .tie = tensors[i].tie};
+    }
+    qsort(walk->by_node, count, sizeof(*walk->by_node), compare_ties);
+    for (i = count; i-- > 0;) {
+        walk->by_node[i].rank = (uint32_t)i;
+        walk->tie_first[walk->by_node[i].tie] = (uint32_t)i;
+    }
+    memcpy(walk->by_tie, walk->by_node, count * sizeof(*walk->by_node));
+    qsort(walk->by_node, count, sizeof(*walk->by_node), compare_names);
+    return 0;
+}
+
+/* The walk --------------------------------------------------------------------------------------*/
+
+static void put(struct plan_walk *walk, uint32_t node, enum plan_reason reason)
+{
+    struct plan_device *device = &walk->devices[walk->current];
+
+    walk->place[node] = (int8_t)device->place;
+    walk->reason[node] = (uint8_t)reason;
+    device->used_bits += node_of(walk, node)->bits;
+    plan_room_drop(&walk->room, node);
+}
+
+/* Split one of those that would have to come along, so that less of it must. */
+static bool split_moved(struct plan_walk *walk)
+{
+    size_t i;
+
+    for (i = 0; i < walk->moved_count; i++) {
+        if (walk->splits[walk->moved[i]]) {
+            split(walk, walk->moved[i]);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The first module of what remains, at any depth, that fits with all it is tied to.
+ *
+ * limit_bits   for it
+ * returns      its node, or MODULE_NONE
+ */
+static uint32_t search(struct plan_walk *walk, uint64_t limit_bits)
+{
+    uint32_t entry, node;
+
+    for (entry = list_front(walk); entry != list_end(walk); entry = walk->next[entry]) {
+        uint32_t end = node_of(walk, entry)->end;
+
+        for (node = entry; node < end;) {
+            if (!is_tensor(walk, node) && gather(walk, node) <= limit_bits)
+                return node;
+            node = walk->splits[node] ? node + 1 : node_of(walk, node)->end;
+        }
+    }
+    return MODULE_NONE;
+}
+
+/* Bring a module to the front that fits on a device which would stay empty. What waits at the
+ * front needs room too, once it is on a later device. */
+static bool search_to_front(struct plan_walk *walk)
+{
+    const struct plan_device *device = &walk->devices[walk->current];
+    uint32_t front = list_front(walk), found, cover;
+    uint64_t room = plan_room_within(&walk->room, front);
+
+    if (room < walk->room.largest_bits)
+        room = walk->room.largest_bits;
+    if (device->used_bits || device->place == POLICY_DISK || room > device->limit_bits)
+        return false;
+    found = search(walk, device->limit_bits - room);
+    if (found == MODULE_NONE || found == front)
+        return false;
+    while ((cover = list_cover(walk, found)) != found)
+        split(walk, cover);
+    list_remove(walk, found);
+    list_push_front(walk, found);
+    walk->searched = found;
+    return true;
+}
+
+/* Give the front of the list its turn on the present device. */
+static void step(struct plan_walk *walk)
+{
+    struct plan_device *device = &walk->devices[walk->current];
+    uint32_t node = list_front(walk);
+    uint64_t bits = node_of(walk, node)->bits, all_bits;
+    size_t i;
+
+    list_remove(walk, node);
+    plan_room_take(&walk->room, node);
+    all_bits = gather(walk, node);
+    if (plan_device_fits(device, all_bits, walk->room.largest_bits)) {
+        put(walk, node, walk->searched == node ? PLAN_SEARCHED : PLAN_FITS);
+        for (i = 0; i < walk->moved_count; i++) {
+            list_remove(walk, walk->moved[i]);
+            put(walk, walk->moved[i], PLAN_TIED);
+        }
+        return;
+    }
+    list_push_front(walk, node);
+    /* With a bit to spare: what fits exactly is split itself. */
+    if (walk->moved_count && plan_device_fits(device, bits + 1, walk->room.largest_bits)) {
+        if (split_moved(walk)) {
+            plan_room_look(&walk->room);
+            return;
+        }
+    } else if (walk->splits[node]) {
+        split(walk, node);
+        plan_room_look(&walk->room);
+        return;
+    }
+    if (!(walk->flags & PLAN_FALLBACK) || !search_to_front(walk))
+        walk->current++;
+}
+
+/* Buffers of modules that were split
+ * --------------------------------------------------------------*/
+
+/* Where the first entry below a module went, as an index of devices; the last one where none is. */
+static unsigned device_of(const struct plan_walk *walk, uint32_t node)
+{
+    uint32_t at, end = node_of(walk, node)->end;
+    unsigned i = 0;
+
+    for (at = node; at < end && walk->place[at] == POLICY_NOWHERE; at++)
+        ;
+    while (at < end && i < walk->device_count - 1 && walk->devices[i].place != walk->place[at])
+        i++;
+    return at < end ? i : walk->device_count - 1;
+}
+
+/* Where another name of the same object is, or device_count. */
+static unsigned device_of_tie(const struct plan_walk *walk, uint32_t node)
+{
+    uint32_t tie = walk->model->tensors[node_of(walk, node)->tensor].tie, other;
+    size_t at;
+    unsigned i;
+
+    if (tie == MODULE_NONE)
+        return walk->device_count;
+    for (at = walk->tie_first[tie]; at < walk->name_count && walk->by_tie[at].tie == tie; at++) {
+        other = walk->by_tie[at].node;
+        while (other != MODULE_NONE && walk->place[other] == POLICY_NOWHERE)
+            other = node_of(walk, other)->parent;
+        for (i = 0; other != MODULE_NONE && i < walk->device_count; i++) {
+            if (walk->devices[i].place == walk->place[other])
+                return i;
+        }
+    }
+    return walk->device_count;
+}
+
+/* A buffer that nobody placed goes beside its module, into what was kept free for others if need
+ * be; to a GPU if it may not be offloaded; else to the first device with room. */
+static void put_left(struct plan_walk *walk, uint32_t node, uint64_t room_bits)
+{
+    uint64_t bits = node_of(walk, node)->bits;
+    unsigned beside = device_of(walk, node_of(walk, node)->parent), i;
+
+    walk->current = device_of_tie(walk, node);
+    if (walk->current < walk->device_count) {
+        put(walk, node, PLAN_TIED);
+        return;
+    }
+    walk->current = beside;
+    if (walk->devices[beside].place < 0 && !(walk->flags & PLAN_OFFLOAD_BUFFERS)) {
+        for (i = 0; i < walk->device_count && walk->devices[i].place >= 0; i++) {
+            if (plan_device_fits(&walk->devices[i], bits, room_bits)) {
+                walk->current = i;
+                break;
+            }
+        }
+    }
+    if (walk->current == beside && plan_device_fits(&walk->devices[beside], bits, 0))
+        room_bits = 0;
+    for (i = 0; !plan_device_fits(&walk->devices[walk->current], bits, room_bits); i++)
+        walk->current = i;
+    put(walk, node, PLAN_SEARCHED);
+}
+
+static void put_all_left(struct plan_walk *walk)
+{
+    uint64_t room_bits = walk->left_count ? plan_walk_room(walk) : 0;
+    size_t i;
+
+    for (i = 0; i < walk->left_count; i++)
+        put_left(walk, walk->left[i], room_bits);
+}
+
+uint64_t plan_walk_room(const struct plan_walk *walk)
+{
+    uint64_t room_bits = 0;
+    size_t i;
+
+    for (i = 0; i < walk->room.count; i++) {
+        uint32_t node = walk->room.units[i].node;
+
+        if (walk->room.units[i].bits <= room_bits)
+            continue;
+        while (node != MODULE_NONE && walk->place[node] == POLICY_NOWHERE)
+            node = node_of(walk, node)->parent;
+        if (node != MODULE_NONE && walk->place[node] < 0)
+            room_bits = walk->room.units[i].bits;
+    }
+    return room_bits;
+}
+
+/* Setting out -----------------------------------------------------------------------------------*/
+
+static void add_device(struct plan_walk *walk, int place, uint64_t limit_bytes, int keeps_room)
+{
+    struct plan_device *device = &walk->devices[walk->device_count++];
+
+    *device = (struct plan_device){.place = place, .keeps_room = keeps_room};
+    device->limit_bits = limit_bytes > UINT64_MAX / 8 ? UINT64_MAX : limit_bytes * 8;
+}
+
+static void add_devices(struct plan_walk *walk, const struct policy_memory *limits)
+{
+    int i;
+
+    for (i = 0; i < POLICY_DEVICES_MAX; i++) {
+        if (limits->device_bytes[i] != POLICY_UNSET)
+            add_device(walk, i, limits->device_bytes[i], walk->device_count == 0);
+    }
+    if (limits->cpu_bytes != POLICY_UNSET)
+        add_device(walk, POLICY_CPU, limits->cpu_bytes, 1);
+    add_device(walk, POLICY_DISK, UINT64_MAX, 0);
+}
+
+/* Is a module without modules below it a stack of matrices? */
+static bool is_stack(const struct plan_walk *walk, uint32_t node)
+{
+    const uint32_t *stacks = walk->model->stacks;
+    uint32_t child, depth;
+
+    if (!stacks || node_of(walk, node)->end < node + 3)
+        return false;
+    depth = stacks[node_of(walk, node + 1)->tensor];
+    MODULE_FOR_EACH_CHILD(walk->model->tree, node, child)
+    {
+        if (stacks[node_of(walk, child)->tensor] != depth)
+            return false;
+    }
+    return depth > 1;
+}
+
+static bool may_split(const struct plan_walk *walk, uint32_t node)
+{
+    const struct module_node *n = node_of(walk, node);
+    uint32_t child, last = MODULE_NONE;
+
+    if (is_tensor(walk, node) || n->tensor != MODULE_NONE ||
+        (walk->model->whole && walk->model->whole[node]))
+        return false;
+    MODULE_FOR_EACH_CHILD(walk->model->tree, node, child) last = child;
+    return !is_tensor(walk, last) || is_stack(walk, node);
+}
+
+int plan_walk_begin(const struct plan_model *model, const struct policy_memory *limits,
+                    unsigned flags, struct plan_walk *out)
+{
+    size_t count = model->tree->count;
+    uint32_t node;
+
+    memset(out, 0, sizeof(*out));
+    out->model = model;
+    out->flags = flags;
+    out->searched = MODULE_NONE;
+    add_devices(out, limits);
+    out->place = malloc(count);
+    out->reason = calloc(count, 1);
+    out->splits = calloc(count, 1);
+    out->listed = calloc(count, 1);
+    out->next = malloc((count + 1) * sizeof(*out->next));
+    out->prev = malloc((count + 1) * sizeof(*out->prev));
+    out->left = malloc((model->tree->tensor_count + 1) * sizeof(*out->left));
+    if (!out->place || !out->reason || !out->splits || !out->listed || !out->next || !out->prev ||
+        !out->left || find_names(out))
+        goto err_destroy;
+    memset(out->place, POLICY_NOWHERE, count);
+    for (node = MODULE_ROOT + 1; node < count; node++)
+        out->splits[node] = may_split(out, node);
+    if (plan_room_create(model->tree, out->splits, &out->room))
+        goto err_destroy;
+    return 0;
+
+err_destroy:
+    plan_walk_destroy(out);
+    return -ENOMEM;
+}
+
+int plan_walk_run(const struct plan_model *model, const struct policy_memory *limits,
+                  unsigned flags, struct plan_walk *out)
+{
+    int res = plan_walk_begin(model, limits, flags, out);
+
+    if (res)
+        return res;
+    list_root(out);
+    while (list_front(out) != list_end(out))
+        step(out);
+    put_all_left(out);
+    return 0;
+}
+
+void plan_walk_destroy(struct plan_walk *walk)
+{
+    free(walk->place);
+    free(walk->reason);
+    free(walk->splits);
+    free(walk->listed);
+    free(walk->next);
+    free(walk->prev);
+    free(walk->by_node);
+    free(walk->by_tie);
+    free(walk->tie_first);
+    free(walk->moved);
+    free(walk->left);
+    plan_room_destroy(&walk->room);
+    memset(walk, 0, sizeof(*walk));
+}
