@@ -210,8 +210,10 @@ static int hotter_first(const void *a, const void *b)
 /* In quarters of a visit, so that staying can be worth a quarter more. */
 static uint64_t worth(const struct schedule_habit *h)
 {
+    if (h->place != SCHEDULE_FREE)
+        return h->place == SCHEDULE_KEEP ? UINT64_MAX : 0;
     if (!h->visits)
-        return h->busy ? UINT64_MAX : 0;
+        return h->busy ? UINT64_MAX - 1 : 0;
     return (uint64_t)h->visits * (h->written ? 2 : 1) * (h->fixed ? 5 : 4);
 }
 

@@ -25,11 +25,24 @@ struct schedule_trace {
     size_t launches;
 };
 
+/* What the user wants of an extent. */
+enum schedule_place {
+    SCHEDULE_FREE,   /* nothing: the schedule decides */
+    SCHEDULE_KEEP,   /* it stays, before all others, as far as there is room */
+    SCHEDULE_STREAM, /* it is never among what stays: it comes when it is used */
+};
+
 /* What the plan must know of an extent; indexed by its identity. */
 struct schedule_extent {
     uint64_t bytes;
     uint8_t written; /* kernels write it: to give it up costs a copy back as well */
+    uint8_t place;   /* enum schedule_place; one to keep has its room also where no launch of the
+                        step touches it */
 };
+
+/* The smallest window that is left to what streams, where something does: one extent arrives, one
+ * is read, and one is free before the host notices that a launch has ended. */
+#define SCHEDULE_WINDOW_EXTENTS 3u
 
 /* One load of the streaming part: before launch `launch` of the step, `extent` is brought in. An
  * extent that is used, given up and used again within one step has several. */
@@ -63,13 +76,15 @@ size_t schedule_find_step(const uint64_t *signature, size_t count);
 
 /* Choose what stays, for one step.
  *
+ * What is to be kept stays whole where it fits beside the window that is wanted. Else as much of it
+ * stays as fits, spread evenly through the step.
+ *
  * step          whose extents are all less than extent_count
  * extents       extent_count of them
  * budget_bytes  of memory for all of them together
  * window_bytes  wanted for streaming; it is raised to what streams for two launches in a row, the
  *               one that runs and the one whose bytes arrive meanwhile, and limited to the budget.
- *               0 takes three times the largest extent: one arrives, one is read, and one is
- *               free before the host notices that a launch has ended
+ *               0 takes SCHEDULE_WINDOW_EXTENTS times the largest extent
  * out           zeroed on failure
  * returns       0, -ENOMEM, or -EINVAL for an identity out of range or an empty step
  * owner         schedule_plan_destroy()
@@ -86,12 +101,13 @@ struct schedule_habit {
     uint8_t busy;    /* it has other uses: where there are no visits, it never leaves the window */
     uint8_t written; /* kernels write it */
     uint8_t fixed;   /* it stays at present */
+    uint8_t place;   /* enum schedule_place */
 };
 
 /* Without a step: choose what stays by how often it was visited.
  *
  * What stays at present goes on staying unless another has been visited a quarter more often, for
- * every change is a load.
+ * every change is a load. What is to be kept comes before all others.
  *
  * room_bytes  for what stays
  * fixed       count of them, set to 0 or 1

@@ -11,7 +11,6 @@
 #define TRY_SHARE      16
 #define TRY_SHARE_LONG 4
 #define LONG_STEP      16384 /* uses of extents */
-#define WINDOW_EXTENTS 3     /* where no window is asked for */
 
 /* How an extent is used in the step. */
 struct usage {
@@ -23,8 +22,11 @@ struct usage {
 /* What is worked with; each array has an element for each extent. */
 struct workspace {
     struct usage *usage;
-    uint32_t *used, *class, *last_seen;
+    uint32_t *used; /* in order of first use, then what is to be kept and not used */
+    uint32_t *class, *last_seen;
     uint8_t *fixed; /* of the window that is tried */
+    uint8_t *kept;  /* what stays whatever window is tried, of kept_bytes */
+    uint64_t kept_bytes;
     size_t used_count, extent_count;
     uint64_t extent_bytes; /* of the largest that is used */
 };
@@ -83,12 +85,17 @@ static void count_loads(const struct schedule_trace *step, const struct schedule
     }
 }
 
-/* What it costs in loads and copies back to let an extent stream. One that is used so often that it
- * would never leave the window (activations) stays before all others: it takes its room anyway. */
+/* What it costs in loads and copies back to let an extent stream; 0: it must stream. One that is to
+ * be kept stays before all others, then one that is used so often that it would never leave the
+ * window (activations): it takes its room anyway. */
 static uint32_t load_cost(const struct usage *usage, const struct schedule_extent *extent)
 {
+    if (extent->place == SCHEDULE_STREAM)
+        return 0;
+    if (extent->place == SCHEDULE_KEEP)
+        return usage->first == NO_LAUNCH ? 1 : UINT32_MAX;
     if (!usage->loads)
-        return UINT32_MAX;
+        return UINT32_MAX - 1;
     return usage->loads * (extent->written ? 2 : 1);
 }
 
@@ -206,7 +213,8 @@ static uint64_t hold_busy(const struct schedule_extent *extents, struct workspac
     for (size_t i = 0; i < work->used_count; i++) {
         uint32_t e = work->used[i];
 
-        if (work->usage[e].loads)
+        if (work->fixed[e] || extents[e].place == SCHEDULE_STREAM || work->usage[e].loads ||
+            work->usage[e].first == NO_LAUNCH)
             continue;
         work->fixed[e] = 1;
         taken += extents[e].bytes;
@@ -235,7 +243,7 @@ static uint64_t hold_down(const struct schedule_trace *step, const struct schedu
 
             if (work->fixed[e])
                 continue;
-            if (!shared &&
+            if (!shared && extents[e].place != SCHEDULE_STREAM &&
                 (both + bytes > window_bytes || (own && own + bytes > window_bytes / 2))) {
                 work->fixed[e] = 1;
                 taken += bytes;
@@ -267,12 +275,12 @@ static uint64_t fill(const struct schedule_trace *step, const struct schedule_ex
 {
     uint64_t room = budget_bytes - window_bytes, held = 0, taken = 0;
 
-    memset(work->fixed, 0, work->extent_count);
+    memcpy(work->fixed, work->kept, work->extent_count);
     /* What is loaded how often depends on what stays: the second look knows. */
     for (int look = 0; look < 2; look++) {
         count_loads(step, extents, window_bytes, work);
-        memset(work->fixed, 0, work->extent_count);
-        held = hold_busy(extents, work);
+        memcpy(work->fixed, work->kept, work->extent_count);
+        held = work->kept_bytes + hold_busy(extents, work);
         if (manner == MANNER_HELD)
             held += hold_down(step, extents, window_bytes, work);
         if (held > room)
@@ -332,10 +340,13 @@ static int choose(const struct schedule_trace *step, const struct schedule_exten
                   struct schedule_plan *out)
 {
     uint64_t tries = step->first[step->launches] < LONG_STEP ? TRY_SHARE : TRY_SHARE_LONG;
-    uint64_t fewest = UINT64_MAX, tried = budget_bytes;
+    uint64_t fewest = UINT64_MAX, tried = budget_bytes - work->kept_bytes;
     int err = 0;
 
-    out->window_bytes = budget_bytes; /* nothing stays, if nothing else can be had */
+    /* Nothing stays but what is to be kept, if nothing else can be had. */
+    out->window_bytes = tried;
+    out->fixed_bytes = work->kept_bytes;
+    memcpy(out->fixed, work->kept, work->extent_count);
     while (tried > window_bytes && !err) {
         tried = next_window(tried, tries, work->extent_bytes);
         if (tried < window_bytes)
@@ -352,8 +363,10 @@ static int choose(const struct schedule_trace *step, const struct schedule_exten
     return err;
 }
 
-/* The distinct extents of the step, in order of first use. seen is all zero before and after. */
-static size_t list_used(const struct schedule_trace *step, uint8_t *seen, uint32_t *used)
+/* The distinct extents of the step, in order of first use, and behind them what is to be kept
+ * without being used. seen is all zero before and after. */
+static size_t list_used(const struct schedule_trace *step, const struct schedule_extent *extents,
+                        size_t extent_count, uint8_t *seen, uint32_t *used)
 {
     size_t count = 0;
 
@@ -364,45 +377,90 @@ static size_t list_used(const struct schedule_trace *step, uint8_t *seen, uint32
             used[count++] = e;
         seen[e] = 1;
     }
+    for (uint32_t e = 0; e < extent_count; e++)
+        if (!seen[e] && extents[e].place == SCHEDULE_KEEP)
+            used[count++] = e;
     for (size_t i = 0; i < count; i++)
         seen[used[i]] = 0;
     return count;
+}
+
+/* Find the largest extent. returns the bytes of all */
+static uint64_t measure_used(const struct schedule_extent *extents, struct workspace *work)
+{
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; i < work->used_count; i++) {
+        bytes += extents[work->used[i]].bytes;
+        if (extents[work->used[i]].bytes > work->extent_bytes)
+            work->extent_bytes = extents[work->used[i]].bytes;
+    }
+    return bytes;
+}
+
+/* There is room for everything: all stays that may. The rest has room enough to come just once. */
+static void fix_all(const struct schedule_extent *extents, const struct workspace *work,
+                    struct schedule_plan *out)
+{
+    for (size_t i = 0; i < work->used_count; i++) {
+        uint32_t e = work->used[i];
+
+        if (extents[e].place == SCHEDULE_STREAM) {
+            out->window_bytes += extents[e].bytes;
+            continue;
+        }
+        out->fixed[e] = 1;
+        out->fixed_bytes += extents[e].bytes;
+    }
+}
+
+/* What is to be kept stays, if all of it has room. Else its parts are chosen among, before others.
+ */
+static void keep_whole(const struct schedule_extent *extents, uint64_t room, struct workspace *work)
+{
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; i < work->used_count; i++)
+        if (extents[work->used[i]].place == SCHEDULE_KEEP)
+            bytes += extents[work->used[i]].bytes;
+    if (bytes > room)
+        return;
+    work->kept_bytes = bytes;
+    for (size_t i = 0; i < work->used_count; i++)
+        if (extents[work->used[i]].place == SCHEDULE_KEEP)
+            work->kept[work->used[i]] = 1;
 }
 
 int schedule_choose_fixed(const struct schedule_trace *step, const struct schedule_extent *extents,
                           uint64_t budget_bytes, uint64_t window_bytes, struct schedule_plan *out)
 {
     size_t room = out->extent_count + 1;
+    uint64_t all_bytes;
     struct workspace work = {
         .usage = calloc(room, sizeof(*work.usage)),
         .used = calloc(room, sizeof(*work.used)),
         .class = calloc(room, sizeof(*work.class)),
         .last_seen = calloc(room, sizeof(*work.last_seen)),
         .fixed = calloc(room, 1),
+        .kept = calloc(room, 1),
         .extent_count = out->extent_count,
     };
-    uint64_t all_bytes = 0;
     int err = 0;
 
-    if (!work.usage || !work.used || !work.class || !work.last_seen || !work.fixed) {
+    if (!work.usage || !work.used || !work.class || !work.last_seen || !work.fixed || !work.kept) {
         err = -ENOMEM;
         goto out;
     }
-    work.used_count = list_used(step, out->fixed, work.used);
-    for (size_t i = 0; i < work.used_count; i++) {
-        all_bytes += extents[work.used[i]].bytes;
-        if (extents[work.used[i]].bytes > work.extent_bytes)
-            work.extent_bytes = extents[work.used[i]].bytes;
-    }
+    work.used_count = list_used(step, extents, out->extent_count, out->fixed, work.used);
+    all_bytes = measure_used(extents, &work);
     if (all_bytes <= budget_bytes) {
-        for (size_t i = 0; i < work.used_count; i++)
-            out->fixed[work.used[i]] = 1;
-        out->fixed_bytes = all_bytes;
+        fix_all(extents, &work, out);
     } else {
         if (!window_bytes)
-            window_bytes = WINDOW_EXTENTS * work.extent_bytes;
+            window_bytes = SCHEDULE_WINDOW_EXTENTS * work.extent_bytes;
         if (window_bytes > budget_bytes)
             window_bytes = budget_bytes;
+        keep_whole(extents, budget_bytes - window_bytes, &work);
         err = choose(step, extents, budget_bytes, window_bytes, &work, out);
     }
 out:
@@ -411,5 +469,6 @@ out:
     free(work.class);
     free(work.last_seen);
     free(work.fixed);
+    free(work.kept);
     return err;
 }

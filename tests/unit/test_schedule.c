@@ -325,48 +325,147 @@ static void test_prefers_to_stream_what_needs_no_copy_back(void **state)
     schedule_plan_destroy(&p);
 }
 
+/* Any extents, and launches that touch some of them. returns the bytes of all extents; *largest is
+ * set to what one launch touches at most */
+static uint64_t make_random(struct trace *t, unsigned seed, uint64_t *largest)
+{
+    uint64_t all = 0;
+
+    srand(seed);
+    memset(t, 0, sizeof(*t));
+    *largest = 0;
+    t->extent_count = 5 + (size_t)rand() % 60;
+    for (size_t e = 0; e < t->extent_count; e++) {
+        t->extents[e].bytes = (1 + (uint64_t)rand() % 8) * 2 * MB;
+        t->extents[e].written = rand() % 5 == 0;
+        all += t->extents[e].bytes;
+    }
+    for (int l = 0; l < 40; l++) {
+        uint32_t set[4], n = 0;
+        uint64_t bytes = 0;
+
+        for (int i = 0; i < 1 + rand() % 4; i++) {
+            uint32_t e = (uint32_t)rand() % (uint32_t)t->extent_count, j = 0;
+
+            while (j < n && set[j] != e)
+                j++;
+            if (j == n) {
+                set[n++] = e;
+                bytes += t->extents[e].bytes;
+            }
+        }
+        if (bytes > *largest)
+            *largest = bytes;
+        launch(t, n, set);
+    }
+    return all;
+}
+
 static void test_random_traces_replay(void **state)
 {
     static struct trace t;
 
     (void)state;
     for (unsigned seed = 1; seed <= 200; seed++) {
-        uint64_t all = 0, largest = 0, budget;
+        uint64_t largest, all = make_random(&t, seed, &largest);
+        uint64_t budget = 4 * largest + (uint64_t)rand() % all;
         struct schedule_plan p;
 
-        srand(seed);
-        memset(&t, 0, sizeof(t));
-        t.extent_count = 5 + (size_t)rand() % 60;
-        for (size_t e = 0; e < t.extent_count; e++) {
-            t.extents[e].bytes = (1 + (uint64_t)rand() % 8) * 2 * MB;
-            t.extents[e].written = rand() % 5 == 0;
-            all += t.extents[e].bytes;
-        }
-        for (int l = 0; l < 40; l++) {
-            uint32_t set[4], n = 0;
-            uint64_t bytes = 0;
-
-            for (int i = 0; i < 1 + rand() % 4; i++) {
-                uint32_t e = (uint32_t)rand() % (uint32_t)t.extent_count, j = 0;
-
-                while (j < n && set[j] != e)
-                    j++;
-                if (j == n) {
-                    set[n++] = e;
-                    bytes += t.extents[e].bytes;
-                }
-            }
-            if (bytes > largest)
-                largest = bytes;
-            launch(&t, n, set);
-        }
-        budget = 4 * largest + (uint64_t)rand() % all;
         plan(&t, budget, &p);
         assert_true(p.fixed_bytes + p.window_bytes <= budget);
         check_index(&p);
         replay(&t, &p, budget);
         schedule_plan_destroy(&p);
     }
+}
+
+/* What is to be kept stays where it fits beside a window, used or not, and what is to stream never
+ * does, also where all would fit. */
+static void test_random_places_are_honoured(void **state)
+{
+    static struct trace t;
+
+    (void)state;
+    for (unsigned seed = 1; seed <= 400; seed++) {
+        uint64_t largest, kept = 0, all = make_random(&t, seed, &largest), budget;
+        struct schedule_plan p;
+
+        for (size_t e = 0; e < t.extent_count; e++) {
+            t.extents[e].place = (uint8_t)(rand() % 3);
+            if (t.extents[e].place == SCHEDULE_KEEP)
+                kept += t.extents[e].bytes;
+        }
+        budget = kept + 4 * largest + 3 * 16 * MB + (uint64_t)rand() % all;
+        plan(&t, budget, &p);
+        for (size_t e = 0; e < t.extent_count; e++) {
+            assert_true(t.extents[e].place != SCHEDULE_KEEP || p.fixed[e]);
+            assert_true(t.extents[e].place != SCHEDULE_STREAM || !p.fixed[e]);
+        }
+        assert_true(p.fixed_bytes + p.window_bytes <= budget);
+        check_index(&p);
+        replay(&t, &p, budget);
+        schedule_plan_destroy(&p);
+        /* With less room than it takes, as much of it stays as fits. */
+        budget = 4 * largest + (uint64_t)rand() % all;
+        plan(&t, budget, &p);
+        assert_true(p.fixed_bytes + p.window_bytes <= budget);
+        for (size_t e = 0; e < t.extent_count; e++)
+            assert_true(t.extents[e].place != SCHEDULE_STREAM || !p.fixed[e]);
+        replay(&t, &p, budget);
+        schedule_plan_destroy(&p);
+    }
+}
+
+/* 40 layers in the room of 20, of which a third is to be kept: it is, whole, and of the rest what
+ * has room beside it. Where that is too much, it alone stays, spread through the step. */
+static void test_keeps_what_it_is_told_to(void **state)
+{
+    static struct trace t;
+    struct schedule_plan p;
+    size_t others = 0;
+
+    (void)state;
+    make_layers(&t, 40, 1, 0);
+    for (size_t e = 0; e < 13; e++)
+        t.extents[e].place = SCHEDULE_KEEP;
+    t.extents[20].place = SCHEDULE_STREAM;
+    plan(&t, 40 * MB, &p);
+    for (size_t e = 0; e < 13; e++)
+        assert_true(p.fixed[e]);
+    for (size_t e = 13; e < 40; e++)
+        others += p.fixed[e];
+    assert_int_equal(others, 4);
+    assert_false(p.fixed[20]);
+    schedule_plan_destroy(&p);
+
+    for (size_t e = 0; e < 30; e++)
+        t.extents[e].place = SCHEDULE_KEEP;
+    plan(&t, 40 * MB, &p);
+    others = 0;
+    for (size_t e = 0; e < 30; e++)
+        others += !p.fixed[e];
+    assert_int_equal(others, 13);
+    assert_false(p.fixed[0] && p.fixed[1] && p.fixed[2] && p.fixed[3]);
+    for (size_t e = 30; e < 40; e++)
+        assert_false(p.fixed[e]);
+    schedule_plan_destroy(&p);
+}
+
+/* Room for all is no reason to let stay what is to stream; but it is loaded only once. */
+static void test_streams_what_it_is_told_to(void **state)
+{
+    static struct trace t;
+    struct schedule_plan p;
+
+    (void)state;
+    make_layers(&t, 10, 1, 0);
+    t.extents[3].place = t.extents[4].place = SCHEDULE_STREAM;
+    plan(&t, 20 * MB, &p);
+    for (size_t e = 0; e < 10; e++)
+        assert_int_equal(p.fixed[e], e != 3 && e != 4);
+    assert_int_equal(p.fixed_bytes, 16 * MB);
+    assert_int_equal(p.load_count, 0);
+    schedule_plan_destroy(&p);
 }
 
 static void test_refuses_what_is_no_trace(void **state)
@@ -419,6 +518,16 @@ static void test_hottest_stay(void **state)
     h[0].busy = 0;
     assert_int_equal(schedule_choose_hottest(h, 60, 600 * MB, fixed), 0);
     assert_false(fixed[0]);
+    /* But what is to be kept does, before the hottest; and what is to stream never. */
+    h[1].visits = 0;
+    h[1].place = SCHEDULE_KEEP;
+    h[59].place = SCHEDULE_STREAM;
+    assert_int_equal(schedule_choose_hottest(h, 60, 2 * MB, fixed), 0);
+    assert_true(fixed[1]);
+    assert_false(fixed[58]);
+    assert_int_equal(schedule_choose_hottest(h, 60, 600 * MB, fixed), 0);
+    assert_true(fixed[58]);
+    assert_false(fixed[59]);
 }
 
 static void test_next_use_is_never_lru_on_a_cycle(void **state)
@@ -447,6 +556,9 @@ int main(void)
         cmocka_unit_test(test_keeps_what_every_launch_uses),
         cmocka_unit_test(test_prefers_to_stream_what_needs_no_copy_back),
         cmocka_unit_test(test_random_traces_replay),
+        cmocka_unit_test(test_random_places_are_honoured),
+        cmocka_unit_test(test_keeps_what_it_is_told_to),
+        cmocka_unit_test(test_streams_what_it_is_told_to),
         cmocka_unit_test(test_refuses_what_is_no_trace),
         cmocka_unit_test(test_hottest_stay),
         cmocka_unit_test(test_next_use_is_never_lru_on_a_cycle),
