@@ -1,4 +1,5 @@
 #include "model_config.h"
+#include "checkpoint.h"
 #include "json.h"
 #include "text_file.h"
 #include <errno.h>
@@ -219,6 +220,18 @@ int model_config_find(const char *checkpoint, struct model_config *out, struct i
     res = model_config_read(path, out, error);
     free(path);
     return res == -ENOENT ? 0 : res;
+}
+
+int model_config_find_for(const struct checkpoint *checkpoint, const char *path,
+                          struct model_config *out, struct input_error *error)
+{
+    const char *architecture = checkpoint_metadata(checkpoint, "general.architecture");
+
+    if (checkpoint->format != CHECKPOINT_GGUF || !architecture)
+        return model_config_find(path, out, error);
+    memset(out, 0, sizeof(*out));
+    model_config_set_gguf(out, architecture);
+    return 0;
 }
 
 void model_config_set_gguf(struct model_config *config, const char *architecture)

@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct checkpoint;
+
 #define MODEL_CONFIG_BYTES_MAX  16777216 /* a config.json is smaller */
 #define MODEL_CONFIG_WORD_BYTES 64       /* of one word, with its NUL */
 #define MODEL_CONFIG_WORDS_MAX  8
@@ -63,6 +65,13 @@ int model_config_read(const char *path, struct model_config *out, struct input_e
  * none
  */
 int model_config_find(const char *checkpoint, struct model_config *out, struct input_error *error);
+
+/* The same for a checkpoint that is open: a GGUF file says itself what it is.
+ *
+ * path     by which it was opened
+ */
+int model_config_find_for(const struct checkpoint *checkpoint, const char *path,
+                          struct model_config *out, struct input_error *error);
 
 /* Say what a GGUF file is in its general.architecture: "llama". A word too long says nothing. */
 void model_config_set_gguf(struct model_config *config, const char *architecture);
