@@ -76,8 +76,8 @@ size_t schedule_find_step(const uint64_t *signature, size_t count);
 
 /* Choose what stays, for one step.
  *
- * What is to be kept stays whole where it fits beside the window that is wanted. Else as much of it
- * stays as fits, spread evenly through the step.
+ * What is to be kept stays whole where it fits beside the window that is wanted, and beside what
+ * any launch uses of the rest. Else as much of it stays as fits, spread evenly through the step.
  *
  * step          whose extents are all less than extent_count
  * extents       extent_count of them

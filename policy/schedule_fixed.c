@@ -414,21 +414,28 @@ static void fix_all(const struct schedule_extent *extents, const struct workspac
     }
 }
 
-/* What is to be kept stays, if all of it has room. Else its parts are chosen among, before others.
+/* What is to be kept stays, if all of it has room, and beside it each launch. Else its parts are
+ * chosen among, before others.
  */
-static void keep_whole(const struct schedule_extent *extents, uint64_t room, struct workspace *work)
+static void keep_whole(const struct schedule_trace *step, const struct schedule_extent *extents,
+                       uint64_t budget_bytes, uint64_t window_bytes, struct workspace *work)
 {
     uint64_t bytes = 0;
 
     for (size_t i = 0; i < work->used_count; i++)
         if (extents[work->used[i]].place == SCHEDULE_KEEP)
             bytes += extents[work->used[i]].bytes;
-    if (bytes > room)
+    if (bytes > budget_bytes - window_bytes)
         return;
-    work->kept_bytes = bytes;
     for (size_t i = 0; i < work->used_count; i++)
         if (extents[work->used[i]].place == SCHEDULE_KEEP)
             work->kept[work->used[i]] = 1;
+    for (size_t l = 0; l < step->launches && bytes; l++)
+        if (streamed_bytes(step, extents, work->kept, l) > budget_bytes - bytes)
+            bytes = 0;
+    if (!bytes)
+        memset(work->kept, 0, work->extent_count);
+    work->kept_bytes = bytes;
 }
 
 int schedule_choose_fixed(const struct schedule_trace *step, const struct schedule_extent *extents,
@@ -460,7 +467,7 @@ int schedule_choose_fixed(const struct schedule_trace *step, const struct schedu
             window_bytes = SCHEDULE_WINDOW_EXTENTS * work.extent_bytes;
         if (window_bytes > budget_bytes)
             window_bytes = budget_bytes;
-        keep_whole(extents, budget_bytes - window_bytes, &work);
+        keep_whole(step, extents, budget_bytes, window_bytes, &work);
         err = choose(step, extents, budget_bytes, window_bytes, &work, out);
     }
 out:
