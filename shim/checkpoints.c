@@ -1,6 +1,7 @@
 #include "checkpoints.h"
 #include "config.h"
 #include "log.h"
+#include "placement.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -59,6 +60,7 @@ static void recognise(const char *path, struct known_file *file)
         goto err_close;
     }
     file->fd = fd;
+    placement_add(file->checkpoint, file->path);
     atomic_fetch_add(&g_count, 1);
     log_debug("upload", "recognised %s: %zu tensors", file->path, file->checkpoint->tensor_count);
     return;

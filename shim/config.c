@@ -40,11 +40,10 @@ static void read_flags(struct policy *policy)
     }
 }
 
-/* Name the fields of a policy that are read and checked, but that this version does not follow. */
+/* Name what a policy asks for and this version does not do. */
 static const char *fields_not_followed(const struct policy *policy)
 {
-    const char *const names[] = {policy->map.count ? "device_map" : NULL,
-                                 policy->preload.count ? "preload" : NULL,
+    const char *const names[] = {policy->preload.count ? "preload" : NULL,
                                  policy->group_count ? "groups" : NULL};
     const size_t count = sizeof(names) / sizeof(names[0]);
     static char text[64];
@@ -58,26 +57,37 @@ static const char *fields_not_followed(const struct policy *policy)
     return used ? text : NULL;
 }
 
-/* What stays in VRAM is chosen by what is used most. Asked to be strict, berth does nothing rather
- * than something else. */
+static size_t count_on_disk(const struct policy_map *map)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < map->count; i++)
+        count += map->entries[i].place == POLICY_DISK;
+    return count;
+}
+
+/* Asked to be strict, berth does nothing rather than something else. */
 static void check_placement(const struct policy *policy)
 {
     const char *fields = fields_not_followed(policy);
+    size_t on_disk = count_on_disk(&policy->map);
 
-    if (!fields)
-        return;
-    if (policy->strict) {
+    if (policy->strict && (fields || on_disk)) {
         log_warn("config",
                  "the policy is strict and this version does not follow its %s; berth is "
                  "off for this program",
-                 fields);
+                 fields ? fields : "device_map onto disk");
         g_config.off = 1;
-    } else {
-        log_warn("config",
-                 "this version does not follow the policy's %s: what stays in VRAM is "
-                 "chosen by use, within max_memory",
-                 fields);
+        return;
     }
+    if (fields)
+        log_warn("config", "this version does not follow the policy's %s: all else of it counts",
+                 fields);
+    if (on_disk)
+        log_warn("config",
+                 "the policy's device_map puts %zu module%s on disk: this version keeps what "
+                 "lives there in host memory, as if it said cpu",
+                 on_disk, on_disk == 1 ? "" : "s");
 }
 
 /* A level that does not parse is no reason to do nothing; but to say so. */

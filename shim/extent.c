@@ -77,6 +77,7 @@ static void init_extent(struct extent *e, struct range *range, size_t index)
     e->pins = 0;
     e->ahead = 0;
     e->fixed = 0;
+    e->place = SCHEDULE_FREE;
     e->clean = 0;
     e->successor = EXTENT_NONE;
     e->doubt = e->busy = 0;
@@ -263,6 +264,26 @@ void residency_vacate(struct residency *res, struct range *range, CUdeviceptr fi
         if (!--range->extents[i]->allocations)
             res->total_bytes -= range->extents[i]->bytes;
     pager_wake(res);
+    pthread_mutex_unlock(&res->lock);
+}
+
+void residency_place(struct range *range, size_t index, enum schedule_place place)
+{
+    struct residency *res = residency_get(range->device);
+    struct extent *e;
+
+    if (!res)
+        return;
+    pthread_mutex_lock(&res->lock);
+    e = range->extents[index];
+    if (e->range == range && e->place != place) {
+        e->place = (uint8_t)place;
+        if (place == SCHEDULE_FREE ? 0 : e->fixed != (place == SCHEDULE_KEEP)) {
+            res->misplaced = 1;
+            if (res->idle)
+                pager_wake(res);
+        }
+    }
     pthread_mutex_unlock(&res->lock);
 }
 

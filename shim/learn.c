@@ -5,6 +5,7 @@
  */
 #include "log.h"
 #include "pager.h"
+#include "size.h"
 #include "stats.h"
 #include <stdlib.h>
 #include <string.h>
@@ -249,6 +250,7 @@ static int make_plan(struct residency *res)
     for (uint32_t i = 0; i < res->table_count; i++) {
         extents[i].bytes = res->table[i]->bytes;
         extents[i].written = res->table[i]->mode == BACKEND_MOVED && !res->table[i]->clean;
+        extents[i].place = res->table[i]->range ? res->table[i]->place : SCHEDULE_FREE;
     }
     step.first = first;
     step.extent = h->extent + h->first[res->step_first];
@@ -275,6 +277,51 @@ static void adopt_fixed(struct residency *res, const uint8_t *fixed)
     }
 }
 
+/* The policy wants more kept than has room: that is said once for each device. */
+static void tell_kept(struct residency *res)
+{
+    char wanted[SIZE_TEXT_BYTES], kept[SIZE_TEXT_BYTES];
+    uint64_t wanted_bytes = 0, kept_bytes = 0;
+
+    for (uint32_t i = 0; i < res->table_count; i++) {
+        const struct extent *e = res->table[i];
+
+        if (!e->range || e->place != SCHEDULE_KEEP)
+            continue;
+        wanted_bytes += e->bytes;
+        kept_bytes += e->fixed ? e->bytes : 0;
+    }
+    if (wanted_bytes == kept_bytes || res->kept_told)
+        return;
+    res->kept_told = 1;
+    log_warn("residency",
+             "the policy's device_map puts %s on GPU %d, and beside what streams there is room for "
+             "%s: the rest of it streams too; give GPU %d more memory, or put less there",
+             size_format(wanted_bytes, SIZE_BINARY, wanted), res->device,
+             size_format(kept_bytes, SIZE_BINARY, kept), res->device);
+}
+
+/* Without a plan: what is to be kept stays as far as it fits beside a window, and nothing else. */
+static void hold_kept(struct residency *res)
+{
+    uint64_t limit = room_limit(res), window = SCHEDULE_WINDOW_EXTENTS * res->extent_bytes;
+    uint64_t taken = 0;
+
+    if (window < res->largest_launch_bytes)
+        window = res->largest_launch_bytes;
+    if (res->total_bytes <= limit)
+        window = 0;
+    for (uint32_t i = 0; i < res->table_count; i++) {
+        struct extent *e = res->table[i];
+        int stays = e->range && e->place == SCHEDULE_KEEP && taken + e->bytes + window <= limit;
+
+        taken += stays ? e->bytes : 0;
+        extent_set_fixed(res, e, stays);
+    }
+    res->kept_bytes = taken;
+    res->kept_limit = taken ? limit : 0;
+}
+
 /* Follow the plan that has just been made, from its start. */
 static void adopt_plan(struct residency *res)
 {
@@ -285,6 +332,7 @@ static void adopt_plan(struct residency *res)
     res->misses = 0;
     res->hot_limit = 0;
     adopt_fixed(res, res->plan.fixed);
+    tell_kept(res);
     stats_set(step_learned, 1);
     stats_set(launches_per_step, res->plan.launches);
     stats_set(step_load_bytes, res->plan.load_bytes);
@@ -320,6 +368,7 @@ static size_t describe_habits(const struct residency *res, struct schedule_habit
             .busy = e->busy,
             .written = e->mode == BACKEND_MOVED && !e->clean,
             .fixed = e->fixed,
+            .place = e->place,
         };
     }
     return visited;
@@ -330,16 +379,18 @@ static void keep_hottest(struct residency *res)
 {
     struct schedule_habit *habits = calloc(res->table_count + 1, sizeof(*habits));
     uint8_t *fixed = calloc(res->table_count + 1, 1);
-    uint64_t limit = room_limit(res), window = loose_window(res);
+    uint64_t limit = room_limit(res), window = loose_window(res), room;
     size_t visited;
 
     if (!habits || !fixed || window >= limit)
         goto out;
+    room = limit - window > res->kept_bytes ? limit - window : res->kept_bytes;
     visited = describe_habits(res, habits);
     if (!visited || res->visits < VISITS_MIN * visited ||
-        schedule_choose_hottest(habits, res->table_count, limit - window, fixed))
+        schedule_choose_hottest(habits, res->table_count, room, fixed))
         goto out;
     adopt_fixed(res, fixed);
+    tell_kept(res);
     res->hot_limit = limit;
     fade_visits(res);
     log_debug("residency", "no step shows: what is touched most often stays, of %zu extents",
@@ -382,28 +433,24 @@ void learn_plan(struct residency *res)
         schedule_plan_destroy(&res->plan);
 }
 
-/* Nothing is kept on purpose any more. */
+/* Nothing is kept on purpose any more, but what the policy wants kept. */
 static void let_all_go(struct residency *res)
 {
     res->hot_limit = 0;
+    hold_kept(res);
     for (uint32_t i = 0; i < res->table_count; i++) {
         struct extent *e = res->table[i];
 
-        extent_set_fixed(res, e, 0);
         e->ahead = 0;
         atomic_store_explicit(&e->settled, 0, memory_order_release);
     }
 }
 
-void learn_room_changed(struct residency *res)
+/* The same step, for another room or other places. */
+static void plan_anew(struct residency *res)
 {
     struct schedule_plan old = res->plan;
-    uint64_t limit = room_limit(res);
 
-    if (res->hot_limit > limit + PAGE_BYTES)
-        let_all_go(res);
-    if (!res->learned || res->planned_limit < limit + PAGE_BYTES)
-        return;
     if (make_plan(res)) {
         res->plan = old;
         learn_forget(res);
@@ -411,6 +458,27 @@ void learn_room_changed(struct residency *res)
     }
     schedule_plan_destroy(&old);
     adopt_plan(res);
+}
+
+void learn_room_changed(struct residency *res)
+{
+    uint64_t limit = room_limit(res);
+
+    if (res->hot_limit > limit + PAGE_BYTES)
+        let_all_go(res);
+    else if (!res->learned && res->kept_limit > limit + PAGE_BYTES)
+        hold_kept(res);
+    if (res->learned && res->planned_limit >= limit + PAGE_BYTES)
+        plan_anew(res);
+}
+
+void learn_places(struct residency *res)
+{
+    res->misplaced = 0;
+    if (res->learned)
+        plan_anew(res);
+    else
+        let_all_go(res);
 }
 
 void learn_forget(struct residency *res)

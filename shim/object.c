@@ -3,6 +3,8 @@
 #include "checkpoint.h"
 #include "dtype.h"
 #include "piece.h"
+#include "placement.h"
+#include "policy_file.h"
 #include "residency.h"
 #include <errno.h>
 #include <stdio.h>
@@ -263,6 +265,55 @@ static void join_right(struct allocation *a, size_t i)
     record_resize(a, &a->objects[i], named_first);
 }
 
+/* What the places of objects in [first, end) make of the extent there: one tensor that is to stay
+ * is enough to keep it. */
+static enum schedule_place place_of_objects(const struct allocation *a, CUdeviceptr first,
+                                            CUdeviceptr end, enum schedule_place so_far)
+{
+    for (size_t i = objects_after(a, first); i < a->object_count && a->objects[i].first < end;
+         i++) {
+        int place = a->objects[i].place;
+
+        if (place == a->device)
+            return SCHEDULE_KEEP;
+        if (place == POLICY_CPU || place == POLICY_DISK)
+            so_far = SCHEDULE_STREAM;
+    }
+    return so_far;
+}
+
+static enum schedule_place place_of_extent(CUdeviceptr first, CUdeviceptr end)
+{
+    enum schedule_place place = SCHEDULE_FREE;
+    CUdeviceptr at = first;
+
+    while (at < end && place != SCHEDULE_KEEP) {
+        const struct allocation *a = range_allocation_after(at);
+
+        if (!a || a->base >= end)
+            break;
+        place = place_of_objects(a, first, end, place);
+        at = a->base + a->bytes;
+    }
+    return place;
+}
+
+/* The objects in [first, end) have changed: tell residency what becomes of its extents. */
+static void place_extents(const struct allocation *a, CUdeviceptr first, CUdeviceptr end)
+{
+    const struct range *r = a->range;
+
+    if (!r || a->kind != ALLOCATION_PAGED || !placement_is_on())
+        return;
+    for (size_t i = (first - r->base) / r->extent_bytes; i < r->extent_count; i++) {
+        CUdeviceptr from = r->base + i * r->extent_bytes;
+
+        if (from >= end)
+            break;
+        residency_place(a->range, i, place_of_extent(from, from + r->extent_bytes));
+    }
+}
+
 int object_define(struct allocation *a, CUdeviceptr first, CUdeviceptr end,
                   const struct tensor *tensor, uint64_t tensor_offset, enum stats_evidence evidence)
 {
@@ -270,6 +321,7 @@ int object_define(struct allocation *a, CUdeviceptr first, CUdeviceptr end,
                        .end = end,
                        .tensor = tensor,
                        .tensor_offset = tensor ? tensor_offset : 0,
+                       .place = tensor ? placement_find(tensor) : POLICY_NOWHERE,
                        .evidence = tensor ? evidence : STATS_EVIDENCE_NONE};
     CUdeviceptr have_first, have_end;
     struct object *have = object_span(a, first, &have_first, &have_end);
@@ -293,6 +345,7 @@ int object_define(struct allocation *a, CUdeviceptr first, CUdeviceptr end,
         join_right(a, at - 1);
     if (at < a->object_count && a->objects[at].first == first && !a->objects[at].record)
         record_create(a, &a->objects[at]);
+    place_extents(a, first, end);
     range_changed();
     return 0;
 }
@@ -306,6 +359,7 @@ int object_erase(struct allocation *a, CUdeviceptr first, CUdeviceptr end)
     if (reserve_objects(a, a->object_count + 1))
         return -ENOMEM;
     carve(a, first, end);
+    place_extents(a, first, end);
     range_changed();
     return 0;
 }
@@ -318,6 +372,8 @@ void object_mark_written(struct allocation *a, CUdeviceptr first, CUdeviceptr en
 
 void object_clear(struct allocation *a)
 {
+    int had_objects = a->object_count != 0;
+
     for (size_t i = 0; i < a->object_count; i++) {
         count_total(&a->objects[i], -1);
         record_release(&a->objects[i]);
@@ -325,6 +381,8 @@ void object_clear(struct allocation *a)
     free(a->objects);
     a->objects = NULL;
     a->object_count = a->object_room = 0;
+    if (had_objects)
+        place_extents(a, a->base, a->base + a->bytes);
     piece_clear(a);
 }
 

@@ -16,6 +16,7 @@ struct object {
     const struct tensor *tensor; /* NULL while anonymous; owned by a checkpoint, which never goes */
     uint64_t tensor_offset;      /* of first, in the tensor's bytes */
     enum stats_evidence evidence;
+    int place;                   /* as placement_find() says; POLICY_NOWHERE while anonymous */
     int written;                 /* changed on the device since it was uploaded */
     struct stats_record *record; /* NULL when the statistics are full */
 };

@@ -307,13 +307,22 @@ static struct extent *find_latest(struct residency *res, enum keep keep)
     return best;
 }
 
-/* An extent that the plan would keep, where nothing else is left to give up. */
+/* An extent that the plan would keep, where nothing else is left to give up; one that the policy
+ * wants kept last of all. */
 static struct extent *find_fixed(const struct residency *res)
 {
-    for (uint32_t i = 0; i < res->table_count; i++)
-        if (res->table[i]->fixed && may_drop(res->table[i]))
-            return res->table[i];
-    return NULL;
+    struct extent *wanted = NULL;
+
+    for (uint32_t i = 0; i < res->table_count; i++) {
+        struct extent *e = res->table[i];
+
+        if (!e->fixed || !may_drop(e))
+            continue;
+        if (e->place != SCHEDULE_KEEP)
+            return e;
+        wanted = e;
+    }
+    return wanted;
 }
 
 /* For a launch that cannot wait: what was loaded furthest ahead, then what the plan would keep.
@@ -530,6 +539,8 @@ static int turn(struct residency *res)
     use_retire(res);
     retire_loads(res);
     measure_link(res);
+    if (res->misplaced)
+        learn_places(res);
     if (learn_is_due(res)) {
         ask_what_is_clean(res);
         learn_plan(res);

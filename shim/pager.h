@@ -126,7 +126,11 @@ struct residency {
     uint64_t touched_bytes;        /* by launches so far, each extent once for each of them */
     uint64_t largest_launch_bytes; /* touched by one launch */
     uint64_t visits;               /* of all extents, as far as they still count */
-    uint64_t hot_limit;            /* the room for which the hottest were chosen; 0: they are not */
+    uint64_t kept_bytes;           /* what stays without a plan, for the policy wants it kept */
+    uint64_t kept_limit; /* the room in which what is to be kept was given its; 0: nothing is */
+    int misplaced;       /* extents do not stay, or do, against what the policy wants of them */
+    int kept_told;       /* that not all of it has room */
+    uint64_t hot_limit;  /* the room for which the hottest were chosen; 0: they are not */
 
     int learned;
     size_t step_first; /* the step is history's launches from here on */
@@ -156,6 +160,8 @@ void learn_touch(struct residency *res, struct extent *const *set, size_t count)
 int learn_is_due(const struct residency *res);
 /* Look for a step, plan it. */
 void learn_plan(struct residency *res);
+/* The policy wants something else of some extents than what is done with them. */
+void learn_places(struct residency *res);
 /* There may be less room than the plan was made for: make it anew. */
 void learn_room_changed(struct residency *res);
 /* The program did what the plan did not expect. Too often within one step, and the plan ends. */

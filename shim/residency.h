@@ -27,6 +27,7 @@
 
 #include "backend.h"
 #include "range.h"
+#include "schedule.h"
 #include <pthread.h>
 #include <stdint.h>
 
@@ -70,7 +71,8 @@ struct extent {
     uint32_t pins;
     uint32_t ahead;             /* loads of the plan that were made for uses still to come */
     _Atomic uint8_t settled;    /* resident and to stay: a launch may use it without the lock */
-    uint8_t fixed;              /* the plan keeps it; extent_set_fixed() */
+    uint8_t fixed;              /* the plan keeps it, or its place; extent_set_fixed() */
+    uint8_t place;              /* enum schedule_place: what the policy wants of it */
     uint8_t clean;              /* all its bytes were uploaded, when the pager last asked */
     uint64_t coming;            /* equals the device's: a chain of successors has come to it */
     uint32_t successor;         /* the extent touched after it, the last time */
@@ -139,6 +141,13 @@ void residency_occupy(struct residency *res, struct range *range, CUdeviceptr fi
  */
 void residency_vacate(struct residency *res, struct range *range, CUdeviceptr first,
                       CUdeviceptr end);
+
+/* The policy's place of an extent, by what has been put there.
+ *
+ * index    of range->extents
+ * locks    takes the device's lock; may be called with g_range_lock held, for no driver is called
+ */
+void residency_place(struct range *range, size_t index, enum schedule_place place);
 
 /* A range that is all vacant is about to be given back, which may take long: where VRAM is short,
  * it leaves that first. Its context is the current one. */

@@ -6,7 +6,9 @@
 #include "tool.h"
 
 #include "policy/checkpoint.h"
+#include "policy/model_config.h"
 #include "policy/names.h"
+#include "policy/policy_check.h"
 #include "policy/policy_file.h"
 #include "shim/driver_path.h"
 #include "shim/log.h"
@@ -20,7 +22,7 @@
 /* id, option, its value, the variable through which the shim gets it, help */
 #define RUN_OPTIONS(X)                                                                             \
     X(POLICY, "policy", "FILE", "BERTH_POLICY",                                                    \
-      "max_memory, checkpoint, backend as JSON; or a Hugging Face device map")                     \
+      "max_memory, device_map, checkpoint, ... as JSON; or a Hugging Face device map")             \
     X(CHECKPOINT, "checkpoint", "PATH", "BERTH_CHECKPOINT",                                        \
       "the model's file, for programs that neither map nor read it themselves")                    \
     X(MAX_MEMORY, "max-memory", "DEV=SIZE", "BERTH_MAX_MEMORY",                                    \
@@ -191,6 +193,56 @@ static int check_flags(struct run *run)
     return check_backend(run, backend, RUN_BACKEND);
 }
 
+/* What is wrong with a device map as policy_check() says it: a strict policy is refused, any other
+ * one is followed as far as it can be.
+ *
+ * returns  0 or -1
+ */
+static int judge_map(const struct run *run, const struct policy *policy,
+                     const struct policy_check *check)
+{
+    const struct policy_finding *first = check->findings;
+    char more[64] = "";
+
+    if (!check->error_count)
+        return 0;
+    if (check->error_count > 1)
+        snprintf(more, sizeof(more), " (and %zu more)", check->error_count - 1);
+    tool_error("run: %s: %s: %s%s; %s: berth check lists all", source_of(run, RUN_POLICY),
+               first->field, first->text, more,
+               policy->strict ? "the policy is strict" : "the rest is followed");
+    return policy->strict ? -1 : 0;
+}
+
+/* Hold a device map against the checkpoint that it is for. */
+static int check_map(const struct run *run, struct policy *policy, const char *path)
+{
+    struct checkpoint *checkpoint;
+    struct policy_check *check;
+    struct policy_memory flags;
+    struct model_config model;
+    struct input_error error;
+    int err;
+
+    policy_memory_clear(&flags);
+    if (value_of(RUN_MAX_MEMORY) &&
+        !policy_parse_max_memory(value_of(RUN_MAX_MEMORY), &flags, &error))
+        policy_memory_override(&policy->max_memory, &flags);
+    if (checkpoint_open(path, &checkpoint, &error))
+        return fail_input(run, RUN_POLICY, &error);
+    if (model_config_find_for(checkpoint, path, &model, &error))
+        memset(&model, 0, sizeof(model));
+    err = policy_check_create(policy, checkpoint, &model, &check);
+    if (err) {
+        checkpoint_close(checkpoint);
+        return fail(run, RUN_POLICY, strerror(-err), "close other programs");
+    }
+    err = judge_map(run, policy, check);
+    policy_check_free(check);
+    checkpoint_close(checkpoint);
+    return err;
+}
+
 static int check_checkpoint(const struct run *run, enum run_option source, const char *path)
 {
     struct checkpoint *checkpoint;
@@ -219,6 +271,10 @@ static int check_policy(struct run *run)
     err = value_of(RUN_BACKEND) ? 0 : check_backend(run, policy->backend, RUN_POLICY);
     if (!err && policy->checkpoint && !checkpoint)
         err = check_checkpoint(run, RUN_POLICY, policy->checkpoint);
+    if (!checkpoint)
+        checkpoint = policy->checkpoint;
+    if (!err && policy->map.count && checkpoint)
+        err = check_map(run, policy, checkpoint);
     note_budgets(run, &policy->max_memory, RUN_POLICY);
     for (size_t i = 0; i < policy->map.count; i++)
         note_device(run, policy->map.entries[i].place, RUN_POLICY);

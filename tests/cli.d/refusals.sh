@@ -28,12 +28,28 @@ echo '{"version": 1, "backend": "vmm"}' >"$WORK/policy.json"
 expect "a later version's backend in a policy" 125 'vmm' run --policy "$WORK/policy.json" -- true
 echo '{"version": 1, "max_memory": {"0": "8GiB"}}' >"$WORK/policy.json"
 expect "a good policy" 0 '' run --policy "$WORK/policy.json" -- true
-echo '{"version": 1, "device_map": {"": 0}, "groups": {"a": ["b"]}}' >"$WORK/policy.json"
-expect "fields that this version does not follow" 0 "does not follow the policy's device_map, groups: " \
+echo '{"version": 1, "device_map": {"": 0}, "groups": {"a": ["b"]}, "preload": ["c"]}' >"$WORK/policy.json"
+expect "fields that this version does not follow" 0 "does not follow the policy's preload, groups: " \
     run --policy "$WORK/policy.json" -- "$CLIENT" cuda
 echo '{"version": 1, "strict": true, "preload": ["a"]}' >"$WORK/policy.json"
 expect "a strict policy that cannot be followed" 0 'does not follow its preload; berth is off' \
     run --policy "$WORK/policy.json" -- "$CLIENT" cuda
+echo '{"version": 1, "strict": true, "device_map": {"": "disk"}}' >"$WORK/policy.json"
+expect "a strict policy and the disk" 0 'does not follow its device_map onto disk; berth is off' \
+    run --policy "$WORK/policy.json" -- "$CLIENT" cuda
+echo '{"version": 1, "device_map": {"a": "disk", "": "disk"}}' >"$WORK/policy.json"
+expect "a device map onto disk" 0 'puts 2 modules on disk: this version keeps what lives there in host memory' \
+    run --policy "$WORK/policy.json" -- "$CLIENT" cuda
+echo '{"version": 1, "device_map": {"": 0}}' >"$WORK/policy.json"
+expect "a device map that is followed" 0 '' run --policy "$WORK/policy.json" -- "$CLIENT" cuda
+check "a device map that is followed is no reason for a line" test ! -s "$WORK/err"
+echo '{"version": 1, "device_map": {"embed": 0, "layers.0": "cpu"}}' >"$WORK/policy.json"
+expect "a device map with holes" 0 'run: --policy: device_map: .*no key covers.*the rest is followed' \
+    run --policy "$WORK/policy.json" --checkpoint "$CHECKPOINT" -- true
+echo '{"version": 1, "strict": true, "tied": [["embed.weight", "head.weight"]],
+ "device_map": {"embed": 0, "head": "cpu", "": 0}}' >"$WORK/policy.json"
+expect "a strict device map that contradicts itself" 125 'embed.weight.*head.weight.*the policy is strict' \
+    run --policy "$WORK/policy.json" --checkpoint "$CHECKPOINT" -- true
 expect "a missing checkpoint" 125 'nothing.safetensors' \
     run --checkpoint "$WORK/nothing.safetensors" -- true
 expect "a file that is no checkpoint" 125 'tests/cli' run --checkpoint tests/cli -- true
