@@ -14,6 +14,7 @@ enum {
     DEVICE_STEP,
     DEVICE_MUCH,
     DEVICE_ROOM,
+    DEVICE_SHARED,
 };
 
 static struct checkpoint *g_checkpoint;
@@ -94,6 +95,27 @@ static void test_places_of_extents(void **state)
     bench_end(&b);
 }
 
+/* Two allocations that share a range, and an extent: what remains when one has gone is the other's.
+ */
+static void test_places_of_neighbours(void **state)
+{
+    struct bench b = bench_make(DEVICE_SHARED, 12, QUICK), left = b, right = b;
+
+    (void)state;
+    left.base = take(3 * PAGE_BYTES / 2);
+    right.base = take(3 * PAGE_BYTES / 2);
+    left.range = range_of(left.base);
+    assert_ptr_equal(range_of(right.base), left.range);
+    assert_int_equal(right.base - left.range->base, 3 * PAGE_BYTES / 2);
+    bind(&left, 0, 3, gpu_tensor(&b));
+    bind(&right, 0, 3, tensor("cpu"));
+    assert_string_equal(places_of(&left, 3), "kks");
+    give(left.base);
+    assert_string_equal(places_of(&left, 3), ".ss");
+    give(right.base);
+    bench_end(&b);
+}
+
 /* Everything that is to be kept is there, from its first touch on. */
 static void check_kept(const struct bench *b, size_t extents, const uint8_t *touched)
 {
@@ -117,9 +139,12 @@ static void test_kept_without_a_step(void **state)
     g_seed = 5;
     for (int round = 0; round < 4000 && hot < 200; round++) {
         size_t extent = random_below(8) == 0 ? random_below(20) : 4 + random_below(6);
+        size_t set[3] = {extent, (extent + 1) % 20, (extent + 2) % 20};
+        size_t count = random_below(64) == 0 ? 3 : 1; /* now and then, more than has a window */
 
-        launch(&b, extent);
-        touched[extent] = 1;
+        launch_on(&b, b.stream, count, set);
+        for (size_t i = 0; i < count; i++)
+            touched[set[i]] = 1;
         fake_finish(b.stream);
         check_kept(&b, 20, touched);
         hot += LOCKED(b.res, b.res->hot_limit) != 0;
@@ -155,6 +180,12 @@ static void test_kept_in_a_step(void **state)
         loads_of_a_step(&b, 20);
     for (size_t i = 0; i < 5; i++)
         WAIT_FOR(atomic_load(&b.range->extents[i]->settled));
+    /* A launch that has not room enough costs others their place first. */
+    launch_on(&b, b.stream, 4, (const size_t[]){6, 9, 12, 15});
+    fake_finish(b.stream);
+    for (size_t i = 2; i < 5; i++)
+        assert_true(is_there(&b, i));
+    assert_false(is_there(&b, 0) && is_there(&b, 1));
     /* Other weights lie there now. */
     bind(&b, 4, 10, tensor("cpu"));
     bind(&b, 30, 36, gpu_tensor(&b));
@@ -215,7 +246,7 @@ static int setup(void **state)
 
     built_begin(&built);
     map->entries = entries;
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 6; i++) {
         snprintf(names[i], sizeof(names[i]), "gpu%d", i);
         built_add(&built, names[i], 64 * PAGE_BYTES);
         entries[map->count++] = (struct policy_map_entry){.prefix = names[i], .place = i};
@@ -235,9 +266,9 @@ static int setup(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_places_of_extents), cmocka_unit_test(test_kept_without_a_step),
-        cmocka_unit_test(test_kept_in_a_step),    cmocka_unit_test(test_more_than_has_room),
-        cmocka_unit_test(test_room_shrinks),
+        cmocka_unit_test(test_places_of_neighbours), cmocka_unit_test(test_places_of_extents),
+        cmocka_unit_test(test_kept_without_a_step),  cmocka_unit_test(test_kept_in_a_step),
+        cmocka_unit_test(test_more_than_has_room),   cmocka_unit_test(test_room_shrinks),
     };
 
     return cmocka_run_group_tests(tests, setup, NULL);

@@ -451,6 +451,30 @@ static void test_keeps_what_it_is_told_to(void **state)
     schedule_plan_destroy(&p);
 }
 
+/* A launch that uses more of the rest than what is to be kept leaves room for comes first. */
+static void test_keeps_room_for_each_launch(void **state)
+{
+    static struct trace t;
+    uint32_t many[6];
+    struct schedule_plan p;
+
+    (void)state;
+    make_layers(&t, 40, 1, 0);
+    for (uint32_t i = 0; i < 6; i++)
+        many[i] = 30 + i;
+    launch(&t, 6, many);
+    for (size_t e = 0; e < 15; e++)
+        t.extents[e].place = SCHEDULE_KEEP;
+    plan(&t, 42 * MB, &p);
+    for (size_t e = 0; e < 15; e++)
+        assert_true(p.fixed[e]);
+    replay(&t, &p, 42 * MB);
+    schedule_plan_destroy(&p);
+    plan(&t, 38 * MB, &p);
+    replay(&t, &p, 38 * MB);
+    schedule_plan_destroy(&p);
+}
+
 /* Room for all is no reason to let stay what is to stream; but it is loaded only once. */
 static void test_streams_what_it_is_told_to(void **state)
 {
@@ -559,6 +583,7 @@ int main(void)
         cmocka_unit_test(test_random_places_are_honoured),
         cmocka_unit_test(test_keeps_what_it_is_told_to),
         cmocka_unit_test(test_streams_what_it_is_told_to),
+        cmocka_unit_test(test_keeps_room_for_each_launch),
         cmocka_unit_test(test_refuses_what_is_no_trace),
         cmocka_unit_test(test_hottest_stay),
         cmocka_unit_test(test_next_use_is_never_lru_on_a_cycle),
