@@ -43,10 +43,11 @@ enum plan_kind {
     PLAN_TEMPORARY, /* a buffer that no checkpoint holds */
 };
 
-#define PLAN_ALL_ENTRIES     0x1u /* do not merge entries of one place into their module's */
-#define PLAN_FALLBACK        0x2u /* a device that would stay empty takes any module that fits */
-#define PLAN_OFFLOAD_BUFFERS 0x4u /* buffers go where their module goes; else to a GPU with room   \
-                                   */
+#define PLAN_ALL_ENTRIES 0x1u /* do not merge entries of one place into their module's */
+#define PLAN_FALLBACK    0x2u /* a device that would stay empty takes any module that fits */
+#define PLAN_OFFLOAD_BUFFERS                                                                       \
+    0x4u /* buffers go where their module goes; else to a GPU with room                            \
+          */
 
 /* A model. Tree and tensors belong together; the rest may be NULL. All of it is borrowed. */
 struct plan_model {
