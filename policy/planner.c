@@ -280,29 +280,17 @@ void plan_free(struct plan *plan)
     free(plan);
 }
 
-int plan_to_map(const struct plan *plan, const struct module_tree *tree, struct policy_map *out)
+int plan_to_map(const struct plan *plan, const struct module_tree *tree, struct policy_map *map)
 {
-    struct policy_map map = {.entries = calloc(plan->count + 1, sizeof(*map.entries))};
-    size_t i;
+    int res = 0;
 
-    if (!map.entries)
-        return -ENOMEM;
-    for (i = 0; i < plan->count; i++) {
+    for (size_t i = 0; i < plan->count && !res; i++) {
         const struct module_node *node = &tree->nodes[plan->entries[i].node];
+        char *prefix = strndup(node->path, node->path_bytes);
 
-        map.entries[i].prefix = strndup(node->path, node->path_bytes);
-        map.entries[i].place = plan->entries[i].place;
-        if (!map.entries[i].prefix)
-            goto err_free;
-        map.count++;
+        res = prefix ? policy_map_add(map, prefix, plan->entries[i].place) : -ENOMEM;
+        free(prefix);
     }
-    policy_map_sort(&map);
-    *out = map;
-    return 0;
-
-err_free:
-    for (i = 0; i < map.count; i++)
-        free(map.entries[i].prefix);
-    free(map.entries);
-    return -ENOMEM;
+    policy_map_sort(map);
+    return res;
 }

@@ -44,7 +44,10 @@ enum plan_kind {
 };
 
 #define PLAN_ALL_ENTRIES 0x1u /* do not merge entries of one place into their module's */
-#define PLAN_FALLBACK    0x2u /* a device that would stay empty takes any module that fits */
+/* A unit of more than a quarter of the first GPU streams in pieces, or is read in place: no room is
+ * kept for it. */
+#define PLAN_IN_PIECES 0x8u
+#define PLAN_FALLBACK  0x2u /* a device that would stay empty takes any module that fits */
 #define PLAN_OFFLOAD_BUFFERS                                                                       \
     0x4u /* buffers go where their module goes; else to a GPU with room                            \
           */
@@ -131,11 +134,10 @@ int plan_create(const struct plan_model *model, const struct plan_options *optio
 /* Free a plan. NULL is allowed. */
 void plan_free(struct plan *plan);
 
-/* The plan as a device map, in policy_resolve()'s order.
+/* Add the plan's entries to a device map, behind those that it has and in the order of the tree.
  *
  * returns  0 or -ENOMEM
- * owner    the caller frees each prefix and the entries
  */
-int plan_to_map(const struct plan *plan, const struct module_tree *tree, struct policy_map *out);
+int plan_to_map(const struct plan *plan, const struct module_tree *tree, struct policy_map *map);
 
 #endif

@@ -179,13 +179,28 @@ static void choose_level(struct heat *heat, size_t first, size_t end, uint64_t *
     }
 }
 
+/* The largest unit that a tier was not given, of those that room is kept for. */
+static uint64_t largest_unchosen(const struct heat *heat)
+{
+    uint64_t largest = 0, most = plan_walk_most_bits(heat->walk);
+    size_t i;
+
+    for (i = 0; i < heat->count; i++) {
+        const struct bundle *bundle = &heat->bundles[i];
+
+        if (bundle->place == POLICY_DISK && !bundle->chosen && bundle->largest_bits > largest &&
+            bundle->largest_bits <= most)
+            largest = bundle->largest_bits;
+    }
+    return largest;
+}
+
 /* Choose what a tier holds, the hottest first.
  *
  * returns  the largest unit that it does not hold
  */
 static uint64_t choose(struct heat *heat, uint64_t room_bits)
 {
-    uint64_t largest = 0;
     size_t first, end, i;
 
     for (i = 0; i < heat->count; i++)
@@ -199,13 +214,7 @@ static uint64_t choose(struct heat *heat, uint64_t room_bits)
         }
         choose_level(heat, first, end, &room_bits);
     }
-    for (i = 0; i < heat->count; i++) {
-        const struct bundle *bundle = &heat->bundles[i];
-
-        if (bundle->place == POLICY_DISK && !bundle->chosen && bundle->largest_bits > largest)
-            largest = bundle->largest_bits;
-    }
-    return largest;
+    return largest_unchosen(heat);
 }
 
 /* Choose what a tier holds and keep room there for the largest unit that it does not hold. */
@@ -276,21 +285,6 @@ static uint64_t sum_limits(const struct heat *heat, unsigned first, unsigned end
             return UINT64_MAX;
     }
     return sum;
-}
-
-/* The largest unit that a tier was not given. */
-static uint64_t largest_unchosen(const struct heat *heat)
-{
-    uint64_t largest = 0;
-    size_t i;
-
-    for (i = 0; i < heat->count; i++) {
-        const struct bundle *bundle = &heat->bundles[i];
-
-        if (bundle->place == POLICY_DISK && !bundle->chosen && bundle->largest_bits > largest)
-            largest = bundle->largest_bits;
-    }
-    return largest;
 }
 
 static void fill(struct heat *heat)

@@ -65,7 +65,8 @@ static void look(struct plan_room *room, uint32_t skip, uint32_t skip_end, int w
     room->end = room->waiting ? at : room->begin;
 }
 
-int plan_room_create(const struct module_tree *tree, const uint8_t *splits, struct plan_room *out)
+int plan_room_create(const struct module_tree *tree, const uint8_t *splits, uint64_t most_bits,
+                     struct plan_room *out)
 {
     size_t count = find_units(tree, splits, NULL), i;
 
@@ -77,8 +78,10 @@ int plan_room_create(const struct module_tree *tree, const uint8_t *splits, stru
         return -ENOMEM;
     }
     find_units(tree, splits, out->units);
-    for (i = 0; i < count; i++)
+    for (i = 0; i < count; i++) {
         out->by_size[i] = (uint32_t)i;
+        out->units[i].gone = out->units[i].bits > most_bits;
+    }
     qsort_r(out->by_size, count, sizeof(*out->by_size), compare_sizes, out->units);
     look(out, 0, 0, 1);
     return 0;

@@ -34,10 +34,12 @@ struct plan_room {
 /* Find the units of a tree.
  *
  * splits   by node: not 0 where a module may be split
+ * most_bits  of a unit that counts
  * returns  0 or -ENOMEM
  * owner    plan_room_destroy()
  */
-int plan_room_create(const struct module_tree *tree, const uint8_t *splits, struct plan_room *out);
+int plan_room_create(const struct module_tree *tree, const uint8_t *splits, uint64_t most_bits,
+                     struct plan_room *out);
 void plan_room_destroy(struct plan_room *room);
 
 /* A node has its turn: its units wait no longer. */

@@ -492,6 +492,11 @@ static bool may_split(const struct plan_walk *walk, uint32_t node)
     return !is_tensor(walk, last) || is_stack(walk, node);
 }
 
+uint64_t plan_walk_most_bits(const struct plan_walk *walk)
+{
+    return walk->flags & PLAN_IN_PIECES ? walk->devices[0].limit_bits / 4 : UINT64_MAX;
+}
+
 int plan_walk_begin(const struct plan_model *model, const struct policy_memory *limits,
                     unsigned flags, struct plan_walk *out)
 {
@@ -516,7 +521,7 @@ int plan_walk_begin(const struct plan_model *model, const struct policy_memory *
     memset(out->place, POLICY_NOWHERE, count);
     for (node = MODULE_ROOT + 1; node < count; node++)
         out->splits[node] = may_split(out, node);
-    if (plan_room_create(model->tree, out->splits, &out->room))
+    if (plan_room_create(model->tree, out->splits, plan_walk_most_bits(out), &out->room))
         goto err_destroy;
     return 0;
 

@@ -72,6 +72,9 @@ int plan_walk_begin(const struct plan_model *model, const struct policy_memory *
 /* The largest unit on cpu and disk, once all is placed. */
 uint64_t plan_walk_room(const struct plan_walk *walk);
 
+/* The size of the largest unit that room is kept for. */
+uint64_t plan_walk_most_bits(const struct plan_walk *walk);
+
 /* Would so much more fit on a device, beside what it keeps room for? */
 int plan_device_fits(const struct plan_device *device, uint64_t bits, uint64_t room_bits);
 

@@ -171,7 +171,8 @@ int checker_check_room(struct checker *c)
 
     c->check->unit_count = c->units->count;
     if (res || !c->check->streamed_unit || first->place < 0 || first->limit == POLICY_UNSET ||
-        first->bytes > first->limit || first->limit - first->bytes >= c->check->streamed_bytes)
+        first->bytes > first->limit || first->limit - first->bytes >= c->check->streamed_bytes ||
+        c->check->streamed_bytes > first->limit) /* that is read in place, whatever there is */
         return res;
     snprintf(field, sizeof(field), "max_memory.%s", first->name);
     return checker_add_warning(

@@ -23,7 +23,7 @@ enum check_option {
 };
 
 static const struct tool_option g_options[] = {
-#define X(id, name, argument, help) {name, argument, help},
+#define X(id, name, argument, help) {name, argument, help, 0},
     CHECK_OPTIONS(X)
 #undef X
 };

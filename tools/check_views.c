@@ -94,10 +94,8 @@ static int continues(const struct policy_holding *a, const struct policy_holding
 }
 
 static const struct table_column g_key_columns[] = {
-    {"key", TABLE_SHRINKS, 0},
-    {"device", TABLE_LEFT, 0},
-    {"tensors", TABLE_RIGHT, 1},
-    {"size", TABLE_RIGHT, 0},
+    {"key", TABLE_SHRINKS, 0}, {"device", TABLE_LEFT, 0},        {"tensors", TABLE_RIGHT, 2},
+    {"size", TABLE_RIGHT, 0},  {"there so far", TABLE_RIGHT, 1},
 };
 
 /* One line for keys [first, end) of a run of blocks. */
@@ -106,9 +104,15 @@ static void add_keys(struct table *table, const struct policy_check *check, size
 {
     const struct policy_holding *keys = check->keys;
     char name[300], tensors[24], size[SIZE_TEXT_BYTES], place[POLICY_PLACE_BYTES];
-    const char *cells[] = {name, place, tensors, size};
-    uint64_t bytes = 0;
+    char so_far[SIZE_TEXT_BYTES] = "-";
+    const char *cells[] = {name, place, tensors, size, so_far};
+    uint64_t bytes = 0, total = 0;
     size_t count = 0;
+
+    for (size_t i = 0; i < end; i++)
+        total += keys[i].place == keys[first].place ? keys[i].bytes : 0;
+    if (check->tensors)
+        size_format(total, SIZE_BINARY, so_far);
 
     for (size_t i = first; i < end; i++) {
         bytes += keys[i].bytes;

@@ -20,7 +20,7 @@ enum inspect_option {
 };
 
 static const struct tool_option g_options[] = {
-#define X(id, name, argument, help) {name, argument, help},
+#define X(id, name, argument, help) {name, argument, help, 0},
     INSPECT_OPTIONS(X)
 #undef X
 };

@@ -4,8 +4,8 @@
 #include "policy/names.h"
 #include <string.h>
 
-static const struct tool_command *const g_commands[] = {&tool_run, &tool_stats, &tool_inspect,
-                                                        &tool_check, &tool_offload};
+static const struct tool_command *const g_commands[] = {&tool_run,  &tool_stats, &tool_inspect,
+                                                        &tool_plan, &tool_check, &tool_offload};
 #define COMMANDS (sizeof(g_commands) / sizeof(g_commands[0]))
 
 static void print_help(FILE *out)

@@ -28,7 +28,7 @@ enum offload_option {
 };
 
 static const struct tool_option g_options[] = {
-#define X(id, name, argument, help) {name, argument, help},
+#define X(id, name, argument, help) {name, argument, help, 0},
     OFFLOAD_OPTIONS(X)
 #undef X
 };

@@ -43,7 +43,7 @@ enum run_option {
 };
 
 static const struct tool_option g_options[] = {
-#define X(id, name, argument, variable, help) {name, argument, help},
+#define X(id, name, argument, variable, help) {name, argument, help, 0},
     RUN_OPTIONS(X)
 #undef X
 };

@@ -29,7 +29,7 @@ enum stats_option {
 };
 
 static const struct tool_option g_options[] = {
-#define X(id, name, argument, help) {name, argument, help},
+#define X(id, name, argument, help) {name, argument, help, 0},
     STATS_OPTIONS(X)
 #undef X
 };

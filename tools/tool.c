@@ -51,7 +51,10 @@ void tool_print_help(const struct tool_command *command)
 
         snprintf(left, sizeof(left), "--%s%s%s", option->name, option->argument ? " " : "",
                  option->argument ? option->argument : "");
-        printf("  %-*s  %s\n", width, left, option->help);
+        printf("  %-*s  %s", width, left, option->help);
+        if (option->letter)
+            printf(" (-%c)", option->letter);
+        putchar('\n');
     }
     printf("  %-*s  %s\n\n%s", width, "--help", "this text", command->text);
 }
@@ -92,30 +95,48 @@ static int refuse_option(const struct tool_command *command, int c, char **argv)
     return command->usage_exit;
 }
 
+/* What getopt_long() says for an option's letter becomes what it says for its name. */
+static int find_letter(const struct tool_command *command, int c)
+{
+    for (size_t i = 0; i < command->option_count; i++) {
+        if (c == command->options[i].letter && c)
+            return FIRST_LONG + (int)i;
+    }
+    return c;
+}
+
 int tool_parse_options(const struct tool_command *command, int argc, char **argv,
                        int (*set)(void *state, size_t option, const char *value), void *state,
                        int *first)
 {
     struct option table[OPTIONS_MAX + 2] = {{0}};
-    size_t count = command->option_count;
+    char letters[3 + 2 * OPTIONS_MAX + 1];
+    size_t count = command->option_count, used;
     int c, status;
 
+    used = (size_t)sprintf(letters, command->stops ? "+:h" : ":h");
     for (size_t i = 0; i < count; i++) {
-        table[i].name = command->options[i].name;
-        table[i].has_arg = command->options[i].argument ? required_argument : no_argument;
+        const struct tool_option *option = &command->options[i];
+
+        table[i].name = option->name;
+        table[i].has_arg = option->argument ? required_argument : no_argument;
         table[i].val = FIRST_LONG + (int)i;
+        if (option->letter)
+            used += (size_t)sprintf(letters + used, "%c%s", option->letter,
+                                    option->argument ? ":" : "");
     }
     table[count] = (struct option){"help", no_argument, NULL, HELP};
     opterr = 0;
     optind = 0;
     for (;;) {
-        c = getopt_long(argc, argv, command->stops ? "+:h" : ":h", table, NULL);
+        c = getopt_long(argc, argv, letters, table, NULL);
         if (c == -1)
             break;
         if (c == HELP) {
             tool_print_help(command);
             return tool_finish_output(TOOL_OK);
         }
+        c = find_letter(command, c);
         if (c < FIRST_LONG)
             return refuse_option(command, c, argv);
         status = set(state, (size_t)(c - FIRST_LONG), optarg);

@@ -26,11 +26,13 @@ enum tool_exit {
  * name      without the dashes
  * argument  what --help calls its value; NULL where it takes none
  * help      one line
+ * letter    for short, -o; 0 where there is none. Not h
  */
 struct tool_option {
     const char *name;
     const char *argument;
     const char *help;
+    char letter;
 };
 
 struct tool_command {
@@ -48,6 +50,7 @@ struct tool_command {
 extern const struct tool_command tool_run;
 extern const struct tool_command tool_stats;
 extern const struct tool_command tool_inspect;
+extern const struct tool_command tool_plan;
 extern const struct tool_command tool_check;
 extern const struct tool_command tool_offload;
 

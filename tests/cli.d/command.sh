@@ -4,14 +4,14 @@
 expect "berth alone" 2 '^usage: berth COMMAND' "$BERTH"
 expect "berth --help" 0 'Example' "$BERTH" --help
 expect "berth --version" 0 '^berth [0-9]+\.[0-9]+' "$BERTH" --version
-expect "a command of a later version" 2 'unknown command plan' "$BERTH" plan
+expect "a command of a later version" 2 'unknown command doctor' "$BERTH" doctor
 expect "a mistyped command" 2 'did you mean inspect\?' "$BERTH" inspct
-for command in run stats inspect check offload; do
+for command in run stats inspect plan check offload; do
     expect "$command --help" 0 "Example" "$BERTH" "$command" --help
 done
-check "--help lists what exists" test "$("$BERTH" --help | grep -cE '^  (run|stats|inspect|check|offload) ')" = 5
+check "--help lists what exists" test "$("$BERTH" --help | grep -cE '^  (run|stats|inspect|plan|check|offload) ')" = 6
 check "--help lists nothing else" \
-    test "$("$BERTH" --help | grep -cE '^  (plan|doctor|top|report|replay) ')" = 0
+    test "$("$BERTH" --help | grep -cE '^  (doctor|top|report|replay) ')" = 0
 expect "a mistyped option" 2 'did you mean --prometheus\?' "$BERTH" stats --promtheus
 expect "a mistyped option of run" 125 'did you mean --max-memory\?' "$BERTH" run --max-memry 0=1GiB true
 expect "an option without its value" 125 'needs a value' "$BERTH" run --max-memory

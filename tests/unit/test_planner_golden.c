@@ -218,7 +218,7 @@ static void run_one(const cJSON *golden, const cJSON *run, int index, struct sco
     const cJSON *args = cJSON_GetObjectItem(run, "args"), *dtype, *strategy, *map, *balanced;
     struct plan_options options = {.strategy = PLAN_SEQUENTIAL};
     struct golden_model model;
-    struct policy_map ours;
+    struct policy_map ours = {0};
     struct input_error error;
     struct plan *plan;
     int *our_places, *their_places;

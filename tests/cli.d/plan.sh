@@ -1,0 +1,56 @@
+# Strategy: what plan writes is what check takes, under every budget and strategy, and covers every
+# tensor of every golden checkpoint; the figures are check's own. Then wrong words, and files that
+# cannot be.
+
+expect "plan" 0 '^streams +[0-9.]+ (B|KiB) for each step' "$BERTH" plan "$CHECKPOINT" --max-memory 0=2500
+expect "plan within the budget" 0 '^streams +nothing' "$BERTH" plan "$CHECKPOINT" --max-memory 0=1GiB
+check "plan without -o writes nothing" grep -qE '^policy +not written' "$WORK/out"
+expect "plan -o -" 0 '"device_map": \{' "$BERTH" plan "$CHECKPOINT" --max-memory 0=2500 -o -
+cp "$WORK/out" "$WORK/planned.json"
+expect "plan -o FILE" 0 "^policy +$WORK/policy.json" "$BERTH" plan "$CHECKPOINT" --max-memory 0=2500 -o "$WORK/policy.json"
+check "plan writes the same into a file" "$PYTHON" -c 'import json, sys
+one, other = (json.load(open(path)) for path in sys.argv[1:])
+assert list(one["device_map"].items()) == list(other["device_map"].items())
+assert one["max_memory"] == other["max_memory"]' "$WORK/planned.json" "$WORK/policy.json"
+check "plan leaves nothing beside it" test -z "$(ls "$WORK" | grep '^policy.json\.')"
+expect "plan --json" 0 '"streamed_bytes": [1-9]' "$BERTH" plan "$CHECKPOINT" --max-memory 0=2500 --json
+check "plan --json holds the policy" "$PYTHON" -c 'import json, sys
+got, policy = (json.load(open(path)) for path in sys.argv[1:])
+assert got["policy"]["device_map"] == policy["device_map"]
+assert got["streamed_bytes"] == sum(d["bytes"] for d in got["check"]["devices"] if d["device"] in ("cpu", "disk"))
+' "$WORK/out" "$WORK/policy.json"
+expect "plan --link" 0 'at 12.5 GB/s$' "$BERTH" plan "$CHECKPOINT" --max-memory 0=2500 --link 12.5
+
+cat >"$WORK/agree.py" <<'END'
+import json, subprocess, sys
+berth, work, *checkpoints = sys.argv[1:]
+runs = 0
+for path in checkpoints:
+    found = subprocess.run([berth, "inspect", path, "--json"], capture_output=True, text=True)
+    total = sum(t["bytes"] for t in json.loads(found.stdout)["tensors"])
+    for share in (0, 10, 35, 50, 90, 200):
+        for strategy in ("auto", "balanced", "balanced_low_0", "sequential"):
+            for more in ([], ["--no-split", "none"], ["--offload-buffers"]):
+                memory = f"0={total * share // 100},1={total * share // 200},cpu={total * 6 // 10}"
+                made = subprocess.run([berth, "plan", path, "--max-memory", memory, "--strategy", strategy, "-o",
+                                       work + "/p.json", *more], capture_output=True, text=True)
+                assert made.returncode == 0 and not made.stderr, (path, memory, strategy, made)
+                held = subprocess.run([berth, "check", work + "/p.json", "--checkpoint", path, "--json"],
+                                      capture_output=True, text=True)
+                assert held.returncode == 0, (path, memory, strategy, held)
+                assert json.loads(held.stdout)["uncovered"]["tensors"] == 0, (path, memory, strategy)
+                runs += 1
+print(runs)
+END
+expect "plan agrees with check" 0 '^[1-9]' "$PYTHON" "$WORK/agree.py" "$BERTH" "$WORK" "$CHECKPOINT" \
+    tests/data/files/sharded tests/data/files/tiny.gguf tests/data/files/zip.bin tests/data/files/offload
+
+expect "plan of nothing" 2 'no checkpoint given; for example' "$BERTH" plan --max-memory 0=1GiB
+expect "plan without a GPU" 2 'no GPU has a budget; .*--max-memory 0=8GiB' "$BERTH" plan "$CHECKPOINT" --max-memory cpu=1GiB
+expect "plan with an unknown strategy" 2 'auto, balanced, balanced_low_0 (or|and) sequential.*did you mean "balanced"' \
+    "$BERTH" plan "$CHECKPOINT" --max-memory 0=1GiB --strategy balance
+expect "plan with a bad size" 2 '^berth: plan: --max-memory: ' "$BERTH" plan "$CHECKPOINT" --max-memory 0=much
+expect "plan with one tied name" 2 '--tied: expected two or more names' "$BERTH" plan "$CHECKPOINT" --max-memory 0=1GiB --tied embed.weight
+expect "plan with a bad link" 2 '--link: expected gigabytes' "$BERTH" plan "$CHECKPOINT" --max-memory 0=1GiB --link fast
+expect "plan of a missing file" 1 'gone.safetensors' "$BERTH" plan "$WORK/gone.safetensors" --max-memory 0=1GiB
+expect "plan into a missing folder" 125 'nothing was written' "$BERTH" plan "$CHECKPOINT" --max-memory 0=1GiB -o "$WORK/none/p.json"
