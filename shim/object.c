@@ -425,6 +425,16 @@ enum backend_mode object_mode(CUdeviceptr first, CUdeviceptr end)
     return mode;
 }
 
+int object_fills_ends(CUdeviceptr first, size_t bytes)
+{
+    int meet;
+
+    range_read_lock();
+    meet = range_allocation_at(first) && range_allocation_at(first + bytes - 1);
+    range_unlock();
+    return meet;
+}
+
 static uint64_t overlap(const struct object *o, CUdeviceptr first, CUdeviceptr end)
 {
     return (o->end < end ? o->end : end) - (o->first > first ? o->first : first);

@@ -81,6 +81,11 @@ void object_clear(struct allocation *allocation);
  * BACKEND_MOVED. Takes the lock for reading. */
 enum backend_mode object_mode(CUdeviceptr first, CUdeviceptr end);
 
+/* Does an allocation begin at or before first, and one end at or after first + bytes? So little of
+ * what lies between is nobody's that BACKEND_SHARED means nearly all of it. Takes the lock for
+ * reading. */
+int object_fills_ends(CUdeviceptr first, size_t bytes);
+
 enum object_move {
     OBJECT_LOADED,
     OBJECT_DROPPED,

@@ -132,15 +132,18 @@ static void load(struct residency *res, struct extent *e)
     CUevent ready = NULL;
     struct lane *lane;
     CUresult result;
-    int recorded = 0;
+    int recorded = 0, again = e->load_number != 0;
 
     extent_set_state(res, e, EXTENT_LOADING);
     residency_count(res, e->bytes);
     result = enter(res, e->range, &lane, &ready);
     if (result == CUDA_SUCCESS) {
-        int timed = transfer_timing_begin(res->drv, lane);
+        int timed;
 
         mode = object_mode(e->first, e->first + e->bytes);
+        /* What nobody has written comes into being on the device, and crosses no link. */
+        timed = (again || (mode == BACKEND_SHARED && object_fills_ends(e->first, e->bytes))) &&
+                transfer_timing_begin(res->drv, lane);
         result = res->backend->load(res->drv, res->device, e->first, e->bytes, mode, lane->h2d);
         if (timed)
             transfer_timing_end(res->drv, lane, result == CUDA_SUCCESS ? e->bytes : 0);

@@ -312,6 +312,11 @@ static void test_mode_of_a_shared_range(void **state)
                   STATS_EVIDENCE_NONE);
     range_unlock();
     assert_int_equal(object_mode(base[0], base[0] + FAKE_PAGE), BACKEND_SHARED);
+    /* What lies behind the last allocation was never uploaded, and is not the program's. */
+    assert_int_equal(object_mode(base[0], base[0] + 2 * FAKE_PAGE), BACKEND_SHARED);
+    assert_true(object_fills_ends(base[0], FAKE_PAGE));
+    assert_false(object_fills_ends(base[0], 2 * FAKE_PAGE));
+    assert_false(object_fills_ends(base[0] + FAKE_PAGE, FAKE_PAGE));
 }
 
 /* As the pager does: an extent comes or goes, and is accounted for. */
