@@ -35,9 +35,11 @@ static int place_of(const struct checkpoint *checkpoint, const char *name)
 
 static void test_shards_of_a_named_model(void **state)
 {
-    struct checkpoint *one = open_file("m-1.safetensors"), *two = open_file("m-2.safetensors");
+    static struct checkpoint *one, *two; /* which never go away */
 
     (void)state;
+    one = open_file("m-1.safetensors");
+    two = open_file("m-2.safetensors");
     assert_true(placement_is_on());
     assert_int_equal(place_of(one, "t0"), POLICY_NOWHERE);
     placement_add(one, "m-1.safetensors");
@@ -50,10 +52,11 @@ static void test_shards_of_a_named_model(void **state)
 static void test_another_checkpoint(void **state)
 {
     static const char *const names[] = {"t1", "u0", "v", "w", NULL};
-    struct checkpoint *other = built_names(names);
+    static struct checkpoint *other;
     const struct tensor unknown = {.name = "t0"};
 
     (void)state;
+    other = built_names(names);
     placement_add(other, "other");
     assert_int_equal(place_of(other, "t1"), POLICY_CPU);
     assert_int_equal(place_of(other, "v"), POLICY_DISK);

@@ -240,7 +240,7 @@ static void test_room_shrinks(void **state)
 static int setup(void **state)
 {
     static struct policy_map_entry entries[8];
-    static char names[FAKE_DEVICES][8];
+    static char names[FAKE_DEVICES][16];
     struct policy_map *map = &g_fake_policy.map;
     struct built built;
 
