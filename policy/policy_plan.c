@@ -111,8 +111,8 @@ int policy_plan_map(struct policy *policy, const struct policy_memory *limits,
 
     input_error_clear(error);
     for (size_t i = 0; i < policy->tied_count && !res; i++)
-        tied[i] = (struct tie_list){(const char *const *)policy->tied[i].names,
-                                    policy->tied[i].count};
+        tied[i] =
+            (struct tie_list){(const char *const *)policy->tied[i].names, policy->tied[i].count};
     if (!res)
         res = unit_table_create(checkpoint, &options, &units, error);
     if (!res) {
