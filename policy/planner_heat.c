@@ -143,7 +143,7 @@ static int compare_heat(const void *left, const void *right, void *bundles)
 }
 
 /* Choose among bundles of one level, [first, end) of sorted: all of them where they fit, else as
- * many as do, spread evenly over their order.
+ * many as do, spread evenly over their order. What is larger than all of the room does not count.
  *
  * room_bits    left; what was chosen is taken from it
  */
@@ -155,15 +155,17 @@ static void choose_level(struct heat *heat, size_t first, size_t end, uint64_t *
     size_t i;
 
     for (i = first; i < end; i++) {
-        if (heat->bundles[heat->sorted[i]].place == POLICY_DISK)
-            wanted += heat->bundles[heat->sorted[i]].bits;
+        const struct bundle *bundle = &heat->bundles[heat->sorted[i]];
+
+        if (bundle->place == POLICY_DISK && bundle->bits <= room)
+            wanted += bundle->bits;
     }
     /* First evenly; then whatever still fits. */
     for (round = 0; round < 2; round++) {
         for (i = first; i < end; i++) {
             struct bundle *bundle = &heat->bundles[heat->sorted[i]];
 
-            if (bundle->place != POLICY_DISK || bundle->chosen)
+            if (bundle->place != POLICY_DISK || bundle->chosen || bundle->bits > room)
                 continue;
             passed += bundle->bits;
             if (bundle->bits > *room_bits)
