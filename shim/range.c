@@ -19,9 +19,18 @@
 
 static struct range *g_ranges; /* g_range_lock */
 
-/* Reserve address space and make it known to residency. */
+static size_t whole_pages(size_t bytes)
+{
+    return (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+}
+
+/* Reserve address space and make it known to residency.
+ *
+ * bytes    wanted
+ * least    taken where the driver has not so much
+ */
 static CUresult range_create(struct residency *res, CUdevice device, CUcontext ctx, size_t bytes,
-                             int shared, struct range **out)
+                             size_t least, int shared, struct range **out)
 {
     const struct driver *drv = driver_get();
     size_t extent_bytes = residency_extent_bytes(res);
@@ -30,7 +39,7 @@ static CUresult range_create(struct residency *res, CUdevice device, CUcontext c
 
     if (!r)
         return CUDA_ERROR_OUT_OF_MEMORY;
-    r->bytes = (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+    r->bytes = whole_pages(bytes);
     r->extent_bytes = extent_bytes;
     r->device = device;
     r->ctx = ctx;
@@ -38,6 +47,11 @@ static CUresult range_create(struct residency *res, CUdevice device, CUcontext c
     r->base = unwanted_take(ctx, r->bytes);
     if (!r->base) {
         result = backend_um.reserve(drv, device, r->bytes, &r->base);
+        if (result != CUDA_SUCCESS && whole_pages(least) < r->bytes) {
+            stats_note(result); /* the program will not see it */
+            r->bytes = whole_pages(least);
+            result = backend_um.reserve(drv, device, r->bytes, &r->base);
+        }
         if (result != CUDA_SUCCESS)
             goto err_free;
     }
@@ -262,10 +276,8 @@ static CUresult alloc_packed(struct allocation *a, struct residency *res)
 
     while (!(packed = pack(a, res))) {
         size_t bytes = shared_range_bytes(a->device, a->ctx, a->bytes);
-        CUresult result = range_create(res, a->device, a->ctx, bytes, 1, &made);
+        CUresult result = range_create(res, a->device, a->ctx, bytes, a->bytes, 1, &made);
 
-        if (stats_note(result) != CUDA_SUCCESS && bytes > a->bytes)
-            result = range_create(res, a->device, a->ctx, a->bytes, 1, &made);
         if (result != CUDA_SUCCESS)
             return result;
         link_range(made);
@@ -284,7 +296,7 @@ static CUresult alloc_own(struct allocation *a, struct residency *res)
 
     if (reused)
         return reused > 0 ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
-    result = range_create(res, a->device, a->ctx, a->bytes, 0, &r);
+    result = range_create(res, a->device, a->ctx, a->bytes, a->bytes, 0, &r);
     if (result != CUDA_SUCCESS)
         return result;
     a->base = r->base;
