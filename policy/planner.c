@@ -120,15 +120,20 @@ static uint64_t mean_module_bytes(const struct module_tree *tree, const uint8_t 
     return modules ? bits / 8 / modules : 0;
 }
 
-/* The largest of the first whole module of each class. */
-static uint64_t block_bytes(const struct plan_model *model)
+/* Which no-split modules decide how much a share is rounded up. */
+enum block_rule {
+    BLOCK_FIRST_OF_CLASS, /* the first of a class stands for all of it, as with accelerate */
+    BLOCK_LARGEST,
+};
+
+static uint64_t block_bytes(const struct plan_model *model, enum block_rule rule)
 {
     uint64_t largest = 0;
     uint8_t seen[UINT8_MAX + 1] = {0};
     uint32_t node;
 
     for (node = MODULE_ROOT + 1; model->whole && node < model->tree->count; node++) {
-        if (!model->whole[node] || seen[model->whole[node]])
+        if (!model->whole[node] || (seen[model->whole[node]] && rule == BLOCK_FIRST_OF_CLASS))
             continue;
         seen[model->whole[node]] = 1;
         if (model->tree->nodes[node].bits / 8 > largest)
@@ -137,14 +142,14 @@ static uint64_t block_bytes(const struct plan_model *model)
     return largest;
 }
 
-static int balance(const struct plan_model *model, enum balance_first first,
+static int balance(const struct plan_model *model, enum balance_first first, enum block_rule rule,
                    struct policy_memory *memory)
 {
     uint8_t *counted = find_counted(model);
 
     if (!counted)
         return -ENOMEM;
-    balance_memory(memory, (model->tree->nodes[MODULE_ROOT].bits + 7) / 8, block_bytes(model),
+    balance_memory(memory, (model->tree->nodes[MODULE_ROOT].bits + 7) / 8, block_bytes(model, rule),
                    mean_module_bytes(model->tree, counted), first);
     free(counted);
     return 0;
@@ -230,7 +235,7 @@ static int make_plan(const struct plan_walk *walk, struct plan *plan)
 }
 
 static int choose(const struct plan_model *model, const struct plan_options *options,
-                  struct plan *plan)
+                  enum block_rule rule, struct plan *plan)
 {
     struct plan_walk walk;
     int res = 0;
@@ -241,7 +246,7 @@ static int choose(const struct plan_model *model, const struct plan_options *opt
         if (options->strategy != PLAN_SEQUENTIAL)
             res = balance(
                 model, options->strategy == PLAN_BALANCED_LOW_0 ? BALANCE_SPARE_IT : BALANCE_EVEN,
-                &plan->limit);
+                rule, &plan->limit);
         if (res == 0)
             res = plan_walk_run(model, &plan->limit, options->flags, &walk);
     }
@@ -252,17 +257,65 @@ static int choose(const struct plan_model *model, const struct plan_options *opt
     return res;
 }
 
-int plan_create(const struct plan_model *model, const struct plan_options *options,
-                struct plan **out, struct input_error *error)
+static int make(const struct plan_model *model, const struct plan_options *options,
+                enum block_rule rule, struct plan **out)
 {
     struct plan *plan = calloc(1, sizeof(*plan));
     int res = -ENOMEM;
 
-    input_error_clear(error);
     if (plan) {
         plan->limit = options->max_memory;
-        res = choose(model, options, plan);
+        res = choose(model, options, rule, plan);
     }
+    if (res) {
+        plan_free(plan);
+        return res;
+    }
+    *out = plan;
+    return 0;
+}
+
+static uint64_t gpu_bits(const struct plan *plan)
+{
+    uint64_t bits = 0;
+    size_t i;
+
+    for (i = 0; i < POLICY_DEVICES_MAX; i++)
+        bits += plan->device_bits[i];
+    return bits;
+}
+
+/* A class whose first module is small makes shares that are too small for the others: where that
+ * keeps something from the GPUs, the largest module decides. */
+static int make_larger_shares(const struct plan_model *model, const struct plan_options *options,
+                              struct plan **plan)
+{
+    struct plan *other;
+    int res = make(model, options, BLOCK_LARGEST, &other);
+
+    if (res)
+        return res;
+    if (gpu_bits(other) > gpu_bits(*plan)) {
+        plan_free(*plan);
+        *plan = other;
+    } else {
+        plan_free(other);
+    }
+    return 0;
+}
+
+int plan_create(const struct plan_model *model, const struct plan_options *options,
+                struct plan **out, struct input_error *error)
+{
+    struct plan *plan = NULL;
+    int res;
+
+    input_error_clear(error);
+    res = make(model, options, BLOCK_FIRST_OF_CLASS, &plan);
+    if (res == 0 && options->strategy != PLAN_SEQUENTIAL && !options->heat &&
+        (plan->cpu_bits || plan->disk_bits) &&
+        block_bytes(model, BLOCK_LARGEST) > block_bytes(model, BLOCK_FIRST_OF_CLASS))
+        res = make_larger_shares(model, options, &plan);
     if (res) {
         plan_free(plan);
         return input_error_set(error, res, INPUT_ERROR_NO_OFFSET, "enough memory to plan",

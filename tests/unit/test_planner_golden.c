@@ -245,7 +245,7 @@ static void run_one(const cJSON *golden, const cJSON *run, int index, struct sco
         compare_memory(plan, balanced, score);
     if (map) {
         their_places = golden_places(&model, map);
-        compare(&model, our_places, their_places, &plan->limit,
+        compare(&model, our_places, their_places, &options.max_memory,
                 cJSON_GetObjectItem(golden, "case")->valuestring, index, score);
         free(their_places);
     } else {
