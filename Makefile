@@ -65,6 +65,7 @@ CONFORM  := $(OUT)/conformance
 BENCH    := $(addprefix $(OUT)/bench/,launch workload growth)
 NAMING   := $(OUT)/bench/content-cost
 READING  := $(OUT)/bench/readers-cost
+PLANNING := $(OUT)/bench/planner-cost
 PROBE    := $(OUT)/gpu/probe
 UNIT     := $(patsubst tests/unit/%.c,$(OUT)/unit/%,$(UNIT_SRC))
 PRELOAD  := $(patsubst tests/preload/%.c,$(OUT)/preload/%,$(PRELOAD_APP))
@@ -195,11 +196,13 @@ $(NAMING): $(OUT)/obj/bench/content_cost.o $(OUT)/libshim.a $(OUT)/libpolicy.a $
 	$(Q)$(CC) -o $@ $(filter %.o,$^) $(LDFLAGS) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group \
 	    $(WITH_SIM) -lelf -lzstd -llz4 -lcjson -lm -ldl
 
-# And this one times policy's readers alone.
-$(READING): $(OUT)/obj/bench/readers_cost.o $(OUT)/libpolicy.a
+# And these time policy's readers and its planner alone.
+$(READING): $(OUT)/obj/bench/readers_cost.o
+$(PLANNING): $(OUT)/obj/bench/planner_cost.o
+$(READING) $(PLANNING): $(OUT)/libpolicy.a
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) -o $@ $^ $(LDFLAGS) -lcjson -lm -ldl
+	$(Q)$(CC) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDFLAGS) -lcjson -lm -ldl
 
 $(MINILM): $(call obj,$(MINILM_SRC)) $(PTX_OBJ) $(SIMCUDA)
 	$(call say,LD,$@)
@@ -280,10 +283,11 @@ demo: deps
 	$(Q)OUT=$(OUT) tests/demo
 
 bench: deps
-	$(Q)$(MAKE) --no-print-directory all $(SIMCUDA) $(MINILM) $(BENCH) $(NAMING) $(READING)
+	$(Q)$(MAKE) --no-print-directory all $(SIMCUDA) $(MINILM) $(BENCH) $(NAMING) $(READING) $(PLANNING)
 	$(Q)OUT=$(OUT) bench/run
 	$(Q)OUT=$(OUT) bench/content
 	$(Q)OUT=$(OUT) bench/readers
+	$(Q)OUT=$(OUT) bench/planner
 
 mutate: deps
 	$(Q)tests/mutate $(MUTATE)
