@@ -77,23 +77,45 @@ static void find_units(struct heat *heat)
     }
 }
 
-/* An object's bits stand at its first name, but whoever touches it may use another. */
-static void add_touches(struct bundle *bundle, const struct module_tree *tree, uint32_t unit,
+/* How often a tensor was touched under all its names: whoever touches an object with several may
+ * use another than the first, where its bits stand. */
+static uint64_t count_touches(const struct heat *heat, uint32_t tensor,
+                              const struct plan_heat *tensors)
+{
+    const struct plan_walk *walk = heat->walk;
+    uint32_t tie = walk->model->tensors[tensor].tie;
+    uint64_t touches = 0;
+    size_t at;
+
+    if (tie == MODULE_NONE)
+        return tensors[tensor].touches;
+    for (at = walk->tie_first[tie]; at < walk->name_count && walk->by_tie[at].tie == tie; at++) {
+        uint32_t other = walk->model->tree->nodes[walk->by_tie[at].node].tensor;
+
+        if (__builtin_add_overflow(touches, tensors[other].touches, &touches))
+            return UINT64_MAX;
+    }
+    return touches;
+}
+
+static void add_touches(const struct heat *heat, struct bundle *bundle, uint32_t unit,
                         const struct plan_heat *tensors)
 {
+    const struct module_tree *tree = heat->walk->model->tree;
     uint32_t node;
 
     for (node = unit; node < tree->nodes[unit].end; node++) {
-        const struct plan_heat *tensor;
+        uint32_t tensor = tree->nodes[node].tensor;
 
-        if (tree->nodes[node].tensor == MODULE_NONE)
+        if (tensor == MODULE_NONE)
             continue;
-        tensor = &tensors[tree->nodes[node].tensor];
-        bundle->touched_bits += (unsigned __int128)tree->nodes[node].bits * tensor->touches;
-        if (tensor->touches && bundle->level == 0)
+        if (tree->nodes[node].bits)
+            bundle->touched_bits +=
+                (unsigned __int128)tree->nodes[node].bits * count_touches(heat, tensor, tensors);
+        if (tensors[tensor].touches)
             bundle->level = 1;
-        if (tensor->order < bundle->order)
-            bundle->order = tensor->order;
+        if (tensors[tensor].order < bundle->order)
+            bundle->order = tensors[tensor].order;
     }
 }
 
@@ -119,7 +141,7 @@ static void find_bundles(struct heat *heat, const struct plan_heat *tensors)
         bundle->bits += tree->nodes[node].bits;
         if (tree->nodes[node].bits > bundle->largest_bits)
             bundle->largest_bits = tree->nodes[node].bits;
-        add_touches(bundle, tree, node, tensors);
+        add_touches(heat, bundle, node, tensors);
     }
     for (i = 0; i < heat->count; i++) {
         struct bundle *bundle = &heat->bundles[i];
