@@ -241,22 +241,22 @@ static uint64_t choose(struct heat *heat, uint64_t room_bits)
     return largest_unchosen(heat);
 }
 
-/* Choose what a tier holds and keep room there for the largest unit that it does not hold. */
-static void choose_beside_room(struct heat *heat, uint64_t limit_bits, uint64_t keeps_bits)
+/* Choose what a tier holds and keep room there for the largest unit that it does not hold.
+ *
+ * room_bits    at least so much; raised to what is kept
+ */
+static void choose_beside_room(struct heat *heat, uint64_t limit_bits, uint64_t keeps_bits,
+                               uint64_t *room_bits)
 {
-    uint64_t largest = choose(heat, limit_bits), room = largest, next;
-
-    if (largest == 0)
-        return;
     /* Less that stays may leave out a larger unit, which needs more room; it settles, for room only
      * grows and is one of the units. */
     for (;;) {
-        uint64_t kept = room < keeps_bits ? room : keeps_bits;
+        uint64_t kept = *room_bits < keeps_bits ? *room_bits : keeps_bits;
+        uint64_t next = choose(heat, limit_bits - kept);
 
-        next = choose(heat, limit_bits - kept);
-        if (next <= room)
+        if (next <= *room_bits)
             return;
-        room = next;
+        *room_bits = next;
     }
 }
 
@@ -291,8 +291,10 @@ static void put_chosen(struct heat *heat, unsigned first, unsigned end, uint64_t
         if (!bundle->chosen)
             continue;
         device = find_device(heat, bundle, first, present, end, room_bits);
-        if (device == end)
+        if (device == end) {
+            bundle->chosen = 0;
             continue;
+        }
         bundle->place = heat->walk->devices[device].place;
         heat->walk->devices[device].used_bits += bundle->bits;
         if (device > present)
@@ -311,21 +313,47 @@ static uint64_t sum_limits(const struct heat *heat, unsigned first, unsigned end
     return sum;
 }
 
+/* Undo put_chosen(). */
+static void take_back(struct heat *heat, unsigned first, unsigned end)
+{
+    size_t i;
+
+    for (i = 0; i < heat->count; i++) {
+        if (heat->bundles[i].chosen)
+            heat->bundles[i].place = POLICY_DISK;
+    }
+    for (; first < end; first++)
+        heat->walk->devices[first].used_bits = 0;
+}
+
+/* Fill a tier. What lies in no piece of its room may be larger than what was not chosen: then the
+ * room that is kept is too small, and it is filled anew with more. */
+static void fill_tier(struct heat *heat, unsigned first, unsigned end)
+{
+    uint64_t room_bits = 0, left_bits;
+
+    for (;;) {
+        choose_beside_room(heat, sum_limits(heat, first, end),
+                           heat->walk->devices[first].limit_bits, &room_bits);
+        put_chosen(heat, first, end, room_bits);
+        left_bits = largest_unchosen(heat);
+        if (left_bits <= room_bits)
+            return;
+        room_bits = left_bits;
+        take_back(heat, first, end);
+    }
+}
+
 static void fill(struct heat *heat)
 {
-    unsigned gpus = 0, end;
+    unsigned gpus = 0;
 
     while (heat->walk->devices[gpus].place >= 0)
         gpus++;
-    for (end = gpus; end <= gpus + 1; end++) {
-        unsigned first = end == gpus ? 0 : gpus;
-
-        if (first == end || end >= heat->walk->device_count)
-            continue;
-        choose_beside_room(heat, sum_limits(heat, first, end),
-                           heat->walk->devices[first].limit_bits);
-        put_chosen(heat, first, end, largest_unchosen(heat));
-    }
+    if (gpus)
+        fill_tier(heat, 0, gpus);
+    if (heat->walk->devices[gpus].place == POLICY_CPU)
+        fill_tier(heat, gpus, gpus + 1);
 }
 
 static void write_places(struct heat *heat)
