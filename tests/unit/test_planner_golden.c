@@ -8,7 +8,8 @@
  *   - or accelerate's map breaks a rule that it keeps elsewhere: more in a device than its limit
  * (it merges a module's entries over a buffer that it had left out), two names of one object in two
  *     places, or the tensors of a module that is never split in two places (the model had a module
- *     without tensors there, which names cannot tell of).
+ *     without tensors there, which names cannot tell of), or no room on the first GPU or on cpu for
+ *     a module that streams (for the same reason: it took that for one that can be split).
  *
  * Every map of ours must cover every tensor, also where accelerate answers with an exception or
  * forgets the buffers of a module that it splits. Other files than these two may be given as
@@ -169,6 +170,52 @@ static int exceeds_a_limit(const struct golden_model *model, const int *places,
     return cpu_bits > memory->cpu_bytes * 8;
 }
 
+/* The largest module without modules that is on cpu (for_disk 0) or on disk, as a whole. */
+static uint64_t largest_streaming(const struct golden_model *model, const int *places, int for_disk)
+{
+    const struct module_tree *tree = model->tree;
+    uint32_t node, child;
+    uint64_t largest = 0;
+
+    for (node = MODULE_ROOT + 1; node < tree->count; node++) {
+        int whole = tree->nodes[node].end > node + 1;
+
+        MODULE_FOR_EACH_CHILD(tree, node, child)
+        {
+            int place = POLICY_NOWHERE;
+
+            if (tree->nodes[child].end == child + 1)
+                place = places[tree->nodes[child].tensor];
+            whole = whole && (place == POLICY_DISK || (place == POLICY_CPU && !for_disk));
+        }
+        if (whole && tree->nodes[node].bits > largest)
+            largest = tree->nodes[node].bits;
+    }
+    return largest;
+}
+
+/* Does the first GPU, or cpu, hold something where the largest module that streams has no room? */
+static int keeps_no_room(const struct golden_model *model, const int *places,
+                         const struct policy_memory *memory)
+{
+    uint64_t gpu_bits = 0, cpu_bits = 0;
+    int first = 0;
+    size_t i;
+
+    while (first < POLICY_DEVICES_MAX && memory->device_bytes[first] == POLICY_UNSET)
+        first++;
+    for (i = 0; i < model->count; i++) {
+        uint64_t bits = model->tree->nodes[model->tree->leaves[i]].bits;
+
+        gpu_bits += places[i] == first ? bits : 0;
+        cpu_bits += places[i] == POLICY_CPU ? bits : 0;
+    }
+    if (gpu_bits &&
+        gpu_bits + largest_streaming(model, places, 0) > memory->device_bytes[first] * 8)
+        return 1;
+    return cpu_bits && cpu_bits + largest_streaming(model, places, 1) > memory->cpu_bytes * 8;
+}
+
 static void compare(const struct golden_model *model, const int *ours, const int *theirs,
                     const struct policy_memory *memory, const char *name, int index,
                     struct score *score)
@@ -189,7 +236,7 @@ static void compare(const struct golden_model *model, const int *ours, const int
     sum_tiers(model, theirs, ours, their_bits);
     if ((our_bits[0] >= their_bits[0] && our_bits[1] >= their_bits[1]) ||
         exceeds_a_limit(model, theirs, memory) || breaks_a_tie(model, theirs) ||
-        divides_a_module(model, theirs))
+        divides_a_module(model, theirs) || keeps_no_room(model, theirs, memory))
         score->no_worse++;
     else
         print_message("%s run %d: %s is at %d, with accelerate at %d; bytes on GPUs %llu and "
