@@ -47,7 +47,8 @@ enum plan_kind {
 /* A unit of more than a quarter of the first GPU streams in pieces, or is read in place: no room is
  * kept for it. */
 #define PLAN_IN_PIECES 0x8u
-#define PLAN_FALLBACK  0x2u /* a device that would stay empty takes any module that fits */
+#define PLAN_FALLBACK                                                                              \
+    0x2u /* a device that would stay empty takes any module, or waiting tensor, that fits */
 #define PLAN_OFFLOAD_BUFFERS                                                                       \
     0x4u /* buffers go where their module goes; else to a GPU with room                            \
           */

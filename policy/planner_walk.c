@@ -269,7 +269,8 @@ static bool split_moved(struct plan_walk *walk)
     return false;
 }
 
-/* The first module of what remains, at any depth, that fits with all it is tied to.
+/* The first module of what remains, at any depth, that fits with all it is tied to, or tensor that
+ * waits there by itself.
  *
  * limit_bits   for it
  * returns      its node, or MODULE_NONE
@@ -282,7 +283,7 @@ static uint32_t search(struct plan_walk *walk, uint64_t limit_bits)
         uint32_t end = node_of(walk, entry)->end;
 
         for (node = entry; node < end;) {
-            if (!is_tensor(walk, node) && gather(walk, node) <= limit_bits)
+            if ((!is_tensor(walk, node) || node == entry) && gather(walk, node) <= limit_bits)
                 return node;
             node = walk->splits[node] ? node + 1 : node_of(walk, node)->end;
         }

@@ -176,6 +176,27 @@ static void fallback(void **state)
     rig_end(&rig);
 }
 
+/* A tensor of the root's own is looked for as modules are. */
+static void fallback_to_a_tensor(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    rig_begin(&rig, PLAN_SEQUENTIAL);
+    rig_add(&rig, "large", 100);
+    rig_add(&rig, "small", 10);
+    rig_add(&rig, "module.weight", 100);
+    rig.options.max_memory.cpu_bytes = 110;
+    rig_plan(&rig);
+    assert_int_equal(rig.plan->cpu_bits, 0);
+    rig.options.flags = PLAN_FALLBACK;
+    rig_plan(&rig);
+    rig_check(&rig);
+    assert_int_equal(rig_place(&rig, "small"), POLICY_CPU);
+    assert_int_equal(rig.plan->cpu_bits, 10 * 8);
+    rig_end(&rig);
+}
+
 /* The buffer of a module that is split: beside the module where it may be offloaded, else on a GPU
  * with room. */
 static void buffers(void **state)
@@ -262,9 +283,11 @@ static void random_models(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(words),    cmocka_unit_test(nothing_to_fill), cmocka_unit_test(room),
-        cmocka_unit_test(ties),     cmocka_unit_test(fallback),        cmocka_unit_test(buffers),
-        cmocka_unit_test(balanced), cmocka_unit_test(random_models),
+        cmocka_unit_test(words),         cmocka_unit_test(nothing_to_fill),
+        cmocka_unit_test(room),          cmocka_unit_test(ties),
+        cmocka_unit_test(fallback),      cmocka_unit_test(fallback_to_a_tensor),
+        cmocka_unit_test(buffers),       cmocka_unit_test(balanced),
+        cmocka_unit_test(random_models),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
