@@ -4,7 +4,6 @@
  *
  * run: max-memory=0=8MiB seeds=2
  * stats: .launches.waited > 0
- * stats: .link.bytes_per_s > 0 and 0 < .link.share <= 1 and .link.span_ns > 0
  * stats: .paging.starved_ns <= .launches.stall_ns and .paging.unknown_launches == 0
  */
 #include "common.h"

@@ -9,6 +9,7 @@
  * stats: len(.parameters) == 25 and .weights.named_bytes == .weights.total_bytes
  * stats: all(p["bytes"] == 4 * p["shape"][0] and p["dtype"] == "F32" for p in .parameters)
  * stats: .weights.peak_resident_bytes <= 18 * 2**20
+ * stats: .link.bytes_per_s > 0 and 0 < .link.share <= 1 and .link.span_ns > 0
  * run: max-memory=0=18MiB arg=safetensors
  * stats: all(p["evidence"] == "file" for p in .parameters)
  * no-stderr: device_map
