@@ -209,6 +209,19 @@ static int open_model(struct request *request)
     return request->policy->checkpoint ? 0 : fail(-ENOMEM);
 }
 
+/* Disk takes what nothing else does, whatever its budget: a plan that check would refuse is none.
+ */
+static int check_fits(const struct request *request)
+{
+    const struct policy_check *check = request->check;
+
+    if (!check->error_count)
+        return 0;
+    tool_error("plan: %s: %s; nothing was written", check->findings[0].field,
+               check->findings[0].text);
+    return TOOL_REFUSED;
+}
+
 static int make_map(struct request *request)
 {
     struct policy_memory limits = request->policy->max_memory;
@@ -223,7 +236,7 @@ static int make_map(struct request *request)
         return fail_input(err == -EINVAL ? TOOL_REFUSED : TOOL_FAILED, "", &error);
     err = policy_check_create(request->policy, request->checkpoint, &request->config,
                               &request->check);
-    return err ? fail(err) : 0;
+    return err ? fail(err) : check_fits(request);
 }
 
 /* Output --------------------------------------------------------------------------------------- */
@@ -271,30 +284,74 @@ static int write_policy(const struct request *request, const char *path, FILE *o
     return err;
 }
 
+/* What mkstemp() made has the mode that open() would have given it. */
+static int write_beside(const struct request *request, int fd)
+{
+    FILE *file = fdopen(fd, "w");
+    mode_t mask = umask(0);
+    int err;
+
+    umask(mask);
+    if (!file) {
+        err = -errno;
+        close(fd);
+        return err;
+    }
+    err = write_policy(request, request->output, file);
+    if (!err && (fchmod(fd, 0666 & ~mask) || fsync(fd)))
+        err = -errno;
+    if (fclose(file) && !err)
+        err = -errno;
+    return err;
+}
+
+/* path     without links: what a link points to is replaced, not the link */
+static int replace_file(const struct request *request, const char *path)
+{
+    char *beside;
+    int err, fd;
+
+    if (asprintf(&beside, "%s.XXXXXX", path) < 0)
+        return -ENOMEM;
+    fd = mkstemp(beside);
+    err = fd < 0 ? -errno : write_beside(request, fd);
+    if (!err && rename(beside, path))
+        err = -errno;
+    if (err && fd >= 0)
+        unlink(beside);
+    free(beside);
+    return err;
+}
+
+/* A pipe, a terminal, a device: it is written to, for replacing it would remove it. */
+static int write_through(const struct request *request)
+{
+    FILE *file = fopen(request->output, "we");
+    int err = file ? write_policy(request, request->output, file) : -errno;
+
+    if (file && fclose(file) && !err)
+        err = -errno;
+    return err;
+}
+
 /* Write a file that is there whole or not at all. */
 static int write_file(const struct request *request)
 {
-    char *beside;
-    FILE *file;
+    char *path = realpath(request->output, NULL);
+    struct stat there;
     int err;
 
-    if (asprintf(&beside, "%s.XXXXXX", request->output) < 0)
-        return fail(-ENOMEM);
-    err = mkstemp(beside);
-    file = err < 0 ? NULL : fdopen(err, "w");
-    err = file ? write_policy(request, request->output, file) : -errno;
-    if (file && !err && (fchmod(fileno(file), 0644) || fsync(fileno(file))))
+    if (path && stat(path, &there) == 0 && !S_ISREG(there.st_mode))
+        err = write_through(request);
+    else if (path || errno == ENOENT)
+        err = replace_file(request, path ? path : request->output);
+    else
         err = -errno;
-    if (file && fclose(file) && !err)
-        err = -errno;
-    if (!err && rename(beside, request->output))
-        err = -errno;
-    if (err) {
-        tool_error("plan: %s: %s; nothing was written", request->output, strerror(-err));
-        unlink(beside);
-    }
-    free(beside);
-    return err ? TOOL_FAILED : 0;
+    free(path);
+    if (!err)
+        return 0;
+    tool_error("plan: %s: %s; name a file that can be written", request->output, strerror(-err));
+    return TOOL_FAILED;
 }
 
 static int print_json(const struct request *request)

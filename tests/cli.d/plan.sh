@@ -53,4 +53,24 @@ expect "plan with a bad size" 2 '^berth: plan: --max-memory: ' "$BERTH" plan "$C
 expect "plan with one tied name" 2 '--tied: expected two or more names' "$BERTH" plan "$CHECKPOINT" --max-memory 0=1GiB --tied embed.weight
 expect "plan with a bad link" 2 '--link: expected gigabytes' "$BERTH" plan "$CHECKPOINT" --max-memory 0=1GiB --link fast
 expect "plan of a missing file" 1 'gone.safetensors' "$BERTH" plan "$WORK/gone.safetensors" --max-memory 0=1GiB
-expect "plan into a missing folder" 125 'nothing was written' "$BERTH" plan "$CHECKPOINT" --max-memory 0=1GiB -o "$WORK/none/p.json"
+expect "plan into a missing folder" 125 'name a file that can be written' "$BERTH" plan "$CHECKPOINT" --max-memory 0=1GiB -o "$WORK/none/p.json"
+expect "plan that fits nowhere" 1 'max_memory.disk: the map puts .* nothing was written' \
+    "$BERTH" plan "$CHECKPOINT" --max-memory 0=1,cpu=1,disk=10 -o "$WORK/nowhere.json"
+check "plan that fits nowhere writes nothing" test ! -e "$WORK/nowhere.json"
+
+# What is no file of its own is written to and never replaced: a link's target, a pipe.
+echo old >"$WORK/target.json"
+ln -s target.json "$WORK/link.json"
+expect "plan -o LINK" 0 '' "$BERTH" plan "$CHECKPOINT" --max-memory 0=1GiB -o "$WORK/link.json"
+check "plan leaves the link" test -L "$WORK/link.json"
+check "plan writes what the link points to" json "$WORK/target.json" 'd["device_map"] == {"": 0}'
+mkfifo "$WORK/pipe"
+timeout "$LIMIT_S" cat "$WORK/pipe" >"$WORK/piped.json" &
+reader=$!
+expect "plan -o PIPE" 0 '' "$BERTH" plan "$CHECKPOINT" --max-memory 0=1GiB -o "$WORK/pipe"
+# Where the pipe was replaced, nobody opens what the reader waits for.
+if [ -p "$WORK/pipe" ]; then wait "$reader"; else kill "$reader"; fi
+check "plan leaves the pipe" test -p "$WORK/pipe"
+check "plan writes into the pipe" json "$WORK/piped.json" 'd["device_map"] == {"": 0}'
+expect "plan with a umask" 0 '' bash -c 'umask 077 && exec "$BERTH" plan "$0" --max-memory 0=1GiB -o "$WORK/mask.json"' "$CHECKPOINT"
+check "plan keeps to the umask" test "$(stat -c %a "$WORK/mask.json")" = 600
