@@ -115,6 +115,35 @@ static int index_loads(struct schedule_plan *plan)
     return 0;
 }
 
+/* What of the room may hold extents that are used again later. The rest is for what arrives ahead
+ * of its launch; but a launch has room for its own, and for extents that it shares with the next.
+ */
+static uint64_t holding_bytes(const struct schedule_trace *step,
+                              const struct schedule_extent *extents,
+                              const struct schedule_plan *plan, uint64_t room_bytes)
+{
+    uint64_t launch_max = 0, extent_max = 0, least, kept;
+
+    for (size_t l = 0; l < step->launches; l++) {
+        uint64_t bytes = 0;
+
+        for (uint32_t i = step->first[l]; i < step->first[l + 1]; i++) {
+            const struct schedule_extent *e = &extents[step->extent[i]];
+
+            if (plan->fixed[step->extent[i]])
+                continue;
+            bytes += e->bytes;
+            extent_max = e->bytes > extent_max ? e->bytes : extent_max;
+        }
+        launch_max = bytes > launch_max ? bytes : launch_max;
+    }
+    least = launch_max + 2 * extent_max;
+    kept = launch_max + extent_max < room_bytes ? room_bytes - launch_max - extent_max : 0;
+    if (kept < least)
+        kept = least;
+    return kept < room_bytes ? kept : room_bytes;
+}
+
 /* List the loads of one step: an extent that does not stay is loaded before a launch that uses it,
  * unless the window still holds it. Two rounds, so that what the end of a step leaves in the window
  * is not loaded again at its start. */
@@ -123,7 +152,8 @@ int schedule_list_loads(const struct schedule_trace *step, const struct schedule
 {
     size_t most = step->first[step->launches];
     struct window window;
-    int err = window_begin(&window, plan->extent_count, room_bytes);
+    int err =
+        window_begin(&window, plan->extent_count, holding_bytes(step, extents, plan, room_bytes));
 
     plan->load = calloc(most ? most : 1, sizeof(*plan->load));
     if (!plan->load)
