@@ -80,6 +80,10 @@ static inline struct bench bench_make(CUdevice device, size_t extents, enum stre
         value;                                                                                     \
     })
 
+/* The pager looks at what has run when a launch comes, and not again while it has nothing to do:
+ * what finishes after its last look it sees when it is woken. */
+#define WAIT_FOR_PAGER(res, condition) WAIT_FOR((LOCKED(res, (pager_wake(res), 0)), (condition)))
+
 static inline int is_there(const struct bench *b, size_t extent)
 {
     int there;

@@ -82,13 +82,14 @@ static struct bench make(CUdevice device)
 {
     struct bench b = bench_make(device, 20, HELD);
 
+    g_load_ms = LINK_MS;
     define(&b, 0, LARGE_PAGES);
     define(&b, 10, 20);
     for (size_t i = 10; i < 18; i++) {
         launch(&b, i);
         fake_finish(b.stream);
     }
-    WAIT_FOR(LOCKED(b.res, link_is_known(&b.res->link)));
+    WAIT_FOR_PAGER(b.res, LOCKED(b.res, link_is_known(&b.res->link)));
     assert_int_equal(LOCKED(b.res, b.res->link.bytes * 1000000 / b.res->link.ns), PAGE_BYTES);
     assert_int_equal(large_pages_there(&b), 0);
     return b;
@@ -116,8 +117,7 @@ static void test_sparse(void **state)
     launch_end(use, b.stream, CUDA_SUCCESS);
     assert_int_equal(verdict(0), READING_TRIED);
     fake_finish(b.stream);
-    launch(&b, 10); /* the pager has a look */
-    WAIT_FOR(verdict(0) == READING_SPARSE);
+    WAIT_FOR_PAGER(b.res, verdict(0) == READING_SPARSE);
     assert_null(begin(&b, 0, NARROW));
     assert_int_equal(large_pages_there(&b), 0);
     /* Another pointer each time is no reason to try again; the same one, for the 2nd time, is. */
@@ -128,8 +128,7 @@ static void test_sparse(void **state)
     assert_int_equal(verdict(0), READING_TRIED);
     launch_end(use, b.stream, CUDA_SUCCESS);
     fake_finish(b.stream);
-    launch(&b, 10);
-    WAIT_FOR(verdict(0) == READING_SPARSE);
+    WAIT_FOR_PAGER(b.res, verdict(0) == READING_SPARSE);
     /* A launch that is wide enough to read all of it needs all of it. */
     use = begin(&b, 0, WIDE);
     assert_non_null(use);
@@ -144,6 +143,7 @@ static void test_dense(void **state)
 {
     struct bench b = make(DEVICE_DENSE);
     struct use *use = begin(&b, 1, NARROW);
+    uint64_t generation = range_generation();
 
     (void)state;
     g_launch_ms = LOAD_MS * 0.6f;
@@ -151,8 +151,7 @@ static void test_dense(void **state)
     assert_int_equal(use->count, 0);
     launch_end(use, b.stream, CUDA_SUCCESS);
     fake_finish(b.stream);
-    launch(&b, 10);
-    WAIT_FOR(verdict(1) == READING_DENSE);
+    WAIT_FOR_PAGER(b.res, verdict(1) == READING_DENSE && range_generation() != generation);
     use = begin(&b, 1, NARROW);
     assert_non_null(use);
     assert_int_equal(use->count, LARGE_PAGES);
@@ -209,10 +208,7 @@ static void test_fresh(void **state)
         launch(&b, i);
         fake_finish(b.stream);
     }
-    WAIT_FOR(LOCKED(b.res, b.res->arriving == NULL));
-    launch(&b, 0); /* the pager has a look */
-    fake_finish(b.stream);
-    WAIT_FOR(LOCKED(b.res, b.res->idle && !b.res->uses));
+    WAIT_FOR_PAGER(b.res, LOCKED(b.res, !b.res->arriving && !b.res->uses));
     assert_int_equal(LOCKED(b.res, b.res->link.timed), 0);
     g_load_ms = LINK_MS;
     for (size_t i = 0; !LOCKED(b.res, link_is_known(&b.res->link)); i = (i + 1) % 20) {
