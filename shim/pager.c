@@ -10,9 +10,8 @@
 #include <time.h>
 #include <utlist.h>
 
-#define POLL_NS      50000 /* between looks at the events of unfinished work */
-#define HOPS_MAX     64    /* of the successor chain, without a step */
-#define LINK_SAMPLES 256   /* of loads that were timed, before the fastest is forgotten */
+#define POLL_NS  50000 /* between looks at the events of unfinished work */
+#define HOPS_MAX 64    /* of the successor chain, without a step */
 
 enum room {
     ROOM_MADE, /* something was dropped: look again */
@@ -220,38 +219,18 @@ static void drop(struct residency *res, struct extent *e)
     }
 }
 
-/* a is a load's bytes and time, b another's; 0 in b's time: there is none */
-static int is_faster(uint64_t a_bytes, uint64_t a_ns, uint64_t b_bytes, uint64_t b_ns)
-{
-    return !b_ns || (double)a_bytes * (double)b_ns > (double)b_bytes * (double)a_ns;
-}
-
-/* A load took so long on the device. */
-static void note_speed(struct link *link, uint64_t bytes, uint64_t ns)
-{
-    link->timed += link->timed < LINK_KNOWN;
-    if (is_faster(bytes, ns, link->next_bytes, link->next_ns)) {
-        link->next_bytes = bytes;
-        link->next_ns = ns;
-    }
-    if (++link->samples >= LINK_SAMPLES || is_faster(bytes, ns, link->bytes, link->ns)) {
-        link->bytes = link->next_bytes;
-        link->ns = link->next_ns;
-        link->next_bytes = link->next_ns = 0;
-        link->samples = 0;
-    }
-}
-
 static void measure_link(struct residency *res)
 {
+    struct link_load speed;
     uint64_t bytes, ns;
 
     for (struct lane *lane = res->lanes; lane; lane = lane->next) {
         if (!transfer_timing_take(res->drv, lane, &bytes, &ns))
             continue;
-        note_speed(&res->link, bytes, ns);
-        stats_set(link_timed_bytes, res->link.bytes);
-        stats_set(link_timed_ns, res->link.ns);
+        link_speed_note(&res->link, bytes, ns);
+        speed = link_speed_get(&res->link);
+        stats_set(link_timed_bytes, speed.bytes);
+        stats_set(link_timed_ns, speed.ns);
     }
 }
 

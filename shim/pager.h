@@ -13,6 +13,7 @@
 #ifndef BERTH_PAGER_H
 #define BERTH_PAGER_H
 
+#include "link_speed.h"
 #include "residency.h"
 #include "schedule.h"
 #include "transfer.h"
@@ -63,23 +64,6 @@ enum broken {
     BROKEN_FOR_GOOD,   /* it could not begin, or the program ends */
 };
 
-/* How fast the link is: the fastest of the loads that were timed of late. The others met something
- * on their way: a kernel that read in place, a host that was slow to hand them in.
- */
-struct link {
-    uint64_t bytes, ns; /* of that load; 0 while none was timed */
-    uint64_t next_bytes, next_ns;
-    unsigned samples; /* since the next one began to be looked for */
-    unsigned timed;   /* loads in all, up to LINK_KNOWN */
-};
-
-#define LINK_KNOWN 4 /* loads, of which one has met nothing on its way, it is hoped */
-
-static inline int link_is_known(const struct link *link)
-{
-    return link->timed >= LINK_KNOWN;
-}
-
 struct residency {
     const struct driver *drv;
     const struct backend *backend;
@@ -121,7 +105,7 @@ struct residency {
     uint64_t progress_count;
 
     struct history history;
-    struct link link;
+    struct link_speed link;
 
     uint64_t touched_bytes;        /* by launches so far, each extent once for each of them */
     uint64_t largest_launch_bytes; /* touched by one launch */

@@ -197,7 +197,7 @@ int residency_link_is_known(struct residency *res)
     int known;
 
     pthread_mutex_lock(&res->lock);
-    known = link_is_known(&res->link);
+    known = link_speed_is_known(&res->link);
     pthread_mutex_unlock(&res->lock);
     return known;
 }

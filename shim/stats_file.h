@@ -63,7 +63,7 @@
     X(plain_bytes) /* now: VRAM that the program holds outside paged ranges */                     \
     X(h2d_bytes)   /* moved by the pager */                                                        \
     X(h2d_count)                                                                                   \
-    X(link_timed_bytes) /* of the fastest of the loads that were timed of late: with the next, */  \
+    X(link_timed_bytes) /* of one of the fastest of the loads timed of late: with the next, */     \
     X(link_timed_ns)    /* the link's speed */                                                     \
     X(first_load_ns)    /* when, on CLOCK_MONOTONIC; 0 while nothing was loaded */                 \
     X(last_load_ns)                                                                                \

@@ -56,7 +56,8 @@ int trial_is_due(const struct residency *res, const struct residency_trial *tria
 {
     uint8_t verdict = atomic_load_explicit(trial->verdict, memory_order_relaxed);
 
-    return link_is_known(&res->link) && (verdict == READING_UNKNOWN || verdict == READING_SPARSE) &&
+    return link_speed_is_known(&res->link) &&
+           (verdict == READING_UNKNOWN || verdict == READING_SPARSE) &&
            absent_bytes(trial) >= all_bytes(trial) / 2;
 }
 
@@ -78,7 +79,8 @@ void trial_begin(struct residency *res, struct use *use, struct residency_trial 
 static enum reading judge(const struct residency *res, const struct use *use)
 {
     uint64_t ns = transfer_elapsed_ns(res->drv, use->began, use->event);
-    double load_ns = (double)use->trial_bytes / (double)res->link.bytes * (double)res->link.ns;
+    struct link_load speed = link_speed_get(&res->link);
+    double load_ns = (double)use->trial_bytes / (double)speed.bytes * (double)speed.ns;
 
     log_debug("trial", "%llu bytes read in place took %llu ns, loading them takes %.0f",
               (unsigned long long)use->trial_bytes, (unsigned long long)ns, load_ns);

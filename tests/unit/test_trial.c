@@ -76,6 +76,13 @@ static void define(const struct bench *b, size_t from, size_t to)
     range_unlock();
 }
 
+static uint64_t link_bytes_per_ms(const struct bench *b)
+{
+    struct link_load speed = LOCKED(b->res, link_speed_get(&b->res->link));
+
+    return speed.bytes * 1000000 / speed.ns;
+}
+
 /* Twenty extents of which eight fit, the first five of them one uploaded object, the last ten
  * another; and the link has been measured. */
 static struct bench make(CUdevice device)
@@ -89,8 +96,8 @@ static struct bench make(CUdevice device)
         launch(&b, i);
         fake_finish(b.stream);
     }
-    WAIT_FOR_PAGER(b.res, LOCKED(b.res, link_is_known(&b.res->link)));
-    assert_int_equal(LOCKED(b.res, b.res->link.bytes * 1000000 / b.res->link.ns), PAGE_BYTES);
+    WAIT_FOR_PAGER(b.res, LOCKED(b.res, link_speed_is_known(&b.res->link)));
+    assert_int_equal(link_bytes_per_ms(&b), PAGE_BYTES);
     assert_int_equal(large_pages_there(&b), 0);
     return b;
 }
@@ -165,17 +172,16 @@ static void test_dense(void **state)
 static void test_busy_link(void **state)
 {
     struct bench b = make(DEVICE_BUSY);
-    unsigned samples = LOCKED(b.res, b.res->link.samples);
+    unsigned samples = LOCKED(b.res, b.res->link.next);
 
     (void)state;
     g_load_ms = 100 * LINK_MS;
-    for (size_t i = 18; LOCKED(b.res, b.res->link.samples) < samples + 2;
-         i = i == 19 ? 10 : i + 1) {
+    for (size_t i = 18; LOCKED(b.res, b.res->link.next) < samples + 2; i = i == 19 ? 10 : i + 1) {
         launch(&b, i);
         fake_finish(b.stream);
     }
     g_load_ms = LINK_MS;
-    assert_int_equal(LOCKED(b.res, b.res->link.bytes * 1000000 / b.res->link.ns), PAGE_BYTES);
+    assert_int_equal(link_bytes_per_ms(&b), PAGE_BYTES);
     bench_end(&b);
 }
 
@@ -209,13 +215,13 @@ static void test_fresh(void **state)
         fake_finish(b.stream);
     }
     WAIT_FOR_PAGER(b.res, LOCKED(b.res, !b.res->arriving && !b.res->uses));
-    assert_int_equal(LOCKED(b.res, b.res->link.timed), 0);
+    assert_int_equal(LOCKED(b.res, b.res->link.count), 0);
     g_load_ms = LINK_MS;
-    for (size_t i = 0; !LOCKED(b.res, link_is_known(&b.res->link)); i = (i + 1) % 20) {
+    for (size_t i = 0; !LOCKED(b.res, link_speed_is_known(&b.res->link)); i = (i + 1) % 20) {
         launch(&b, i);
         fake_finish(b.stream);
     }
-    assert_int_equal(LOCKED(b.res, b.res->link.bytes * 1000000 / b.res->link.ns), PAGE_BYTES);
+    assert_int_equal(link_bytes_per_ms(&b), PAGE_BYTES);
     bench_end(&b);
 }
 
