@@ -1,6 +1,7 @@
 /* entry_context.c - start-up, and contexts that come to their end. */
 #include "config.h"
 #include "entry.h"
+#include "launch.h"
 #include "layout.h"
 #include "range.h"
 #include "release.h"
@@ -28,6 +29,7 @@ __attribute__((destructor)) static void end_process(void)
         return;
     residency_stop();
     release_stop();
+    launch_tell_touches();
     stats_close();
 }
 

@@ -10,11 +10,18 @@
 #define WORDS_MAX 64   /* pointers of one launch that are looked at */
 #define SET_MAX   4096 /* extents of one launch */
 
-#define WORDS_UNKNOWN SIZE_MAX /* for a number of words: nobody knows where they are */
-#define CACHE_SLOTS   512      /* launches that a thread remembers; a power of two */
+#define WORDS_UNKNOWN   SIZE_MAX /* for a number of words: nobody knows where they are */
+#define CACHE_SLOTS     512      /* launches that a thread remembers; a power of two */
+#define TOUCHES_DUE_MAX 64       /* launches that a parameter's record is told of at once */
 /* An object that is so much larger than a launch is wide may be read sparsely. */
 #define SPARSE_MIN              ((uint64_t)8 << 20)
 #define SPARSE_BYTES_PER_THREAD 1024
+
+/* A parameter's record, as long as its generation is the one that was seen. */
+struct touched_record {
+    struct stats_record *record;
+    uint32_t generation;
+};
 
 /* What one launch of before touched: the answer for the same function with the same pointers, as
  * long as no allocation or object has changed. */
@@ -28,10 +35,14 @@ struct remembered {
     uint64_t threads_min, threads_max; /* the answer holds for launches of so many */
     int oversized;                     /* an object is too large to be loaded, and not sparse */
     uint32_t launches;                 /* that left objects in place */
+    uint32_t pending;                  /* launches that the records do not count as yet */
+    uint32_t due;                      /* they are told of so many at once */
     uint64_t words[WORDS_MAX];
     struct extent **set;
     struct residency *res;
     struct layout_habit *habit; /* the function's; NULL when nothing is in place */
+    uint32_t record_count, record_room;
+    struct touched_record *records; /* of the parameters that it touches */
 };
 
 /* The extents that a launch touches, each once. */
@@ -41,6 +52,8 @@ struct touched {
     int oversized;
     struct extent *set[SET_MAX];
     struct extent *sparse[SET_MAX]; /* in_place of them */
+    size_t record_count;
+    struct touched_record records[WORDS_MAX]; /* of parameters, each once */
 };
 
 /* A thread's own launch cache: no other thread sees it. */
@@ -53,12 +66,45 @@ static _Thread_local struct launch_cache *t_cache;
 static pthread_key_t g_cache_key;
 static pthread_once_t g_cache_once = PTHREAD_ONCE_INIT;
 
+/* Tell the records of the launches that they do not count as yet. */
+static void tell_touches(struct remembered *r)
+{
+    for (uint32_t i = 0; i < r->record_count && r->pending; i++) {
+        const struct touched_record *touched = &r->records[i];
+
+        if (atomic_load_explicit(&touched->record->generation, memory_order_relaxed) ==
+            touched->generation)
+            atomic_fetch_add_explicit(&touched->record->touches, r->pending, memory_order_relaxed);
+    }
+    r->pending = 0;
+}
+
+/* Records are written to now and then only, for they lie in memory that this launch does not touch
+ * otherwise: first at once, then seldomer. A program that is killed has not told the last ones. */
+static inline void count_touch(struct remembered *r)
+{
+    if (++r->pending < r->due)
+        return;
+    tell_touches(r);
+    if (r->due < TOUCHES_DUE_MAX)
+        r->due *= 2;
+}
+
+void launch_tell_touches(void)
+{
+    for (size_t i = 0; t_cache && i < CACHE_SLOTS; i++)
+        tell_touches(&t_cache->slot[i]);
+}
+
 static void cache_free(void *arg)
 {
     struct launch_cache *cache = arg;
 
-    for (size_t i = 0; i < CACHE_SLOTS; i++)
+    for (size_t i = 0; i < CACHE_SLOTS; i++) {
+        tell_touches(&cache->slot[i]);
         free(cache->slot[i].set);
+        free(cache->slot[i].records);
+    }
     free(cache);
     t_cache = NULL;
 }
@@ -193,6 +239,23 @@ static int may_be_sparse(const struct object *o, uint64_t span_bytes, uint64_t t
     return threads <= limit;
 }
 
+/* A parameter is touched. The lock is held, so that its record is its own. */
+static void add_record(const struct object *o, struct touched *touched)
+{
+    struct stats_record *record = o ? o->record : NULL;
+    size_t i = 0;
+
+    if (!record)
+        return;
+    while (i < touched->record_count && touched->records[i].record != record)
+        i++;
+    if (i < touched->record_count)
+        return;
+    stats_record_first_touch(record);
+    touched->records[touched->record_count++] = (struct touched_record){
+        record, atomic_load_explicit(&record->generation, memory_order_relaxed)};
+}
+
 /* Look words up: the extents of the objects that they point into. sparse: the function may read
  * objects sparsely, as far as is known. */
 static void resolve(const uint64_t *words, size_t word_count, struct residency *res,
@@ -210,6 +273,7 @@ static void resolve(const uint64_t *words, size_t word_count, struct residency *
         if (!a || a->kind != ALLOCATION_PAGED || a->device != device)
             continue;
         o = object_span(a, words[i], &first, &end);
+        add_record(o, out);
         is_sparse = sparse && may_be_sparse(o, end - first, threads, out);
         if (is_sparse)
             out->in_place = add_span(a, first, end, limit, out->sparse, out->in_place);
@@ -244,6 +308,25 @@ static int is_same(const struct remembered *r, CUfunction function, uint64_t gen
            !memcmp(r->words, words, count * sizeof(*words));
 }
 
+/* Without memory for it nothing is counted. */
+static void remember_records(struct remembered *r, const struct touched *touched)
+{
+    uint32_t count = (uint32_t)touched->record_count;
+
+    tell_touches(r);
+    if (count > r->record_room) {
+        struct touched_record *grown = realloc(r->records, count * sizeof(*grown));
+
+        r->record_room = grown ? count : r->record_room;
+        r->records = grown ? grown : r->records;
+        count = grown ? count : 0;
+    }
+    if (count)
+        memcpy(r->records, touched->records, count * sizeof(*r->records));
+    r->record_count = count;
+    r->due = 1;
+}
+
 static void remember(struct remembered *r, CUfunction function, uint64_t generation,
                      const uint64_t *words, size_t word_count, struct residency *res,
                      const struct touched *touched)
@@ -251,6 +334,7 @@ static void remember(struct remembered *r, CUfunction function, uint64_t generat
     size_t count = touched->count + touched->in_place;
 
     r->generation = 0;
+    remember_records(r, touched);
     if (!r->set || r->room < count) {
         struct extent **grown = realloc(r->set, (count ? count : 1) * sizeof(*grown));
 
@@ -285,7 +369,7 @@ static int look_up(struct remembered *r, CUfunction function, uint64_t generatio
     int sparse =
         habit && atomic_load_explicit(&habit->reading, memory_order_relaxed) != READING_DENSE;
 
-    touched->count = touched->in_place = 0;
+    touched->count = touched->in_place = touched->record_count = 0;
     touched->oversized = 0;
     touched->threads_min = 0;
     touched->threads_max = UINT64_MAX;
@@ -376,6 +460,7 @@ struct use *launch_begin(CUfunction function, void **params, void **extra, uint6
     if (!is_same(r, function, generation, words, word_count, threads) &&
         !look_up(r, function, generation, words, word_count, device, threads))
         goto resident;
+    count_touch(r);
     if (r->oversized)
         atomic_fetch_add_explicit(&shard->launches_oversized, 1, memory_order_relaxed);
     r->launches += r->in_place != 0;

@@ -38,6 +38,13 @@ int launch_is_capturing(CUstream stream);
  */
 struct use *launch_hold_spans(const struct transfer_access *spans, size_t count, CUstream stream);
 
+/* Tell the statistics of the launches of this thread that touched parameters and are not counted as
+ * yet: at the end of the program, before they are read.
+ *
+ * locks    none
+ */
+void launch_tell_touches(void);
+
 /* The launch was queued, or result says why not. */
 void launch_end(struct use *use, CUstream stream, CUresult result);
 

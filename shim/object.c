@@ -2,6 +2,7 @@
 #include "backend.h"
 #include "checkpoint.h"
 #include "dtype.h"
+#include "log.h"
 #include "piece.h"
 #include "placement.h"
 #include "policy_file.h"
@@ -147,8 +148,12 @@ static void record_create(const struct allocation *a, struct object *o)
         o->record =
             stats_record_create(name, STATS_EVIDENCE_NONE, "", 0, NULL, bytes, (unsigned)a->device);
     }
-    if (o->record)
-        record_measure(a, o);
+    if (!o->record)
+        return;
+    atomic_store_explicit(&o->record->place, (uint8_t)(o->place - POLICY_NOWHERE),
+                          memory_order_relaxed);
+    stats_record_count_touches(o->record, a->kind == ALLOCATION_PAGED);
+    record_measure(a, o);
 }
 
 /* The bounds of an object changed: its record follows. An anonymous object whose start moved has
@@ -265,6 +270,19 @@ static void join_right(struct allocation *a, size_t i)
     record_resize(a, &a->objects[i], named_first);
 }
 
+/* The device of a tensor is the program's choice. */
+static void tell_elsewhere(const struct allocation *a, const struct object *o)
+{
+    static atomic_flag told = ATOMIC_FLAG_INIT;
+
+    if (o->place < 0 || o->place == a->device || atomic_flag_test_and_set(&told))
+        return;
+    log_warn("policy",
+             "the device_map puts %s on GPU %d, and the program puts it on GPU %d: it stays there, "
+             "as if the map did not name it; berth moves nothing from one GPU to another",
+             o->tensor->name, o->place, a->device);
+}
+
 /* What the places of objects in [first, end) make of the extent there: one tensor that is to stay
  * is enough to keep it. */
 static enum schedule_place place_of_objects(const struct allocation *a, CUdeviceptr first,
@@ -336,6 +354,7 @@ int object_define(struct allocation *a, CUdeviceptr first, CUdeviceptr end,
     }
     if (reserve_objects(a, a->object_count + 2))
         return -ENOMEM;
+    tell_elsewhere(a, &o);
     carve(a, first, end);
     at = objects_after(a, first);
     insert_at(a, at, &o);

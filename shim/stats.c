@@ -478,6 +478,8 @@ static struct stats_record *take_new(const char *name)
     record->evictions = 0;
     record->h2d_bytes = 0;
     record->stall_ns = 0;
+    record->touches = 0;
+    record->first_touch = 0;
     return record;
 }
 
@@ -505,6 +507,7 @@ struct stats_record *stats_record_create(const char *name, enum stats_evidence e
     record->tier = STATS_TIER_HOST;
     record->bytes = bytes;
     record->resident_bytes = 0;
+    record->place = 0;
     atomic_fetch_add_explicit(&record->generation, 1, memory_order_release);
 unlock:
     pthread_mutex_unlock(&g_lock);
@@ -538,6 +541,34 @@ void stats_record_release(struct stats_record *record)
     pthread_mutex_unlock(&g_lock);
 }
 
+void stats_record_count_touches(struct stats_record *record, int are_counted)
+{
+    uint64_t before = are_counted ? STATS_NOT_TOLD : 0;
+
+    atomic_compare_exchange_strong_explicit(&record->touches, &before,
+                                            are_counted ? 0 : STATS_NOT_TOLD, memory_order_relaxed,
+                                            memory_order_relaxed);
+}
+
+void stats_record_first_touch(struct stats_record *record)
+{
+    uint64_t none = 0;
+
+    if (!atomic_load_explicit(&record->first_touch, memory_order_relaxed))
+        atomic_compare_exchange_strong_explicit(&record->first_touch, &none,
+                                                stats_add(touched, 1) + 1, memory_order_relaxed,
+                                                memory_order_relaxed);
+}
+
+/* Launches touch a parameter as a whole, so that its parts have counted the same ones. */
+static void merge_touches(struct stats_record *into, const struct stats_record *record)
+{
+    if (record->touches > into->touches)
+        into->touches = record->touches;
+    if (record->first_touch && (!into->first_touch || record->first_touch < into->first_touch))
+        into->first_touch = record->first_touch;
+}
+
 void stats_record_merge(struct stats_record *into, struct stats_record *record)
 {
     if (!record)
@@ -548,6 +579,7 @@ void stats_record_merge(struct stats_record *into, struct stats_record *record)
         into->evictions += record->evictions;
         into->h2d_bytes += record->h2d_bytes;
         into->stall_ns += record->stall_ns;
+        merge_touches(into, record);
     }
     if (is_ours(record))
         end_record(record);

@@ -96,6 +96,16 @@ struct stats_record *stats_record_create(const char *name, enum stats_evidence e
  * again. */
 void stats_record_release(struct stats_record *record);
 
+/* Are launches looked at for the record's parameter? What was counted of it before stays. */
+void stats_record_count_touches(struct stats_record *record, int are_counted);
+
+/* A launch touches the record's parameter, perhaps for the first time: that is told at once. Its
+ * count of launches is raised by whoever counts them. Not for one whose touches are not counted.
+ *
+ * locks    none
+ */
+void stats_record_first_touch(struct stats_record *record);
+
 /* A record's object has become part of another's: its counts go there, and it is listed no more.
  *
  * into     NULL is allowed, then the counts are lost

@@ -17,7 +17,7 @@
 #include <sys/types.h>
 
 #define STATS_MAGIC       0x3153544154534842ull /* "BHSTATS1", little-endian */
-#define STATS_LAYOUT      2u
+#define STATS_LAYOUT      3u
 #define STATS_DEVICES_MAX 64u /* as many as a policy has */
 #define STATS_RECORDS_MAX (1u << 20)
 #define STATS_NAMES_BYTES (256u << 20)
@@ -26,6 +26,7 @@
 #define STATS_RANK_MAX    8u
 
 #define STATS_NO_BUDGET UINT64_MAX /* a device whose memory is not limited */
+#define STATS_NOT_TOLD  UINT64_MAX /* what is not known of a parameter */
 
 /* Counters that the launch path bumps: one shard for each of a few threads, so that threads do not
  * share a cache line. A reader adds the shards up.
@@ -76,6 +77,7 @@
     X(steps)                                                                                       \
     X(launches_per_step) /* now; 0 while no step is learned */                                     \
     X(step_load_bytes)   /* now: what the step's plan loads in each step; 0 likewise */            \
+    X(touched)           /* count: of first touches, see stats_record */                           \
     X(paging_ended)      /* count: devices on which trouble ended it */                            \
     X(driver_failures)   /* count: calls of ours that the driver refused */                        \
     X(refused)           /* count: allocations passed through because they could not be paged */
@@ -139,7 +141,8 @@ struct stats_record {
     _Atomic uint8_t tier;
     uint8_t rank;
     uint8_t device;
-    char dtype[16]; /* NUL-terminated; empty when not known */
+    _Atomic uint8_t place; /* the policy's, less POLICY_NOWHERE: 0 where it says nothing */
+    char dtype[16];        /* NUL-terminated; empty when not known */
     uint64_t shape[STATS_RANK_MAX];
     _Atomic uint64_t bytes;          /* of the object */
     _Atomic uint64_t resident_bytes; /* now */
@@ -147,6 +150,8 @@ struct stats_record {
     _Atomic uint64_t evictions;
     _Atomic uint64_t h2d_bytes;
     _Atomic uint64_t stall_ns;
+    _Atomic uint64_t touches;     /* STATS_NOT_TOLD where nobody counts them */
+    _Atomic uint64_t first_touch; /* 1, 2, ... among all records; 0 where there was none */
 };
 
 struct stats_shard {

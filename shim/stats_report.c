@@ -31,10 +31,14 @@ const size_t stats_device_value_count =
     sizeof(stats_device_values) / sizeof(stats_device_values[0]);
 
 const struct stats_value_info stats_parameter_values[] = {
-#define X(key, kind, help)                                                                         \
-    {NULL, #key, STATS_##kind, help, offsetof(struct stats_parameter, key), 0},
-    STATS_PARAMETER_VALUES(X)
+#define ROW(key, kind, help, may_lack)                                                             \
+    {NULL, #key, STATS_##kind, help, offsetof(struct stats_parameter, key), may_lack},
+#define X(key, kind, help)     ROW(key, kind, help, 0)
+#define LATER(key, kind, help) ROW(key, kind, help, 1)
+    STATS_PARAMETER_VALUES(X, LATER)
+#undef LATER
 #undef X
+#undef ROW
 };
 const size_t stats_parameter_value_count =
     sizeof(stats_parameter_values) / sizeof(stats_parameter_values[0]);
@@ -189,11 +193,17 @@ static void read_record(const struct stats_view *view, const struct stats_record
     parameter->tier = tier < STATS_TIER_COUNT ? tier : STATS_TIER_HOST;
     parameter->evidence =
         record->evidence < STATS_EVIDENCE_COUNT ? record->evidence : STATS_EVIDENCE_NONE;
+    parameter->device = record->device;
+    parameter->place = POLICY_NOWHERE + atomic_load_explicit(&record->place, memory_order_relaxed);
     parameter->bytes = load(&record->bytes);
     parameter->resident_bytes = load(&record->resident_bytes);
 #define X(key, kind, help) parameter->key = load(&record->key);
-    STATS_PARAMETER_VALUES(X)
+    STATS_PARAMETER_VALUES(X, X)
 #undef X
+    if (!load(&view->header->touched)) /* no launch was looked at so far */
+        parameter->touches = STATS_NOT_TOLD;
+    if (parameter->touches == STATS_NOT_TOLD)
+        parameter->first_touch = STATS_NOT_TOLD;
 }
 
 static int add_parameters(const struct stats_view *view, struct stats_report *report)
@@ -222,6 +232,19 @@ static int add_parameters(const struct stats_view *view, struct stats_report *re
         report->parameter_count++;
     }
     return 0;
+}
+
+/* What the policy asks for and does not get. */
+static void add_unfollowed(struct stats_report *report)
+{
+    for (size_t i = 0; i < report->parameter_count; i++) {
+        const struct stats_parameter *parameter = &report->parameters[i];
+
+        if (parameter->place == POLICY_DISK && parameter->tier != STATS_TIER_DISK)
+            report->policy_disk_bytes += parameter->bytes;
+        else if (parameter->place >= 0 && (unsigned)parameter->place != parameter->device)
+            report->policy_elsewhere_bytes += parameter->bytes;
+    }
 }
 
 /* What is not in VRAM lies at its home: on the host, or on disk. */
@@ -254,6 +277,7 @@ int stats_report_make(const struct stats_view *view, struct stats_report *report
         return err;
     }
     divide_weights(report);
+    add_unfollowed(report);
     return 0;
 }
 
@@ -300,6 +324,15 @@ static void write_values(const struct stats_report *report, FILE *out)
     }
 }
 
+/* As in a device map. */
+static void write_place(int place, FILE *out)
+{
+    if (place >= 0)
+        fprintf(out, ", \"place\": %d", place);
+    else if (place != POLICY_NOWHERE)
+        fprintf(out, ", \"place\": \"%s\"", place == POLICY_CPU ? "cpu" : "disk");
+}
+
 static void write_parameter(const struct stats_parameter *parameter, FILE *out)
 {
     fputs("{\"name\": ", out);
@@ -311,9 +344,13 @@ static void write_parameter(const struct stats_parameter *parameter, FILE *out)
     fprintf(out, ", \"bytes\": %" PRIu64 ", \"tier\": \"%s\", \"evidence\": \"%s\"",
             parameter->bytes, stats_tier_name(parameter->tier),
             stats_evidence_name(parameter->evidence));
+    write_place(parameter->place, out);
     for (size_t i = 0; i < stats_parameter_value_count; i++) {
-        fprintf(out, ", \"%s\": %" PRIu64, stats_parameter_values[i].key,
-                value_at(parameter, &stats_parameter_values[i]));
+        const struct stats_value_info *info = &stats_parameter_values[i];
+        uint64_t value = value_at(parameter, info);
+
+        if (!info->may_lack || value != STATS_NOT_TOLD)
+            fprintf(out, ", \"%s\": %" PRIu64, info->key, value);
     }
     fputc('}', out);
 }

@@ -7,6 +7,7 @@
 #ifndef BERTH_STATS_REPORT_H
 #define BERTH_STATS_REPORT_H
 
+#include "policy/policy_file.h"
 #include "stats_file.h"
 #include <stdio.h>
 
@@ -63,14 +64,20 @@ enum stats_kind {
     LATER(paging, starved_ns, COUNTER, "Time that launches waited with nothing to run on the GPU") \
     LATER(paging, unknown_launches, COUNTER, "Kernel launches whose parameters nobody could tell") \
     LATER(paging, oversized_launches, COUNTER, "Kernel launches with a weight too large to load")  \
-    LATER(paging, captured_launches, COUNTER, "Kernel launches into a graph, weights not in VRAM")
+    LATER(paging, captured_launches, COUNTER, "Kernel launches into a graph, weights not in VRAM") \
+    LATER(policy, disk_bytes, GAUGE, "Weights that the policy puts on disk: they are on the host") \
+    LATER(policy, elsewhere_bytes, GAUGE, "Weights that the policy puts on a GPU they are not on")
 
-/* The same for one parameter. */
-#define STATS_PARAMETER_VALUES(X)                                                                  \
+/* The same for one parameter. Of a LATER one that is not known the report has STATS_NOT_TOLD, and
+ * the document nothing: nobody counts the touches of what is too small to be paged, nor any while
+ * everything fits. first_touch is an ordinal among all parameters, from 1 on. */
+#define STATS_PARAMETER_VALUES(X, LATER)                                                           \
     X(loads, COUNTER, "Times that the parameter was brought into VRAM")                            \
     X(evictions, COUNTER, "Times that the parameter was dropped from VRAM")                        \
     X(h2d_bytes, COUNTER, "Bytes moved from host to device for the parameter")                     \
-    X(stall_ns, COUNTER, "Time that launches waited for the parameter")
+    X(stall_ns, COUNTER, "Time that launches waited for the parameter")                            \
+    LATER(touches, COUNTER, "Launches that touched the parameter")                                 \
+    LATER(first_touch, GAUGE, "When it was first touched, counted in parameters; 0 for never")
 
 struct stats_parameter {
     const char *name; /* NUL-terminated, in the report's text */
@@ -81,8 +88,10 @@ struct stats_parameter {
     enum stats_evidence evidence;
     uint64_t bytes;
     uint64_t resident_bytes; /* not in the document */
+    unsigned device;         /* nor is this */
+    int place;               /* what the policy's device_map says, or POLICY_NOWHERE */
 #define X(key, kind, help) uint64_t key;
-    STATS_PARAMETER_VALUES(X)
+    STATS_PARAMETER_VALUES(X, X)
 #undef X
 };
 

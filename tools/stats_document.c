@@ -176,6 +176,39 @@ static unsigned find_evidence(const char *word)
     return i;
 }
 
+static int read_place(const cJSON *parameter, int *place)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(parameter, "place");
+    uint64_t device;
+
+    *place = POLICY_NOWHERE;
+    if (!item)
+        return 0;
+    if (cJSON_IsString(item)) {
+        *place = strcmp(item->valuestring, "cpu") == 0 ? POLICY_CPU : POLICY_DISK;
+        return *place == POLICY_CPU || strcmp(item->valuestring, "disk") == 0 ? 0 : -EINVAL;
+    }
+    if (read_integer(item, &device) || device >= STATS_DEVICES_MAX)
+        return -EINVAL;
+    *place = (int)device;
+    return 0;
+}
+
+static int read_parameter_values(const struct reader *reader, const cJSON *item,
+                                 struct stats_parameter *parameter)
+{
+    for (size_t i = 0; i < stats_parameter_value_count; i++) {
+        const struct stats_value_info *info = &stats_parameter_values[i];
+        const uint64_t not_told = STATS_NOT_TOLD;
+
+        if (info->may_lack && !cJSON_GetObjectItemCaseSensitive(item, info->key))
+            memcpy((char *)parameter + info->offset, &not_told, sizeof(not_told));
+        else if (read_value(reader, item, info, parameter))
+            return -EINVAL;
+    }
+    return 0;
+}
+
 static int read_parameter(const struct reader *reader, const cJSON *item, char **text,
                           struct stats_parameter *parameter)
 {
@@ -210,11 +243,9 @@ static int read_parameter(const struct reader *reader, const cJSON *item, char *
         return refuse(reader, "%s: unknown tier or evidence", parameter->name);
     if (read_integer(cJSON_GetObjectItemCaseSensitive(item, "bytes"), &parameter->bytes))
         return refuse(reader, "%s: bytes is missing or no number", parameter->name);
-    for (size_t i = 0; i < stats_parameter_value_count; i++) {
-        if (read_value(reader, item, &stats_parameter_values[i], parameter))
-            return -EINVAL;
-    }
-    return 0;
+    if (read_place(item, &parameter->place))
+        return refuse(reader, "%s: place is no GPU, cpu or disk", parameter->name);
+    return read_parameter_values(reader, item, parameter);
 }
 
 static int read_parameters(const struct reader *reader, const cJSON *root,

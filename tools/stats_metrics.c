@@ -148,6 +148,14 @@ static void print_devices(const struct stats_report *report, FILE *out)
     }
 }
 
+static int is_told(const struct stats_parameter *parameter, const struct stats_value_info *info)
+{
+    uint64_t value;
+
+    memcpy(&value, (const char *)parameter + info->offset, sizeof(value));
+    return value != STATS_NOT_TOLD;
+}
+
 static void print_parameters(const struct stats_report *report, const unsigned *copies, FILE *out)
 {
     fputs("# HELP berth_parameter_bytes Size of the parameter.\n"
@@ -169,6 +177,8 @@ static void print_parameters(const struct stats_report *report, const unsigned *
 
         print_head(out, "parameter", info);
         for (size_t i = 0; i < report->parameter_count; i++) {
+            if (info->may_lack && !is_told(&report->parameters[i], info))
+                continue;
             print_name(out, "parameter", info);
             print_parameter_labels(out, report, i, copies);
             fputc('}', out);

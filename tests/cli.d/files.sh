@@ -99,7 +99,7 @@ expect "statistics with a part missing" 125 'weights.resident_bytes is missing' 
 "$PYTHON" - "$S" >"$WORK/early.json" <<'END'
 import json, sys
 d = json.load(open(sys.argv[1]))
-for later in "asked_bytes", "needed_bytes", "card_bytes", "link", "paging":
+for later in "asked_bytes", "needed_bytes", "card_bytes", "link", "paging", "policy":
     del d[later]
 del d["weights"]["ambiguous_bytes"]
 print(json.dumps(d))
@@ -111,7 +111,7 @@ import copy, json, subprocess, sys
 berth, source, target = sys.argv[1:]
 whole = json.load(open(source))
 # What documents of before have not: it may be missing.
-later = ("asked_bytes", "needed_bytes", "card_bytes", "link", "paging")
+later = ("asked_bytes", "needed_bytes", "card_bytes", "link", "paging", "policy")
 def places(value, path=()):
     if path:
         yield path

@@ -6,8 +6,9 @@ cat >"$WORK/document.py" <<'END'
 # The document of CLI.md, key for key.
 import json, sys
 d = json.load(open(sys.argv[1]))
-LATER = ["asked_bytes", "needed_bytes", "card_bytes", "link", "paging"]
+LATER = ["asked_bytes", "needed_bytes", "card_bytes", "link", "paging", "policy"]
 assert [key for key in d if key in LATER] == LATER
+assert list(d["policy"]) == ["disk_bytes", "elsewhere_bytes"]
 assert list(d["link"]) == ["bytes_per_s", "share", "span_ns"] and 0 <= d["link"]["share"] <= 1
 assert [key for key in d if key not in LATER] == ["version", "pid", "program", "backend", "driver", "budget_bytes", "weights",
                    "transfers", "launches", "steps", "errors", "unknown_entry_points",
@@ -27,7 +28,9 @@ for group, names in keys.items():
         assert type(d[group][name]) is (bool if name == "learned" else int)
 assert d["version"] == 1 and type(d["pid"]) is int
 for p in d["parameters"]:
-    assert list(p) == ["name", "dtype", "shape", "bytes", "tier", "evidence", "loads", "evictions",
+    told = [key for key in p if key not in ("place", "touches", "first_touch")]
+    assert ("touches" in p) == ("first_touch" in p) and p.get("place", 0) in (0, "cpu", "disk"), p
+    assert told == ["name", "dtype", "shape", "bytes", "tier", "evidence", "loads", "evictions",
                        "h2d_bytes", "stall_ns"], p
 END
 S=$WORK/stats.json

@@ -11,6 +11,9 @@
  * stats: .weights.peak_resident_bytes <= 18 * 2**20
  * stats: .link.bytes_per_s > 0 and 0 < .link.share <= 1 and .link.span_ns > 0
  * run: max-memory=0=18MiB arg=safetensors
+ * stats: all(p["touches"] == 12 for p in .parameters)
+ * stats: .parameters[0].first_touch == 1 and .parameters[24].first_touch == 25
+ * stats: .parameters[7].first_touch == 8 and len(.parameters) == 25
  * stats: all(p["evidence"] == "file" for p in .parameters)
  * no-stderr: device_map
  * run: max-memory=0=18MiB arg=sharded
@@ -26,6 +29,9 @@
  * run: max-memory=0=18MiB arg=bin arg=read
  * stats: all(p["evidence"] == "content" for p in .parameters)
  * run: max-memory=0=18MiB policy=tests/preload/policies/halves.json arg=safetensors
+ * stats: all(p["place"] == 0 for p in .parameters if p["name"][7:9] in ("0.", "11", "ei"))
+ * stats: all(p["place"] == "cpu" for p in .parameters if p["name"][7] in "23456789")
+ * stats: .policy.disk_bytes == 0 and .policy.elsewhere_bytes == 0
  * stats: all(p["evictions"] == 0 for p in .parameters if p["name"][7:9] in ("0.", "11", "ei"))
  * stats: all(p["tier"] == "vram" for p in .parameters if p["name"][7:9] in ("0.", "11", "ei"))
  * stats: all(p["loads"] > 2 for p in .parameters if p["name"][7] in "23456789")
@@ -52,6 +58,12 @@
  * stderr: does not follow the policy's groups
  * stats: all(p["evictions"] == 0 for p in .parameters if p["name"] == "embed.weight")
  * stats: all(p["loads"] > 2 for p in .parameters if p["name"].startswith("layers.5."))
+ * stats: all((p["place"] == "disk") == p["name"].startswith("layers.5.") for p in .parameters)
+ * stats: .policy.disk_bytes == 2 * 2**20
+ * run: only=berth max-memory=0=18MiB policy=tests/preload/policies/elsewhere.json arg=gguf
+ * env=SIMCUDA_DEVICES=2 stderr: puts layers.3.[ab] on GPU 1, and the program puts it on GPU 0
+ * stats: .policy.elsewhere_bytes == 2 * 2**20
+ * stats: all(p["place"] == 1 for p in .parameters if p["name"].startswith("layers.3."))
  * run: only=berth max-memory=0=18MiB policy=tests/preload/policies/parts.json arg=safetensors
  * stderr: 1 such conflict
  * stats: all(p["evictions"] == 0 for p in .parameters if p["name"][7:9] in ("0.", "4."))

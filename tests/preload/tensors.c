@@ -13,6 +13,7 @@
  * stats: .weights.peak_resident_bytes <= 16 * 2**20
  * run: max-memory=0=256MiB
  * stats: .transfers.h2d_bytes == 0 and .launches.waited == 0
+ * stats: not any("touches" in p for p in .parameters)
  * run: max-memory=0=8MiB arg=--update arg=3
  * stats: .weights.peak_resident_bytes <= 8 * 2**20
  * run: max-memory=0=4MiB arg=--shuffle arg=1 arg=--update arg=5

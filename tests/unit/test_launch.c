@@ -355,6 +355,65 @@ static void test_threads(void **state)
     }
 }
 
+static const struct stats_record *record_at(size_t offset)
+{
+    CUdeviceptr first, end;
+    const struct object *o;
+
+    range_read_lock();
+    o = object_span(range_allocation_at(g_base), g_base + offset, &first, &end);
+    range_unlock();
+    assert_non_null(o);
+    assert_non_null(o->record);
+    return o->record;
+}
+
+static void *count_in_thread(void *arg)
+{
+    t_fake_ctx = arg;
+    for (int round = 0; round < 5; round++)
+        launch_one(g_base + 5 * MIB);
+    return NULL;
+}
+
+/* Launches are told to the records that they touch: seldomer and seldomer, but for what a thread
+ * leaves and what is asked for; never to a record that has become another parameter's. */
+static void test_touches(void **state)
+{
+    const struct stats_record *a = record_at(5 * MIB), *b = record_at(6 * MIB);
+    CUdeviceptr first = g_base + 5 * MIB, second = g_base + 6 * MIB, same = second + 8;
+    uint64_t before, other = b->touches;
+    pthread_t thread;
+    uint32_t number = 5;
+
+    (void)state;
+    assert_true(a->first_touch && b->first_touch && a->first_touch != b->first_touch);
+    range_changed(); /* all that was remembered is looked up anew */
+    launch_tell_touches();
+    before = a->touches;
+    launch_one(first);
+    assert_int_equal(a->touches, before + 1);
+    for (int i = 0; i < 200; i++)
+        launch_one(first);
+    assert_in_range(a->touches, before + 201 - 63, before + 200);
+    launch_tell_touches();
+    assert_int_equal(a->touches, before + 201);
+    launch_tell_touches();
+    assert_int_equal(a->touches, before + 201);
+    assert_int_equal(pthread_create(&thread, NULL, count_in_thread, t_fake_ctx), 0);
+    pthread_join(thread, NULL);
+    assert_int_equal(a->touches, before + 206);
+    /* Two pointers into one parameter are one touch of it. */
+    assert_int_equal(b->touches, other);
+    launch(g_pointers, (void *[]){&same, &number, &second});
+    launch_tell_touches();
+    assert_int_equal(b->touches, other + 1);
+    launch(g_pointers, (void *[]){&same, &number, &second});
+    atomic_fetch_add(&((struct stats_record *)(uintptr_t)b)->generation, 2);
+    launch_tell_touches();
+    assert_int_equal(b->touches, other + 1);
+}
+
 /* A thread without a context, and one whose device does not page, only pass through. */
 static void test_elsewhere(void **state)
 {
@@ -400,6 +459,7 @@ static int setup(void **state)
 {
     (void)state;
     alarm(60);
+    stats_open("", "um", NULL);
     fake_budget(DEVICE, BUDGET, (uint64_t)8 << 30);
     fake_budget(DEVICE + 1, (uint64_t)8 << 30, (uint64_t)8 << 30);
     g_fake_driver.cuFuncGetParamInfo = param_info;
@@ -412,19 +472,28 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
+    stats_close();
     return FAKE_READ(g_fake.misuse);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_before_paging),      cmocka_unit_test(test_objects),
-        cmocka_unit_test(test_parameters),         cmocka_unit_test(test_structures),
-        cmocka_unit_test(test_words_out_of_range), cmocka_unit_test(test_extra),
-        cmocka_unit_test(test_many_pointers),      cmocka_unit_test(test_capture),
-        cmocka_unit_test(test_unknown_parameters), cmocka_unit_test(test_hold_spans),
-        cmocka_unit_test(test_hold_batch),         cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_elsewhere),          cmocka_unit_test(test_cache_invalidated),
+        cmocka_unit_test(test_before_paging),
+        cmocka_unit_test(test_objects),
+        cmocka_unit_test(test_parameters),
+        cmocka_unit_test(test_structures),
+        cmocka_unit_test(test_words_out_of_range),
+        cmocka_unit_test(test_extra),
+        cmocka_unit_test(test_many_pointers),
+        cmocka_unit_test(test_capture),
+        cmocka_unit_test(test_unknown_parameters),
+        cmocka_unit_test(test_hold_spans),
+        cmocka_unit_test(test_hold_batch),
+        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_touches),
+        cmocka_unit_test(test_elsewhere),
+        cmocka_unit_test(test_cache_invalidated),
         cmocka_unit_test(test_too_large),
     };
 

@@ -269,6 +269,56 @@ static void test_freed_parameters_stay(void **state)
     in_child(freed_body);
 }
 
+static void touches_body(void)
+{
+    struct stats_record *early, *late, *small;
+    struct stats_view view;
+    struct stats_report report;
+
+    stats_open("", "um", NULL);
+    early = stats_record_create("early", STATS_EVIDENCE_FILE, "F32", 0, NULL, 16, 0);
+    late = stats_record_create("late", STATS_EVIDENCE_FILE, "F32", 0, NULL, 16, 0);
+    small = stats_record_create("small", STATS_EVIDENCE_FILE, "F32", 0, NULL, 16, 0);
+    CHECK(early && late && small);
+    stats_record_count_touches(early, 1);
+    stats_record_count_touches(small, 0);
+    read_own(&view, &report);
+    for (size_t i = 0; i < 3; i++) /* nobody looked at a launch so far */
+        CHECK(report.parameters[i].touches == STATS_NOT_TOLD &&
+              report.parameters[i].first_touch == STATS_NOT_TOLD);
+    stats_report_release(&report);
+    stats_file_release(&view);
+
+    stats_record_first_touch(late);
+    late->touches = 2;
+    stats_record_first_touch(early);
+    stats_record_first_touch(late);
+    early->touches = 7;
+    stats_record_count_touches(early, 0); /* counted once, it stays so */
+    read_own(&view, &report);
+    CHECK(report.parameters[0].touches == 7 && report.parameters[0].first_touch == 2);
+    CHECK(report.parameters[1].touches == 2 && report.parameters[1].first_touch == 1);
+    CHECK(report.parameters[2].touches == STATS_NOT_TOLD);
+    stats_report_release(&report);
+    stats_file_release(&view);
+
+    stats_record_count_touches(small, 1);
+    stats_record_merge(early, late); /* parts that the same launches touched */
+    read_own(&view, &report);
+    CHECK(report.parameter_count == 2);
+    CHECK(report.parameters[0].touches == 7 && report.parameters[0].first_touch == 1);
+    CHECK(report.parameters[1].touches == 0 && report.parameters[1].first_touch == 0);
+    stats_report_release(&report);
+    stats_file_release(&view);
+    stats_close();
+}
+
+static void test_touches(void **state)
+{
+    (void)state;
+    in_child(touches_body);
+}
+
 static void many_body(void)
 {
     enum { RECORDS = 20000 }; /* several chunks of both tails */
@@ -574,6 +624,7 @@ int main(void)
         cmocka_unit_test(test_records_are_used_again),
         cmocka_unit_test(test_ended),
         cmocka_unit_test(test_freed_parameters_stay),
+        cmocka_unit_test(test_touches),
         cmocka_unit_test(test_many_records),
         cmocka_unit_test(test_fork),
         cmocka_unit_test(test_threads),

@@ -340,12 +340,14 @@ static void test_document(void **state)
         "  \"link\": {\"bytes_per_s\": 4000000000, \"share\": 0.450000, \"span_ns\": 10},\n"
         "  \"paging\": {\"ended\": 1, \"step_bytes\": 25, \"starved_ns\": 26, "
         "\"unknown_launches\": 27, \"oversized_launches\": 29, \"captured_launches\": 28},\n"
+        "  \"policy\": {\"disk_bytes\": 10, \"elsewhere_bytes\": 11},\n"
         "  \"unknown_entry_points\": {\"cuNew\": 2, \"cuOdd\": 1},\n"
         "  \"parameters\": [{\"name\": \"first\", \"dtype\": \"I8\", \"shape\": [5, 2], "
-        "\"bytes\": 10, \"tier\": \"vram\", \"evidence\": \"content\", \"loads\": 1, "
-        "\"evictions\": 2, \"h2d_bytes\": 3, \"stall_ns\": 4},\n"
+        "\"bytes\": 10, \"tier\": \"vram\", \"evidence\": \"content\", \"place\": \"disk\", "
+        "\"loads\": 1, \"evictions\": 2, \"h2d_bytes\": 3, \"stall_ns\": 4, \"touches\": 5, "
+        "\"first_touch\": 1},\n"
         "                 {\"name\": \"second\", \"dtype\": \"I8\", \"shape\": [5, 3], "
-        "\"bytes\": 11, \"tier\": \"vram\", \"evidence\": \"content\", \"loads\": 0, "
+        "\"bytes\": 11, \"tier\": \"vram\", \"evidence\": \"content\", \"place\": 3, \"loads\": 0, "
         "\"evictions\": 0, \"h2d_bytes\": 0, \"stall_ns\": 0}]\n}\n";
     struct fixture *f = *state;
     struct stats_header *h = &f->header;
@@ -394,6 +396,12 @@ static void test_document(void **state)
     f->records[0].evictions = 2;
     f->records[0].h2d_bytes = 3;
     f->records[0].stall_ns = 4;
+    f->records[0].touches = 5;
+    f->records[0].first_touch = 1;
+    f->records[0].place = POLICY_DISK - POLICY_NOWHERE;
+    f->records[1].touches = STATS_NOT_TOLD;
+    f->records[1].place = 3 - POLICY_NOWHERE;
+    h->touched = 1;
     write_fixture(f, (off_t)STATS_FILE_BYTES);
     assert_int_equal(read_fixture(f, &report), 0);
     out = open_memstream(&text, &bytes);
