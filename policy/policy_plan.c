@@ -59,9 +59,28 @@ static struct plan_heat *even_heat(const struct module_tree *tree)
     return heat;
 }
 
-static int plan(struct policy *policy, const struct policy_memory *limits,
-                const struct unit_table *units, enum plan_strategy strategy,
-                struct input_error *error)
+/* What is touched, and how often. While all stays there is nothing to choose, and *heat is NULL. */
+static int find_heat(const struct policy_memory *limits, struct unit_table *units,
+                     const struct heat_run *run, struct plan_heat **heat, struct input_error *error)
+{
+    int is_wanted = exceeds_gpus(units->tree, limits), res = 0;
+
+    *heat = NULL;
+    if (run)
+        res = heat_create(units, run, heat, error);
+    else if (is_wanted)
+        *heat = even_heat(units->tree);
+    if (!res && is_wanted && !*heat)
+        res = -ENOMEM;
+    if (!is_wanted) {
+        free(*heat);
+        *heat = NULL;
+    }
+    return res;
+}
+
+static int plan(struct policy *policy, const struct policy_memory *limits, struct unit_table *units,
+                enum plan_strategy strategy, const struct heat_run *run, struct input_error *error)
 {
     const struct plan_model model = {
         .tree = units->tree, .tensors = units->tensors, .whole = units->whole};
@@ -73,13 +92,11 @@ static int plan(struct policy *policy, const struct policy_memory *limits,
                  (strategy == PLAN_AUTO ? PLAN_IN_PIECES : 0),
     };
     struct plan *made;
-    int res;
+    int res = strategy == PLAN_AUTO ? find_heat(limits, units, run, &heat, error) : 0;
 
-    if (strategy == PLAN_AUTO && exceeds_gpus(units->tree, limits)) {
-        options.heat = heat = even_heat(units->tree);
-        if (!heat)
-            return -ENOMEM;
-    }
+    if (res)
+        return res;
+    options.heat = heat;
     res = plan_create(&model, &options, &made, error);
     free(heat);
     if (res)
@@ -93,7 +110,8 @@ static int plan(struct policy *policy, const struct policy_memory *limits,
 
 int policy_plan_map(struct policy *policy, const struct policy_memory *limits,
                     const struct checkpoint *checkpoint, const struct model_config *config,
-                    enum plan_strategy strategy, struct input_error *error)
+                    enum plan_strategy strategy, const struct heat_run *run,
+                    struct input_error *error)
 {
     struct tie_list *tied = calloc(policy->tied_count + 1, sizeof(*tied));
     const struct unit_options options = {
@@ -116,7 +134,7 @@ int policy_plan_map(struct policy *policy, const struct policy_memory *limits,
     if (!res)
         res = unit_table_create(checkpoint, &options, &units, error);
     if (!res) {
-        res = plan(policy, limits, units, strategy, error);
+        res = plan(policy, limits, units, strategy, run, error);
         unit_table_free(units);
     }
     free(tied);

@@ -7,6 +7,7 @@
 #define BERTH_POLICY_POLICY_PLAN_H
 
 #include "checkpoint.h"
+#include "heat.h"
 #include "model_config.h"
 #include "planner.h"
 #include "policy_file.h"
@@ -18,11 +19,14 @@
  *             the place of what they are tied to
  * limits      what the devices may hold
  * config      of the model; NULL where nothing is known of it
+ * run         a recorded one, by which PLAN_AUTO plans what the GPUs cannot hold; NULL for none
  * error       filled on failure
- * returns     0; -EINVAL for a class that is not known or a list of ties that cannot be; -ENOMEM
+ * returns     0; -EINVAL for a class that is not known, a list of ties that cannot be, or a run
+ * that does not tell (heat.h); -ENOMEM
  */
 int policy_plan_map(struct policy *policy, const struct policy_memory *limits,
                     const struct checkpoint *checkpoint, const struct model_config *config,
-                    enum plan_strategy strategy, struct input_error *error);
+                    enum plan_strategy strategy, const struct heat_run *run,
+                    struct input_error *error);
 
 #endif

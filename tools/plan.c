@@ -1,5 +1,6 @@
 /* plan.c - `berth plan`: a device map for a model, as a policy file. */
 #include "check_views.h"
+#include "stats_views.h"
 #include "table.h"
 #include "tool.h"
 
@@ -27,6 +28,7 @@
       "modules to place as a whole, by name or class; none: every tensor alone", 0)                \
     X(TIED, "tied", "A,B", "names of one tensor; may be given several times", 0)                   \
     X(OFFLOAD_BUFFERS, "offload-buffers", NULL, "buffers may leave the GPU, too", 0)               \
+    X(STATS, "stats", "FILE", "a recorded run, to plan by; its link's speed, too", 0)              \
     X(LINK, "link", "GB/S", "how fast the link is: berth stats tells", 0)                          \
     X(OUTPUT, "output", "FILE", "write the policy there; - is standard output", 'o')               \
     X(JSON, "json", NULL, "one JSON document", 0)
@@ -50,6 +52,8 @@ struct request {
     int json;
     enum plan_strategy strategy;
     double link_bytes_per_s; /* 0: not given */
+    const char *run_path;    /* NULL: none was recorded */
+    struct stats_report run; /* of it; all zero where there is none */
     struct policy *policy;
     struct checkpoint *checkpoint;
     struct model_config config;
@@ -155,6 +159,9 @@ static int set_option(void *state, size_t option, const char *value)
         return set_no_split(request->policy, value);
     case OPTION_TIED:
         return set_tied(request->policy, value);
+    case OPTION_STATS:
+        request->run_path = value;
+        break;
     case OPTION_LINK:
         return set_link(request, value);
     case OPTION_OFFLOAD_BUFFERS:
@@ -209,6 +216,33 @@ static int open_model(struct request *request)
     return request->policy->checkpoint ? 0 : fail(-ENOMEM);
 }
 
+static int read_run(struct request *request)
+{
+    char reason[INPUT_ERROR_TEXT_BYTES + 256];
+    int err, is_wrong;
+
+    if (!request->run_path)
+        return 0;
+    err = stats_document_read(request->run_path, &request->run, &is_wrong, reason, sizeof(reason));
+    if (!err)
+        return 0;
+    tool_error("plan: --stats: %s: %s; give a file that berth run --stats left", request->run_path,
+               reason);
+    return is_wrong ? TOOL_REFUSED : TOOL_FAILED;
+}
+
+/* returns what the run tells of parameters, for the caller to free; NULL when out of memory */
+static struct heat_record *list_touches(const struct stats_report *run)
+{
+    struct heat_record *records = calloc(run->parameter_count + 1, sizeof(*records));
+
+    for (size_t i = 0; records && i < run->parameter_count; i++)
+        records[i] = (struct heat_record){.name = run->parameters[i].name,
+                                          .touches = run->parameters[i].touches,
+                                          .first_touch = run->parameters[i].first_touch};
+    return records;
+}
+
 /* Disk takes what nothing else does, whatever its budget: a plan that check would refuse is none.
  */
 static int check_fits(const struct request *request)
@@ -225,13 +259,18 @@ static int check_fits(const struct request *request)
 static int make_map(struct request *request)
 {
     struct policy_memory limits = request->policy->max_memory;
+    struct heat_run run = {request->run_path, list_touches(&request->run),
+                           request->run.parameter_count};
     struct input_error error;
     int err;
 
+    if (!run.records)
+        return fail(-ENOMEM);
     if (limits.cpu_bytes == POLICY_UNSET)
         limits.cpu_bytes = host_memory_bytes();
     err = policy_plan_map(request->policy, &limits, request->checkpoint, &request->config,
-                          request->strategy, &error);
+                          request->strategy, request->run_path ? &run : NULL, &error);
+    free((void *)run.records);
     if (err)
         return fail_input(err == -EINVAL ? TOOL_REFUSED : TOOL_FAILED, "", &error);
     err = policy_check_create(request->policy, request->checkpoint, &request->config,
@@ -254,7 +293,33 @@ static uint64_t streamed_bytes(const struct policy_check *check)
 
 static double link_speed(const struct request *request)
 {
-    return request->link_bytes_per_s > 0 ? request->link_bytes_per_s : LINK_BYTES_PER_S;
+    if (request->link_bytes_per_s > 0)
+        return request->link_bytes_per_s;
+    return request->run.link_bytes_per_s ? (double)request->run.link_bytes_per_s : LINK_BYTES_PER_S;
+}
+
+static const char *link_source(const struct request *request)
+{
+    if (request->link_bytes_per_s > 0)
+        return "";
+    return request->run.link_bytes_per_s
+               ? ", as measured in that run"
+               : ", which is assumed (PCIe 4.0, 16 lanes); --link says otherwise";
+}
+
+/* What is on no GPU, and was not touched in the run that was recorded. */
+static uint64_t untouched_bytes(const struct request *request)
+{
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; i < request->run.parameter_count; i++) {
+        const struct stats_parameter *parameter = &request->run.parameters[i];
+
+        if (!parameter->touches && policy_resolve(&request->policy->map, parameter->name) < 0 &&
+            checkpoint_find_name(request->checkpoint, parameter->name) != CHECKPOINT_NONE)
+            bytes += parameter->bytes;
+    }
+    return bytes;
 }
 
 static void print_streamed(const struct request *request)
@@ -270,9 +335,10 @@ static void print_streamed(const struct request *request)
     printf("\n%sstreams%s    %s for each step that uses all of it: %.1f ms at %.1f GB/s%s\n",
            style->title, style->end, size_format(bytes, SIZE_BINARY, size),
            (double)bytes * 1e3 / link_speed(request), link_speed(request) / 1e9,
-           request->link_bytes_per_s > 0
-               ? ""
-               : ", which is assumed (PCIe 4.0, 16 lanes); --link says otherwise");
+           link_source(request));
+    if (request->run_path)
+        printf("           of that, %s %s never touched\n",
+               size_format(untouched_bytes(request), SIZE_BINARY, size), request->run_path);
 }
 
 static int write_policy(const struct request *request, const char *path, FILE *out)
@@ -360,9 +426,12 @@ static int print_json(const struct request *request)
     int err;
 
     printf("{\"version\": 1, \"strategy\": \"%s\", \"streamed_bytes\": %" PRIu64
-           ", \"link_bytes_per_s\": %.0f, \"step_ms\": %.3f,\n\"policy\": ",
+           ", \"link_bytes_per_s\": %.0f, \"step_ms\": %.3f",
            plan_strategy_name(request->strategy), bytes, link_speed(request),
            (double)bytes * 1e3 / link_speed(request));
+    if (request->run_path)
+        printf(", \"untouched_bytes\": %" PRIu64, untouched_bytes(request));
+    printf(",\n\"policy\": ");
     err = policy_write(request->policy, "-", stdout);
     printf(",\n\"check\": ");
     check_print_json(&(struct check_report){.path = "",
@@ -408,8 +477,10 @@ static int print(const struct request *request)
 
 static int plan(struct request *request)
 {
-    int status = open_model(request);
+    int status = read_run(request);
 
+    if (!status)
+        status = open_model(request);
     if (!status)
         status = make_map(request);
     return status ? status : print(request);
@@ -431,12 +502,17 @@ static int plan_main(const struct tool_command *command, int argc, char **argv)
         else if (!has_gpu(&request.policy->max_memory))
             tool_error("plan: no GPU has a budget; say how much of it the model may take: "
                        "--max-memory 0=8GiB");
+        else if (request.run_path && request.strategy != PLAN_AUTO)
+            tool_error("plan: --stats: only the strategy auto plans by a run; leave --strategy %s "
+                       "out",
+                       plan_strategy_name(request.strategy));
         else {
             request.checkpoint_path = argv[first];
             status = plan(&request);
         }
     }
     policy_check_free(request.check);
+    stats_report_release(&request.run);
     checkpoint_close(request.checkpoint);
     policy_free(request.policy);
     return status;
@@ -459,6 +535,9 @@ const struct tool_command tool_plan = {
         "what the others cannot hold, sequential fills one after another; auto is balanced.\n\n"
         "--no-split takes patterns of modules (model.layers.*) and classes (LlamaDecoderLayer, where\n"
         "config.json or the GGUF file says what the model is).\n\n"
+        "--stats: what a run touched most often stays on the GPU, what it never touched goes last:\n\n"
+        "  berth run --max-memory 0=8GiB --stats run.json -- ./program\n"
+        "  berth plan model.safetensors --max-memory 0=8GiB --stats run.json -o policy.json\n\n"
         "Without -o the plan is shown and not written. `berth check` explains one that is.\n\n"
         "Exit code: 0; 1 for a checkpoint or a class that is refused, 2 for wrong usage, 125 where a\n"
         "file cannot be read or written.\n",

@@ -63,59 +63,14 @@ static int read_counters(const char *path, struct stats_report *report)
     return err;
 }
 
-/* Read a file whole, at most JSON_BYTES_MAX of it. returns 0 and *text, or -errno */
-static int read_text(const char *path, char **text, size_t *bytes)
-{
-    FILE *in = fopen(path, "re");
-    size_t room = 1 << 16, got;
-    char *grown;
-    int err = 0;
-
-    *text = NULL;
-    *bytes = 0;
-    if (!in)
-        return -errno;
-    for (;;) {
-        grown = realloc(*text, room);
-        if (!grown) {
-            err = -ENOMEM;
-            break;
-        }
-        *text = grown;
-        got = fread(*text + *bytes, 1, room - *bytes, in);
-        *bytes += got;
-        if (*bytes < room)
-            break;
-        if (room > JSON_BYTES_MAX) {
-            err = -EFBIG;
-            break;
-        }
-        room *= 2;
-    }
-    if (!err && ferror(in))
-        err = errno ? -errno : -EIO;
-    fclose(in);
-    if (err)
-        free(*text);
-    return err;
-}
-
 static int read_document(const char *path, struct stats_report *report)
 {
     char reason[INPUT_ERROR_TEXT_BYTES + 256];
-    size_t bytes;
-    char *text;
-    int err = read_text(path, &text, &bytes);
+    int is_wrong, err = stats_document_read(path, report, &is_wrong, reason, sizeof(reason));
 
-    if (err) {
-        tool_error("stats: %s: %s; give a file that berth run --stats left, or a PID", path,
-                   strerror(-err));
-        return err;
-    }
-    err = stats_document_parse(text, bytes, report, reason, sizeof(reason));
-    free(text);
     if (err)
-        tool_error("stats: %s: %s; give a file that berth run --stats left", path, reason);
+        tool_error("stats: %s: %s; give a file that berth run --stats left%s", path, reason,
+                   is_wrong ? "" : ", or a PID");
     return err;
 }
 

@@ -332,3 +332,58 @@ int stats_document_parse(const char *text, size_t bytes, struct stats_report *re
         stats_report_release(report);
     return err;
 }
+
+/* Read a file whole, at most JSON_BYTES_MAX of it. returns 0 and *text, or -errno */
+static int read_whole(const char *path, char **text, size_t *bytes)
+{
+    FILE *in = fopen(path, "re");
+    size_t room = 1 << 16, got;
+    char *grown;
+    int err = 0;
+
+    *text = NULL;
+    *bytes = 0;
+    if (!in)
+        return -errno;
+    for (;;) {
+        grown = realloc(*text, room);
+        if (!grown) {
+            err = -ENOMEM;
+            break;
+        }
+        *text = grown;
+        got = fread(*text + *bytes, 1, room - *bytes, in);
+        *bytes += got;
+        if (*bytes < room)
+            break;
+        if (room > JSON_BYTES_MAX) {
+            err = -EFBIG;
+            break;
+        }
+        room *= 2;
+    }
+    if (!err && ferror(in))
+        err = errno ? -errno : -EIO;
+    fclose(in);
+    if (err)
+        free(*text);
+    return err;
+}
+
+int stats_document_read(const char *path, struct stats_report *report, int *is_wrong, char *reason,
+                        size_t reason_bytes)
+{
+    size_t bytes;
+    char *text;
+    int err = read_whole(path, &text, &bytes);
+
+    *is_wrong = 0;
+    if (err) {
+        snprintf(reason, reason_bytes, "%s", strerror(-err));
+        return err;
+    }
+    err = stats_document_parse(text, bytes, report, reason, reason_bytes);
+    *is_wrong = err && err != -ENOMEM;
+    free(text);
+    return err;
+}

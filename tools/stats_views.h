@@ -39,4 +39,12 @@ int stats_metrics_print(const struct stats_report *report, FILE *out);
 int stats_document_parse(const char *text, size_t bytes, struct stats_report *report, char *reason,
                          size_t reason_bytes);
 
+/* Read such a document from a file.
+ *
+ * is_wrong set to 1 where it was read and is no such document
+ * returns  also what the file system said
+ */
+int stats_document_read(const char *path, struct stats_report *report, int *is_wrong, char *reason,
+                        size_t reason_bytes);
+
 #endif

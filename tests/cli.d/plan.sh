@@ -74,3 +74,41 @@ check "plan leaves the pipe" test -p "$WORK/pipe"
 check "plan writes into the pipe" json "$WORK/piped.json" 'd["device_map"] == {"": 0}'
 expect "plan with a umask" 0 '' bash -c 'umask 077 && exec "$BERTH" plan "$0" --max-memory 0=1GiB -o "$WORK/mask.json"' "$CHECKPOINT"
 check "plan keeps to the umask" test "$(stat -c %a "$WORK/mask.json")" = 600
+
+# A recorded run: what it touched stays, what it never touched goes last, and the program moves less under
+# such a plan than under one that knows nothing of it. The plan's 16 MiB leave the program's 20 a window.
+MODEL=$WORK/experts.safetensors
+experts() { timeout "$LIMIT_S" run --max-memory 0=20MiB "$@" -- "$OUT/preload/experts" --model "$MODEL" >"$WORK/out" 2>"$WORK/err"; }
+check "a run to plan by" experts --stats "$WORK/run.json"
+expect "plan --stats" 0 'at [0-9.]+ GB/s, as measured in that run$' "$BERTH" plan "$MODEL" \
+    --max-memory 0=16MiB --stats "$WORK/run.json" -o "$WORK/hot.json"
+check "plan --stats tells what was never touched" grep -qE '^ +of that, 6.0 MiB .*run.json never touched$' "$WORK/out"
+check "plan --stats keeps what was touched most" json "$WORK/hot.json" \
+    'all(d["device_map"]["layers.%d.%s" % (i, what)] == 0 for i in range(3) for what in ("shared", "experts.%d" % i))'
+expect "plan --stats and --link" 0 'at 12.5 GB/s$' "$BERTH" plan "$MODEL" --max-memory 0=20MiB --stats "$WORK/run.json" --link 12.5
+expect "plan --stats --json" 0 '"untouched_bytes": 6291456' "$BERTH" plan "$MODEL" --max-memory 0=20MiB --stats "$WORK/run.json" --json
+expect "plan --stats of little host memory" 0 '' "$BERTH" plan "$MODEL" \
+    --max-memory 0=16MiB,cpu=20MiB --stats "$WORK/run.json" -o "$WORK/little.json"
+check "what was never touched goes to disk" json "$WORK/little.json" \
+    'all(d["device_map"]["layers.%d.experts.%d" % (i, (i + 5) % 6)] == "disk" for i in range(3))'
+expect "plan without a run" 0 '' "$BERTH" plan "$MODEL" --max-memory 0=16MiB -o "$WORK/cold.json"
+check "a run by such a plan" experts --policy "$WORK/cold.json" --stats "$WORK/cold-run.json"
+check "a run by the plan that knows" experts --policy "$WORK/hot.json" --stats "$WORK/hot-run.json"
+check "it moves less than half" "$PYTHON" -c 'import json, sys
+hot, cold = (json.load(open(path))["transfers"]["h2d_bytes"] for path in sys.argv[1:])
+assert 0 < 2 * hot < cold, (hot, cold)' "$WORK/hot-run.json" "$WORK/cold-run.json"
+check "what stays by the plan was loaded once" json "$WORK/hot-run.json" \
+    'all(p["loads"] == 1 for p in d["parameters"] if p["place"] == 0)'
+
+expect "plan by a missing run" 125 '^berth: plan: --stats: .*gone.json: No such file.*; give a file that berth run --stats left' \
+    "$BERTH" plan "$MODEL" --max-memory 0=20MiB --stats "$WORK/gone.json"
+expect "plan by what is no run" 1 '^berth: plan: --stats: .*hot.json: .*give a file that berth run --stats left' \
+    "$BERTH" plan "$MODEL" --max-memory 0=20MiB --stats "$WORK/hot.json"
+expect "plan by a run of another model" 1 'run.json: expected a run of this model, found none of its [0-9]+ tensors' \
+    "$BERTH" plan "$CHECKPOINT" --max-memory 0=2500 --stats "$WORK/run.json"
+check "a run in which all fits" run --max-memory 0=64MiB --stats "$WORK/fits.json" -- "$OUT/preload/experts" --model "$MODEL" >/dev/null
+expect "plan by a run in which all fits" 1 'fits.json: expected a run that had to page, .*smaller --max-memory' \
+    "$BERTH" plan "$MODEL" --max-memory 0=20MiB --stats "$WORK/fits.json"
+expect "plan by a run with another strategy" 2 '--stats: only the strategy auto plans by a run' \
+    "$BERTH" plan "$MODEL" --max-memory 0=20MiB --stats "$WORK/run.json" --strategy balanced
+rm -f "$MODEL"

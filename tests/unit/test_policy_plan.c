@@ -42,7 +42,7 @@ static const char *planned(struct policy *policy, enum plan_strategy strategy)
     char name[32];
 
     assert_int_equal(
-        policy_plan_map(policy, &policy->max_memory, checkpoint, NULL, strategy, &error), 0);
+        policy_plan_map(policy, &policy->max_memory, checkpoint, NULL, strategy, NULL, &error), 0);
     text[0] = letter(policy_resolve(&policy->map, "embed.weight"));
     for (unsigned i = 0; i < BLOCKS; i++) {
         int down, up;
@@ -133,7 +133,8 @@ static void test_wrong_ties(void **state)
     policy->tied = &group;
     policy->tied_count = 1;
     assert_int_equal(
-        policy_plan_map(policy, &policy->max_memory, checkpoint, NULL, PLAN_AUTO, &error), -EINVAL);
+        policy_plan_map(policy, &policy->max_memory, checkpoint, NULL, PLAN_AUTO, NULL, &error),
+        -EINVAL);
     assert_true(error.found[0] != '\0');
     assert_int_equal(policy->map.count, 0);
     policy->tied = NULL;
