@@ -2,6 +2,7 @@
 #include "config.h"
 #include "log.h"
 #include "placement.h"
+#include "preload.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -61,6 +62,7 @@ static void recognise(const char *path, struct known_file *file)
     }
     file->fd = fd;
     placement_add(file->checkpoint, file->path);
+    preload_add(file->checkpoint, file->path);
     atomic_fetch_add(&g_count, 1);
     log_debug("upload", "recognised %s: %zu tensors", file->path, file->checkpoint->tensor_count);
     return;

@@ -40,23 +40,6 @@ static void read_flags(struct policy *policy)
     }
 }
 
-/* Name what a policy asks for and this version does not do. */
-static const char *fields_not_followed(const struct policy *policy)
-{
-    const char *const names[] = {policy->preload.count ? "preload" : NULL,
-                                 policy->group_count ? "groups" : NULL};
-    const size_t count = sizeof(names) / sizeof(names[0]);
-    static char text[64];
-    size_t used = 0;
-
-    for (size_t i = 0; i < count; i++) {
-        if (names[i])
-            used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s", used ? ", " : "",
-                                     names[i]);
-    }
-    return used ? text : NULL;
-}
-
 static size_t count_on_disk(const struct policy_map *map)
 {
     size_t count = 0;
@@ -69,20 +52,19 @@ static size_t count_on_disk(const struct policy_map *map)
 /* Asked to be strict, berth does nothing rather than something else. */
 static void check_placement(const struct policy *policy)
 {
-    const char *fields = fields_not_followed(policy);
     size_t on_disk = count_on_disk(&policy->map);
 
-    if (policy->strict && (fields || on_disk)) {
+    if (policy->strict && (policy->group_count || on_disk)) {
         log_warn("config",
                  "the policy is strict and this version does not follow its %s; berth is "
                  "off for this program",
-                 fields ? fields : "device_map onto disk");
+                 policy->group_count ? "groups" : "device_map onto disk");
         g_config.off = 1;
         return;
     }
-    if (fields)
-        log_warn("config", "this version does not follow the policy's %s: all else of it counts",
-                 fields);
+    if (policy->group_count)
+        log_warn("config",
+                 "this version does not follow the policy's groups: all else of it counts");
     if (on_disk)
         log_warn("config",
                  "the policy's device_map puts %zu module%s on disk: this version keeps what "

@@ -1,6 +1,7 @@
 #include "launch.h"
 #include "layout.h"
 #include "object.h"
+#include "preload.h"
 #include "range.h"
 #include "residency.h"
 #include "stats.h"
@@ -256,6 +257,54 @@ static void add_record(const struct object *o, struct touched *touched)
         record, atomic_load_explicit(&record->generation, memory_order_relaxed)};
 }
 
+/* What the rest of a module is added to. */
+struct joining {
+    struct touched *touched;
+    CUdevice device;
+};
+
+/* A tensor of the module was put at addr; by now something else may lie there. */
+static void add_member(void *arg, const struct tensor *tensor, CUdeviceptr addr)
+{
+    const struct joining *joining = arg;
+    struct touched *touched = joining->touched;
+    struct allocation *a = range_allocation_at(addr);
+    CUdeviceptr first, end;
+    const struct object *o;
+
+    if (!a || a->kind != ALLOCATION_PAGED || a->device != joining->device)
+        return;
+    o = object_span(a, addr, &first, &end);
+    if (o && o->tensor == tensor)
+        touched->count = add_span(a, first, end, UINT64_MAX, touched->set, touched->count);
+}
+
+/* A launch that touches a part of a module that is loaded as a whole touches all of it, where there
+ * is room for that. The lock is held. */
+static void add_modules(const uint64_t *words, size_t word_count, CUdevice device, uint64_t limit,
+                        struct touched *touched)
+{
+    struct joining joining = {touched, device};
+    size_t own = touched->count;
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; i < word_count; i++) {
+        struct allocation *a = range_allocation_at(words[i]);
+        CUdeviceptr first, end;
+        const struct object *o;
+
+        if (!a || a->kind != ALLOCATION_PAGED || a->device != device)
+            continue;
+        o = object_span(a, words[i], &first, &end);
+        if (o && o->tensor)
+            preload_visit(o->tensor, device, add_member, &joining);
+    }
+    for (size_t i = 0; i < touched->count; i++)
+        bytes += touched->set[i]->bytes;
+    if (bytes > limit)
+        touched->count = own;
+}
+
 /* Look words up: the extents of the objects that they point into. sparse: the function may read
  * objects sparsely, as far as is known. */
 static void resolve(const uint64_t *words, size_t word_count, struct residency *res,
@@ -275,6 +324,8 @@ static void resolve(const uint64_t *words, size_t word_count, struct residency *
         o = object_span(a, words[i], &first, &end);
         add_record(o, out);
         is_sparse = sparse && may_be_sparse(o, end - first, threads, out);
+        if (is_sparse && o->tensor && preload_is_member(o->tensor))
+            is_sparse = 0;
         if (is_sparse)
             out->in_place = add_span(a, first, end, limit, out->sparse, out->in_place);
         else
@@ -282,6 +333,8 @@ static void resolve(const uint64_t *words, size_t word_count, struct residency *
         if (is_oversized(a->range, first, end, limit) && !is_sparse)
             out->oversized = 1;
     }
+    if (preload_is_on())
+        add_modules(words, word_count, device, limit, out);
     range_unlock();
 }
 

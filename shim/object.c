@@ -6,6 +6,7 @@
 #include "piece.h"
 #include "placement.h"
 #include "policy_file.h"
+#include "preload.h"
 #include "residency.h"
 #include <errno.h>
 #include <stdio.h>
@@ -355,6 +356,8 @@ int object_define(struct allocation *a, CUdeviceptr first, CUdeviceptr end,
     if (reserve_objects(a, a->object_count + 2))
         return -ENOMEM;
     tell_elsewhere(a, &o);
+    if (tensor && preload_is_on() && a->kind == ALLOCATION_PAGED)
+        preload_note(tensor, a->device, first);
     carve(a, first, end);
     at = objects_after(a, first);
     insert_at(a, at, &o);

@@ -29,10 +29,10 @@ expect "a later version's backend in a policy" 125 'vmm' run --policy "$WORK/pol
 echo '{"version": 1, "max_memory": {"0": "8GiB"}}' >"$WORK/policy.json"
 expect "a good policy" 0 '' run --policy "$WORK/policy.json" -- true
 echo '{"version": 1, "device_map": {"": 0}, "groups": {"a": ["b"]}, "preload": ["c"]}' >"$WORK/policy.json"
-expect "fields that this version does not follow" 0 "does not follow the policy's preload, groups: " \
+expect "fields that this version does not follow" 0 "does not follow the policy's groups: " \
     run --policy "$WORK/policy.json" -- "$CLIENT" cuda
-echo '{"version": 1, "strict": true, "preload": ["a"]}' >"$WORK/policy.json"
-expect "a strict policy that cannot be followed" 0 'does not follow its preload; berth is off' \
+echo '{"version": 1, "strict": true, "groups": {"a": ["b"]}}' >"$WORK/policy.json"
+expect "a strict policy that cannot be followed" 0 'does not follow its groups; berth is off' \
     run --policy "$WORK/policy.json" -- "$CLIENT" cuda
 echo '{"version": 1, "strict": true, "device_map": {"": "disk"}}' >"$WORK/policy.json"
 expect "a strict policy and the disk" 0 'does not follow its device_map onto disk; berth is off' \

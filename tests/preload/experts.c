@@ -3,9 +3,10 @@
  *     experts [--model FILE]
  *
  * Three layers have a matrix that each token reads and six experts, of 2 MiB each: of a layer's
- * experts one is asked by three tokens of four, four share the fourth, and one is never asked. With --model
- * the checkpoint stays behind, so that a plan can be made by what a run of it touched: the command's
- * tests do that.
+ * experts one is asked by three tokens of four, four share the fourth, and one is never asked. With
+ * --model the checkpoint stays behind, so that a plan can be made by what a run of it touched: the
+ * command's tests do that. A layer that is loaded as a whole brings what nobody asks as well, where
+ * it has room.
  *
  * run: max-memory=0=20MiB
  * stats: len(.parameters) == 21 and .errors.driver_failures == 0
@@ -13,6 +14,14 @@
  * stats: sum(p["touches"] for p in .parameters if "experts" in p["name"]) == 3 * 64
  * stats: sum(p["touches"] == 0 and p["first_touch"] == 0 for p in .parameters) == 3
  * stats: max(p["first_touch"] for p in .parameters) == 18
+ * stats: all(p["loads"] == 0 for p in .parameters if p["touches"] == 0)
+ * run: max-memory=0=20MiB policy=tests/preload/policies/preload.json
+ * stats: all(p["loads"] > 32 for p in .parameters)
+ * stats: sum(p["touches"] == 0 for p in .parameters) == 3
+ * stats: .weights.peak_resident_bytes <= 20 * 2**20 and .errors.driver_failures == 0
+ * no-stderr: preload
+ * run: max-memory=0=12MiB policy=tests/preload/policies/preload.json
+ * stats: all(p["loads"] == 0 for p in .parameters if p["touches"] == 0)
  * run: max-memory=0=64MiB seeds=1
  * stats: .transfers.h2d_bytes == 0
  */

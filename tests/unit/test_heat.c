@@ -177,8 +177,7 @@ static void test_map(void **state)
     tell("embed.weight", 0, 0);
     memory->device_bytes[0] = 600;
     memory->cpu_bytes = 600;
-    assert_int_equal(
-        policy_plan_map(policy, memory, g_model, NULL, PLAN_AUTO, &g_run, &error), 0);
+    assert_int_equal(policy_plan_map(policy, memory, g_model, NULL, PLAN_AUTO, &g_run, &error), 0);
     for (unsigned i = 0; i < BLOCKS; i++) {
         char name[32];
 
@@ -190,9 +189,8 @@ static void test_map(void **state)
 
     policy = policy_new();
     policy->max_memory.device_bytes[0] = 6000;
-    assert_int_equal(policy_plan_map(policy, &policy->max_memory, g_model, NULL, PLAN_AUTO, &g_run,
-                                     &error),
-                     0);
+    assert_int_equal(
+        policy_plan_map(policy, &policy->max_memory, g_model, NULL, PLAN_AUTO, &g_run, &error), 0);
     assert_int_equal(policy->map.count, 1);
     assert_int_equal(policy_resolve(&policy->map, "embed.weight"), 0);
     policy_free(policy);
