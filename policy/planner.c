@@ -2,13 +2,15 @@
 #include "balance.h"
 #include "names.h"
 #include "planner_heat.h"
+#include "planner_tie.h"
 #include "planner_walk.h"
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define MIXED (POLICY_NOWHERE - 1) /* entries below a node have several places */
+#define MENTIONS_MAX (1u << 20) /* of paths looked for in names of tied objects, in one walk */
+#define MIXED        (POLICY_NOWHERE - 1) /* entries below a node have several places */
 
 static const char *const g_strategies[PLAN_STRATEGY_COUNT] = {
 #define X(name, word) #word,
@@ -234,46 +236,12 @@ static int make_plan(const struct plan_walk *walk, struct plan *plan)
     return 0;
 }
 
-static int choose(const struct plan_model *model, const struct plan_options *options,
-                  enum block_rule rule, struct plan *plan)
-{
-    struct plan_walk walk;
-    int res = 0;
-
-    if (options->strategy == PLAN_AUTO && options->heat) {
-        res = plan_heat_run(model, options, &walk);
-    } else {
-        if (options->strategy != PLAN_SEQUENTIAL)
-            res = balance(
-                model, options->strategy == PLAN_BALANCED_LOW_0 ? BALANCE_SPARE_IT : BALANCE_EVEN,
-                rule, &plan->limit);
-        if (res == 0)
-            res = plan_walk_run(model, &plan->limit, options->flags, &walk);
-    }
-    if (res)
-        return res;
-    res = make_plan(&walk, plan);
-    plan_walk_destroy(&walk);
-    return res;
-}
-
-static int make(const struct plan_model *model, const struct plan_options *options,
-                enum block_rule rule, struct plan **out)
-{
-    struct plan *plan = calloc(1, sizeof(*plan));
-    int res = -ENOMEM;
-
-    if (plan) {
-        plan->limit = options->max_memory;
-        res = choose(model, options, rule, plan);
-    }
-    if (res) {
-        plan_free(plan);
-        return res;
-    }
-    *out = plan;
-    return 0;
-}
+/* A way to make a plan. The first is accelerate's, or nearly so; others serve where it leaves
+ * something out. */
+struct manner {
+    enum block_rule rule;
+    unsigned walk_flags; /* PLAN_WALK_* */
+};
 
 static uint64_t gpu_bits(const struct plan *plan)
 {
@@ -285,17 +253,71 @@ static uint64_t gpu_bits(const struct plan *plan)
     return bits;
 }
 
-/* A class whose first module is small makes shares that are too small for the others: where that
- * keeps something from the GPUs, the largest module decides. */
-static int make_larger_shares(const struct plan_model *model, const struct plan_options *options,
-                              struct plan **plan)
+/* Is a walk's result what its flags ask for? */
+static bool is_good(const struct plan_walk *walk, const struct plan *plan)
 {
-    struct plan *other;
-    int res = make(model, options, BLOCK_LARGEST, &other);
+    if ((walk->flags & PLAN_WALK_NO_GPU_ROOM) && (plan->cpu_bits || plan->disk_bits))
+        return false;
+    if ((walk->flags & PLAN_WALK_NO_CPU_ROOM) && plan->disk_bits)
+        return false;
+    return !(walk->flags & PLAN_WALK_MENTIONS) || plan_tie_holds(walk);
+}
 
+/* returns  0; -ENOMEM; -EDOM where the manner does not serve */
+static int choose(const struct plan_model *model, const struct plan_options *options,
+                  const struct manner *manner, struct plan *plan)
+{
+    struct plan_walk walk;
+    int res = 0;
+
+    if (options->strategy == PLAN_AUTO && options->heat) {
+        res = plan_heat_run(model, options, &walk);
+    } else {
+        if (options->strategy != PLAN_SEQUENTIAL)
+            res = balance(
+                model, options->strategy == PLAN_BALANCED_LOW_0 ? BALANCE_SPARE_IT : BALANCE_EVEN,
+                manner->rule, &plan->limit);
+        if (res == 0)
+            res = plan_walk_run(model, &plan->limit, options->flags | manner->walk_flags, &walk);
+    }
     if (res)
         return res;
-    if (gpu_bits(other) > gpu_bits(*plan)) {
+    res = make_plan(&walk, plan);
+    if (res == 0 && !is_good(&walk, plan))
+        res = -EDOM;
+    plan_walk_destroy(&walk);
+    return res;
+}
+
+static int make(const struct plan_model *model, const struct plan_options *options,
+                const struct manner *manner, struct plan **out)
+{
+    struct plan *plan = calloc(1, sizeof(*plan));
+    int res = -ENOMEM;
+
+    if (plan) {
+        plan->limit = options->max_memory;
+        res = choose(model, options, manner, plan);
+    }
+    if (res) {
+        plan_free(plan);
+        return res;
+    }
+    *out = plan;
+    return 0;
+}
+
+/* Make another plan, and take it where it has more on the GPUs, or as much and more on cpu. */
+static int make_better(const struct plan_model *model, const struct plan_options *options,
+                       const struct manner *manner, struct plan **plan)
+{
+    struct plan *other;
+    int res = make(model, options, manner, &other);
+
+    if (res)
+        return res == -EDOM ? 0 : res;
+    if (gpu_bits(other) > gpu_bits(*plan) ||
+        (gpu_bits(other) == gpu_bits(*plan) && other->cpu_bits > (*plan)->cpu_bits)) {
         plan_free(*plan);
         *plan = other;
     } else {
@@ -304,18 +326,70 @@ static int make_larger_shares(const struct plan_model *model, const struct plan_
     return 0;
 }
 
+static bool fits(const struct plan_model *model, const struct policy_memory *limit, bool with_cpu)
+{
+    unsigned __int128 bytes = with_cpu && limit->cpu_bytes != POLICY_UNSET ? limit->cpu_bytes : 0;
+    size_t i;
+
+    for (i = 0; i < POLICY_DEVICES_MAX; i++)
+        bytes += limit->device_bytes[i] != POLICY_UNSET ? limit->device_bytes[i] : 0;
+    return model->tree->nodes[MODULE_ROOT].bits <= bytes * 8;
+}
+
+/* Is it worth looking for paths in names? It takes the product of both. */
+static bool has_few_ties(const struct plan_model *model)
+{
+    size_t tied = 0, i;
+
+    for (i = 0; i < model->tree->tensor_count; i++)
+        tied += model->tensors[i].tie != MODULE_NONE;
+    return tied && tied <= MENTIONS_MAX / model->tree->count;
+}
+
+/* What leaves something out may do better in another manner:
+ *   - a class whose first module is small makes shares that are too small for the others: the
+ *     largest module decides;
+ *   - what accelerate takes for tied comes earlier, and what follows may fit better;
+ *   - room need not be kept where nothing will stream.
+ */
+static int make_best(const struct plan_model *model, const struct plan_options *options,
+                     struct plan **plan)
+{
+    const bool even = options->strategy != PLAN_SEQUENTIAL;
+    const struct {
+        struct manner manner;
+        bool tried;
+    } others[] = {
+        {{BLOCK_LARGEST, 0},
+         even && block_bytes(model, BLOCK_LARGEST) > block_bytes(model, BLOCK_FIRST_OF_CLASS)},
+        {{BLOCK_FIRST_OF_CLASS, PLAN_WALK_MENTIONS}, has_few_ties(model)},
+        {{BLOCK_FIRST_OF_CLASS, PLAN_WALK_MENTIONS | PLAN_WALK_LAST_FIRST}, has_few_ties(model)},
+        {{BLOCK_FIRST_OF_CLASS, PLAN_WALK_NO_CPU_ROOM},
+         (*plan)->disk_bits && fits(model, &(*plan)->limit, true)},
+        {{BLOCK_FIRST_OF_CLASS, PLAN_WALK_NO_GPU_ROOM},
+         even && fits(model, &(*plan)->limit, false)},
+    };
+    size_t i;
+    int res = 0;
+
+    for (i = 0; i < sizeof(others) / sizeof(others[0]) && !res; i++) {
+        if (others[i].tried && ((*plan)->cpu_bits || (*plan)->disk_bits))
+            res = make_better(model, options, &others[i].manner, plan);
+    }
+    return res;
+}
+
 int plan_create(const struct plan_model *model, const struct plan_options *options,
                 struct plan **out, struct input_error *error)
 {
+    const struct manner first = {BLOCK_FIRST_OF_CLASS, 0};
     struct plan *plan = NULL;
     int res;
 
     input_error_clear(error);
-    res = make(model, options, BLOCK_FIRST_OF_CLASS, &plan);
-    if (res == 0 && options->strategy != PLAN_SEQUENTIAL && !options->heat &&
-        (plan->cpu_bits || plan->disk_bits) &&
-        block_bytes(model, BLOCK_LARGEST) > block_bytes(model, BLOCK_FIRST_OF_CLASS))
-        res = make_larger_shares(model, options, &plan);
+    res = make(model, options, &first, &plan);
+    if (res == 0 && !options->heat && (plan->cpu_bits || plan->disk_bits))
+        res = make_best(model, options, &plan);
     if (res) {
         plan_free(plan);
         return input_error_set(error, res, INPUT_ERROR_NO_OFFSET, "enough memory to plan",

@@ -7,9 +7,12 @@
  * remains: one that streams must have somewhere to go. All names of a tied object are placed
  * together.
  *
+ * Where that leaves something off the GPUs, other manners of the same walk are tried, and one is
+ * taken that has more bytes on the GPUs, or as many and more on cpu.
+ *
  * The same input gives the same map, and it is the map that Hugging Face accelerate makes of the
- * same modules wherever that one is valid; tests/unit/test_planner_golden.c holds the two together
- * and says by which rules they differ.
+ * same modules or one that holds more; tests/unit/test_planner_golden.c holds the two together and
+ * says by which rules they differ.
  *
  * Pure functions: no clock, no locks, no randomness.
  */
@@ -117,9 +120,9 @@ const char *plan_strategy_name(enum plan_strategy strategy);
 int plan_tensor_bits(enum dtype dtype, const uint64_t *shape, size_t rank, enum dtype as,
                      uint64_t *bits);
 
-/* How many matrices a tensor stacks: its first extent where it has three, else 0. A module of
- * nothing but such tensors, all of the same first extent above 1, is a stack of experts and may be
- * split between them. */
+/* How many matrices a tensor stacks: its first extent where it has three, else 0. A module
+ * called "experts" of nothing but such tensors, all of the same first extent above 1, may be split
+ * between them. */
 uint32_t plan_stack(const uint64_t *shape, size_t rank);
 
 /* Make a device map.

@@ -1,27 +1,22 @@
 #include "planner_walk.h"
+#include "planner_tie.h"
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* What walk->listed says of a node. */
-enum { NOT_LISTED, LISTED, LISTED_MOVED };
-
-static const struct module_node *node_of(const struct plan_walk *walk, uint32_t node)
-{
-    return &walk->model->tree->nodes[node];
-}
+#define STACK_PART "experts" /* what a module is called whose tensors stack matrices */
 
 static bool is_tensor(const struct plan_walk *walk, uint32_t node)
 {
-    return node_of(walk, node)->end == node + 1;
+    return plan_walk_node(walk, node)->end == node + 1;
 }
 
 static bool is_buffer(const struct plan_walk *walk, uint32_t node)
 {
     const uint8_t *kinds = walk->model->kinds;
 
-    return kinds && kinds[node_of(walk, node)->tensor] != PLAN_PARAMETER;
+    return kinds && kinds[plan_walk_node(walk, node)->tensor] != PLAN_PARAMETER;
 }
 
 int plan_device_fits(const struct plan_device *device, uint64_t bits, uint64_t room_bits)
@@ -70,11 +65,10 @@ static void list_push_front(struct plan_walk *walk, uint32_t node)
     list_insert(walk, list_front(walk), node);
 }
 
-/* The node of the list that covers a node; MODULE_NONE where it has a place already. */
-static uint32_t list_cover(const struct plan_walk *walk, uint32_t node)
+uint32_t plan_walk_cover(const struct plan_walk *walk, uint32_t node)
 {
     while (node != MODULE_NONE && !walk->listed[node])
-        node = node_of(walk, node)->parent;
+        node = plan_walk_node(walk, node)->parent;
     return node;
 }
 
@@ -117,132 +111,6 @@ static void list_root(struct plan_walk *walk)
     walk->left_count = 0;
 }
 
-/* Ties ------------------------------------------------------------------------------------------*/
-
-static size_t first_name(const struct plan_walk *walk, uint32_t node)
-{
-    size_t first = 0, end = walk->name_count;
-
-    while (first < end) {
-        size_t middle = first + (end - first) / 2;
-
-        if (walk->by_node[middle].node < node)
-            first = middle + 1;
-        else
-            end = middle;
-    }
-    return first;
-}
-
-/* Add what covers the other names of one object to walk->moved, and what that takes to bits. */
-static void gather_names(struct plan_walk *walk, uint32_t node, uint32_t tie, uint64_t *bits)
-{
-    uint32_t end = node_of(walk, node)->end;
-    size_t at;
-
-    for (at = walk->tie_first[tie]; at < walk->name_count && walk->by_tie[at].tie == tie; at++) {
-        uint32_t name = walk->by_tie[at].node, cover;
-
-        if (name >= node && name < end)
-            continue;
-        cover = list_cover(walk, name);
-        if (cover == MODULE_NONE || cover == node || walk->listed[cover] == LISTED_MOVED)
-            continue;
-        walk->listed[cover] = LISTED_MOVED;
-        walk->moved[walk->moved_count++] = cover;
-        *bits += node_of(walk, cover)->bits;
-    }
-}
-
-/* Is this the first name of its object from a node on? */
-static bool is_first_from(const struct plan_walk *walk, const struct plan_name *name, uint32_t node)
-{
-    const struct plan_name *before = &walk->by_tie[name->rank] - 1;
-
-    return name->rank == 0 || before->tie != name->tie || before->node < node;
-}
-
-/* Find what must go where a node goes: what covers further names of its tensors.
- *
- * returns  the bits of the node and of all in walk->moved
- */
-static uint64_t gather(struct plan_walk *walk, uint32_t node)
-{
-    uint32_t end = node_of(walk, node)->end;
-    uint64_t bits = node_of(walk, node)->bits;
-    size_t at, moved;
-
-    for (at = 0; at < walk->moved_count; at++) {
-        if (walk->listed[walk->moved[at]])
-            walk->listed[walk->moved[at]] = LISTED;
-    }
-    walk->moved_count = 0;
-    for (at = first_name(walk, node); at < walk->name_count; at++) {
-        const struct plan_name *name = &walk->by_node[at];
-
-        if (name->node >= end)
-            break;
-        if (is_first_from(walk, name, node))
-            gather_names(walk, node, name->tie, &bits);
-    }
-    /* What comes along may hold a name of another object, and so on. */
-    for (moved = 0; moved < walk->moved_count; moved++) {
-        uint32_t cover = walk->moved[moved], cover_end = node_of(walk, cover)->end;
-
-        for (at = first_name(walk, cover); at < walk->name_count; at++) {
-            if (walk->by_node[at].node >= cover_end)
-                break;
-            gather_names(walk, node, walk->by_node[at].tie, &bits);
-        }
-    }
-    return bits;
-}
-
-static int compare_names(const void *left, const void *right)
-{
-    const struct plan_name *a = left, *b = right;
-
-    return a->node < b->node ? -1 : a->node > b->node;
-}
-
-static int compare_ties(const void *left, const void *right)
-{
-    const struct plan_name *a = left, *b = right;
-
-    if (a->tie != b->tie)
-        return a->tie < b->tie ? -1 : 1;
-    return compare_names(left, right);
-}
-
-static int find_names(struct plan_walk *walk)
-{
-    const struct module_tree *tree = walk->model->tree;
-    const struct module_tensor *tensors = walk->model->tensors;
-    size_t i, count = 0;
-
-    for (i = 0; i < tree->tensor_count; i++)
-        count += tensors[i].tie != MODULE_NONE;
-    walk->by_node = malloc((count + 1) * sizeof(*walk->by_node));
-    walk->by_tie = malloc((count + 1) * sizeof(*walk->by_tie));
-    walk->moved = malloc((count + 1) * sizeof(*walk->moved));
-    walk->tie_first = count ? malloc(tree->tensor_count * sizeof(*walk->tie_first)) : NULL;
-    if (!walk->by_node || !walk->by_tie || !walk->moved || (count && !walk->tie_first))
-        return -ENOMEM;
-    for (i = 0; i < tree->tensor_count; i++) {
-        if (tensors[i].tie != MODULE_NONE)
-            walk->by_node[walk->name_count++] =
-                (struct plan_name){.node = tree->leaves[i], .tie = tensors[i].tie};
-    }
-    qsort(walk->by_node, count, sizeof(*walk->by_node), compare_ties);
-    for (i = count; i-- > 0;) {
-        walk->by_node[i].rank = (uint32_t)i;
-        walk->tie_first[walk->by_node[i].tie] = (uint32_t)i;
-    }
-    memcpy(walk->by_tie, walk->by_node, count * sizeof(*walk->by_node));
-    qsort(walk->by_node, count, sizeof(*walk->by_node), compare_names);
-    return 0;
-}
-
 /* The walk --------------------------------------------------------------------------------------*/
 
 static void put(struct plan_walk *walk, uint32_t node, enum plan_reason reason)
@@ -251,7 +119,7 @@ static void put(struct plan_walk *walk, uint32_t node, enum plan_reason reason)
 
     walk->place[node] = (int8_t)device->place;
     walk->reason[node] = (uint8_t)reason;
-    device->used_bits += node_of(walk, node)->bits;
+    device->used_bits += plan_walk_node(walk, node)->bits;
     plan_room_drop(&walk->room, node);
 }
 
@@ -261,16 +129,19 @@ static bool split_moved(struct plan_walk *walk)
     size_t i;
 
     for (i = 0; i < walk->moved_count; i++) {
-        if (walk->splits[walk->moved[i]]) {
-            split(walk, walk->moved[i]);
+        uint32_t node =
+            walk->moved[walk->flags & PLAN_WALK_LAST_FIRST ? walk->moved_count - 1 - i : i];
+
+        if (walk->splits[node]) {
+            split(walk, node);
             return true;
         }
     }
     return false;
 }
 
-/* The first module of what remains, at any depth, that fits with all it is tied to, or tensor that
- * waits there by itself.
+/* The first module or parameter of what remains, at any depth, that fits with all it is tied to.
+ * The buffers of a module wait for the end.
  *
  * limit_bits   for it
  * returns      its node, or MODULE_NONE
@@ -280,12 +151,14 @@ static uint32_t search(struct plan_walk *walk, uint64_t limit_bits)
     uint32_t entry, node;
 
     for (entry = list_front(walk); entry != list_end(walk); entry = walk->next[entry]) {
-        uint32_t end = node_of(walk, entry)->end;
+        uint32_t end = plan_walk_node(walk, entry)->end;
 
         for (node = entry; node < end;) {
-            if ((!is_tensor(walk, node) || node == entry) && gather(walk, node) <= limit_bits)
+            bool waits = node != entry && is_tensor(walk, node) && is_buffer(walk, node);
+
+            if (!waits && plan_tie_gather(walk, node) <= limit_bits)
                 return node;
-            node = walk->splits[node] ? node + 1 : node_of(walk, node)->end;
+            node = walk->splits[node] ? node + 1 : plan_walk_node(walk, node)->end;
         }
     }
     return MODULE_NONE;
@@ -306,7 +179,7 @@ static bool search_to_front(struct plan_walk *walk)
     found = search(walk, device->limit_bits - room);
     if (found == MODULE_NONE || found == front)
         return false;
-    while ((cover = list_cover(walk, found)) != found)
+    while ((cover = plan_walk_cover(walk, found)) != found)
         split(walk, cover);
     list_remove(walk, found);
     list_push_front(walk, found);
@@ -319,12 +192,12 @@ static void step(struct plan_walk *walk)
 {
     struct plan_device *device = &walk->devices[walk->current];
     uint32_t node = list_front(walk);
-    uint64_t bits = node_of(walk, node)->bits, all_bits;
+    uint64_t bits = plan_walk_node(walk, node)->bits, all_bits;
     size_t i;
 
     list_remove(walk, node);
     plan_room_take(&walk->room, node);
-    all_bits = gather(walk, node);
+    all_bits = plan_tie_gather(walk, node);
     if (plan_device_fits(device, all_bits, walk->room.largest_bits)) {
         put(walk, node, walk->searched == node ? PLAN_SEARCHED : PLAN_FITS);
         for (i = 0; i < walk->moved_count; i++) {
@@ -355,7 +228,7 @@ static void step(struct plan_walk *walk)
 /* Where the first entry below a module went, as an index of devices; the last one where none is. */
 static unsigned device_of(const struct plan_walk *walk, uint32_t node)
 {
-    uint32_t at, end = node_of(walk, node)->end;
+    uint32_t at, end = plan_walk_node(walk, node)->end;
     unsigned i = 0;
 
     for (at = node; at < end && walk->place[at] == POLICY_NOWHERE; at++)
@@ -368,7 +241,7 @@ static unsigned device_of(const struct plan_walk *walk, uint32_t node)
 /* Where another name of the same object is, or device_count. */
 static unsigned device_of_tie(const struct plan_walk *walk, uint32_t node)
 {
-    uint32_t tie = walk->model->tensors[node_of(walk, node)->tensor].tie, other;
+    uint32_t tie = walk->model->tensors[plan_walk_node(walk, node)->tensor].tie, other;
     size_t at;
     unsigned i;
 
@@ -377,7 +250,7 @@ static unsigned device_of_tie(const struct plan_walk *walk, uint32_t node)
     for (at = walk->tie_first[tie]; at < walk->name_count && walk->by_tie[at].tie == tie; at++) {
         other = walk->by_tie[at].node;
         while (other != MODULE_NONE && walk->place[other] == POLICY_NOWHERE)
-            other = node_of(walk, other)->parent;
+            other = plan_walk_node(walk, other)->parent;
         for (i = 0; other != MODULE_NONE && i < walk->device_count; i++) {
             if (walk->devices[i].place == walk->place[other])
                 return i;
@@ -390,8 +263,8 @@ static unsigned device_of_tie(const struct plan_walk *walk, uint32_t node)
  * be; to a GPU if it may not be offloaded; else to the first device with room. */
 static void put_left(struct plan_walk *walk, uint32_t node, uint64_t room_bits)
 {
-    uint64_t bits = node_of(walk, node)->bits;
-    unsigned beside = device_of(walk, node_of(walk, node)->parent), i;
+    uint64_t bits = plan_walk_node(walk, node)->bits;
+    unsigned beside = device_of(walk, plan_walk_node(walk, node)->parent), i;
 
     walk->current = device_of_tie(walk, node);
     if (walk->current < walk->device_count) {
@@ -434,7 +307,7 @@ uint64_t plan_walk_room(const struct plan_walk *walk)
         if (walk->room.units[i].bits <= room_bits)
             continue;
         while (node != MODULE_NONE && walk->place[node] == POLICY_NOWHERE)
-            node = node_of(walk, node)->parent;
+            node = plan_walk_node(walk, node)->parent;
         if (node != MODULE_NONE && walk->place[node] < 0)
             room_bits = walk->room.units[i].bits;
     }
@@ -457,25 +330,29 @@ static void add_devices(struct plan_walk *walk, const struct policy_memory *limi
 
     for (i = 0; i < POLICY_DEVICES_MAX; i++) {
         if (limits->device_bytes[i] != POLICY_UNSET)
-            add_device(walk, i, limits->device_bytes[i], walk->device_count == 0);
+            add_device(walk, i, limits->device_bytes[i],
+                       walk->device_count == 0 && !(walk->flags & PLAN_WALK_NO_GPU_ROOM));
     }
     if (limits->cpu_bytes != POLICY_UNSET)
-        add_device(walk, POLICY_CPU, limits->cpu_bytes, 1);
+        add_device(walk, POLICY_CPU, limits->cpu_bytes, !(walk->flags & PLAN_WALK_NO_CPU_ROOM));
     add_device(walk, POLICY_DISK, UINT64_MAX, 0);
 }
 
-/* Is a module without modules below it a stack of matrices? */
+/* Is a module without modules below it a stack of experts? */
 static bool is_stack(const struct plan_walk *walk, uint32_t node)
 {
     const uint32_t *stacks = walk->model->stacks;
     uint32_t child, depth;
+    size_t bytes;
+    const char *part = module_node_part(walk->model->tree, node, &bytes);
 
-    if (!stacks || node_of(walk, node)->end < node + 3)
+    if (!stacks || plan_walk_node(walk, node)->end < node + 3 || bytes != strlen(STACK_PART) ||
+        memcmp(part, STACK_PART, bytes) != 0)
         return false;
-    depth = stacks[node_of(walk, node + 1)->tensor];
+    depth = stacks[plan_walk_node(walk, node + 1)->tensor];
     MODULE_FOR_EACH_CHILD(walk->model->tree, node, child)
     {
-        if (stacks[node_of(walk, child)->tensor] != depth)
+        if (stacks[plan_walk_node(walk, child)->tensor] != depth)
             return false;
     }
     return depth > 1;
@@ -483,7 +360,7 @@ static bool is_stack(const struct plan_walk *walk, uint32_t node)
 
 static bool may_split(const struct plan_walk *walk, uint32_t node)
 {
-    const struct module_node *n = node_of(walk, node);
+    const struct module_node *n = plan_walk_node(walk, node);
     uint32_t child, last = MODULE_NONE;
 
     if (is_tensor(walk, node) || n->tensor != MODULE_NONE ||
@@ -517,7 +394,7 @@ int plan_walk_begin(const struct plan_model *model, const struct policy_memory *
     out->prev = malloc((count + 1) * sizeof(*out->prev));
     out->left = malloc((model->tree->tensor_count + 1) * sizeof(*out->left));
     if (!out->place || !out->reason || !out->splits || !out->listed || !out->next || !out->prev ||
-        !out->left || find_names(out))
+        !out->left || plan_tie_find(out))
         goto err_destroy;
     memset(out->place, POLICY_NOWHERE, count);
     for (node = MODULE_ROOT + 1; node < count; node++)

@@ -14,6 +14,19 @@
 
 #define PLAN_DEVICES_MAX (POLICY_DEVICES_MAX + 2)
 
+/* Flags of a walk, beside PLAN_*. What such a walk makes must be looked at. */
+#define PLAN_WALK_NO_GPU_ROOM 0x100u /* the first GPU keeps no room: good if all is on GPUs */
+#define PLAN_WALK_NO_CPU_ROOM 0x200u /* nor does cpu: good if nothing is on disk */
+#define PLAN_WALK_MENTIONS                                                                         \
+    0x400u /* a module goes with an object that has its path anywhere in a name, as accelerate has \
+              it: good if plan_tie_holds() */
+#define PLAN_WALK_LAST_FIRST                                                                       \
+    0x800u /* of several that would have to come along the last is split first: accelerate's own   \
+              order of objects is another in every run */
+
+/* What plan_walk.listed says of a node. */
+enum { NOT_LISTED, LISTED, LISTED_MOVED };
+
 struct plan_device {
     int place;
     int keeps_room;      /* the first GPU, and cpu */
@@ -39,7 +52,7 @@ struct plan_walk {
     int8_t *place;         /* POLICY_NOWHERE where it is no entry of the map */
     uint8_t *reason;       /* enum plan_reason of an entry */
     uint8_t *splits;       /* it may be split */
-    uint8_t *listed;       /* it stands in the list of what remains: planner_walk.c's own enum */
+    uint8_t *listed;       /* it stands in the list of what remains */
     uint32_t *next, *prev; /* in that list; its two ends meet in the number of nodes */
 
     struct plan_name *by_node; /* names of tied objects in the order of the tree */
@@ -68,6 +81,14 @@ void plan_walk_destroy(struct plan_walk *walk);
 /* Prepare a walk without taking it: its devices, what may be split, the units, the tied names. */
 int plan_walk_begin(const struct plan_model *model, const struct policy_memory *limits,
                     unsigned flags, struct plan_walk *out);
+
+/* The node of the list of what remains that covers a node; MODULE_NONE where it has a place. */
+uint32_t plan_walk_cover(const struct plan_walk *walk, uint32_t node);
+
+static inline const struct module_node *plan_walk_node(const struct plan_walk *walk, uint32_t node)
+{
+    return &walk->model->tree->nodes[node];
+}
 
 /* The largest unit on cpu and disk, once all is placed. */
 uint64_t plan_walk_room(const struct plan_walk *walk);

@@ -189,23 +189,31 @@ static void split(void **state)
 /* Experts in stacks of matrices are one module, and more than one layer. */
 static void stacks(void **state)
 {
-    struct row rows[] = {{.name = "e.up", .bytes = 20, .stack = 8},
-                         {.name = "e.down", .bytes = 10, .stack = 8},
+    struct row rows[] = {{.name = "experts.up", .bytes = 20, .stack = 8},
+                         {.name = "experts.down", .bytes = 10, .stack = 8},
                          {.name = "z.w", .bytes = 1},
                          {NULL}};
     struct rig rig;
 
     (void)state;
     rig_open(&rig, rows);
-    expect(&rig, "0=0,1=25,cpu=100", "e.up=1 e.down=cpu z=cpu");
+    expect(&rig, "0=0,1=25,cpu=100", "experts.up=1 experts.down=cpu z=cpu");
     rig_close(&rig);
     rows[1].stack = 4;
     rig_open(&rig, rows);
-    expect(&rig, "0=0,1=25,cpu=100", "e=cpu z=cpu");
+    expect(&rig, "0=0,1=25,cpu=100", "experts=cpu z=cpu");
     rig_close(&rig);
+    rows[1].stack = 8;
+    rows[0].name = "expert.up";
+    rows[1].name = "expert.down";
+    rig_open(&rig, rows);
+    expect(&rig, "0=0,1=25,cpu=100", "expert=cpu z=cpu");
+    rig_close(&rig);
+    rows[0].name = "experts.up";
+    rows[1].name = "experts.down";
     rows[0].stack = rows[1].stack = 1;
     rig_open(&rig, rows);
-    expect(&rig, "0=0,1=25,cpu=100", "e=cpu z=cpu");
+    expect(&rig, "0=0,1=25,cpu=100", "experts=cpu z=cpu");
     rig_close(&rig);
 }
 

@@ -5,11 +5,12 @@
  *
  *   - ours keeps every tensor inside the limits and all names of an object together, and
  *   - the GPUs hold at least as many bytes by ours as by accelerate's, and GPUs and cpu as well,
- *   - or accelerate's map breaks a rule that it keeps elsewhere: more in a device than its limit
- * (it merges a module's entries over a buffer that it had left out), two names of one object in two
- *     places, or the tensors of a module that is never split in two places (the model had a module
- *     without tensors there, which names cannot tell of), or no room on the first GPU or on cpu for
- *     a module that streams (for the same reason: it took that for one that can be split).
+ *   - or accelerate's map breaks a rule that ours keeps: more in a device than its limit (it merges
+ *     a module's entries over a buffer that it had left out); two names of one object in two
+ *     places; the tensors of a module without modules in two places, or a buffer of it in none (the
+ *     model had a module without tensors there, which names cannot tell of); or no room on the
+ *     first GPU or on cpu for a module that streams (for the same reason: it took that for one that
+ *     can be split).
  *
  * Every map of ours must cover every tensor, also where accelerate answers with an exception or
  * forgets the buffers of a module that it splits. Other files than these two may be given as
@@ -97,27 +98,31 @@ static int breaks_a_tie(const struct golden_model *model, const int *places)
     return 0;
 }
 
-/* Are the parameters of a module without modules in several places? */
+/* Are the tensors of a module without modules in several places? Buffers count where they have
+ * none. */
 static int divides_a_module(const struct golden_model *model, const int *places)
 {
     const struct module_tree *tree = model->tree;
     uint32_t node, child;
 
     for (node = MODULE_ROOT + 1; node < tree->count; node++) {
-        int place = POLICY_NOWHERE, innermost = 1, divided = 0;
+        int parameters = POLICY_NOWHERE, innermost = 1, divided = 0, lost = 0;
 
         MODULE_FOR_EACH_CHILD(tree, node, child)
         {
-            int other;
+            uint32_t tensor = tree->nodes[child].tensor;
 
             innermost = innermost && tree->nodes[child].end == child + 1;
-            if (!innermost || model->kinds[tree->nodes[child].tensor] != PLAN_PARAMETER)
-                continue;
-            other = places[tree->nodes[child].tensor];
-            divided = divided || (place != POLICY_NOWHERE && other != place);
-            place = other;
+            if (!innermost)
+                break;
+            if (model->kinds[tensor] == PLAN_PARAMETER) {
+                divided = divided || (parameters != POLICY_NOWHERE && places[tensor] != parameters);
+                parameters = places[tensor];
+            } else {
+                lost = lost || places[tensor] == POLICY_NOWHERE;
+            }
         }
-        if (innermost && divided)
+        if (innermost && (divided || (lost && parameters != POLICY_NOWHERE)))
             return 1;
     }
     return 0;
@@ -236,7 +241,8 @@ static void compare(const struct golden_model *model, const int *ours, const int
     sum_tiers(model, theirs, ours, their_bits);
     if ((our_bits[0] >= their_bits[0] && our_bits[1] >= their_bits[1]) ||
         exceeds_a_limit(model, theirs, memory) || breaks_a_tie(model, theirs) ||
-        divides_a_module(model, theirs) || keeps_no_room(model, theirs, memory))
+        divides_a_module(model, theirs) ||
+        (keeps_no_room(model, theirs, memory) && !keeps_no_room(model, ours, memory)))
         score->no_worse++;
     else
         print_message("%s run %d: %s is at %d, with accelerate at %d; bytes on GPUs %llu and "
