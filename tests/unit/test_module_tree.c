@@ -68,6 +68,7 @@ static void order(void **state)
      */
     expect_tree((const char *[]){"h.0.w", "h.10.w", "h.2.w", "h.last.w", "h.1.w", NULL},
                 "=31(h=31(0=1(w=1) 1=16(w=16) 2=4(w=4) last=8(w=8) 10=2(w=2)))");
+    expect_tree((const char *[]){"10", "-", "9", NULL}, "=7(9=4 -=2 10=1)");
     /* A list of tensors. */
     expect_tree((const char *[]){"p.10", "p.9", "p.1.w", "p.0.w", NULL},
                 "=15(p=15(9=2 10=1 0=8(w=8) 1=4(w=4)))");
@@ -145,6 +146,12 @@ static void names_are_not_terminated(void **state)
     assert_int_equal(module_tree_find(tree, "b", 1), MODULE_NONE);
     assert_int_equal(module_tree_find(tree, "b.cd", 4), MODULE_NONE);
     module_tree_free(tree);
+    t[1].name = text;
+    t[1].name_bytes = 2;
+    assert_int_equal(module_tree_create(t, 2, &tree, &g_error), 0);
+    draw(tree, MODULE_ROOT, drawn);
+    assert_string_equal(drawn, "=3(ab=3(cd=1))");
+    module_tree_free(tree);
 }
 
 /* A name of nothing but dots must not make a node for each of them. */
@@ -164,6 +171,26 @@ static void deep(void **state)
     assert_int_equal(module_tree_find(tree, name, bytes - 1), MODULE_NONE);
     module_tree_free(tree);
     free(name);
+}
+
+/* What is too deep for a module of its own is no module to the names behind it either. */
+static void deep_neighbours(void **state)
+{
+    char name[2 * MODULE_DEPTH_MAX + 2];
+    struct module_tensor t[2];
+    struct module_tree *tree;
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof(name); i++)
+        name[i] = i % 2 ? '.' : 'a';
+    t[0] = (struct module_tensor){name, 1, 2 * MODULE_DEPTH_MAX - 1, MODULE_NONE};
+    t[1] = (struct module_tensor){name, 2, 2 * MODULE_DEPTH_MAX + 1, MODULE_NONE};
+    assert_int_equal(module_tree_create(t, 2, &tree, &g_error), 0);
+    assert_int_equal(tree->count, MODULE_DEPTH_MAX + 2);
+    assert_int_equal(tree->nodes[tree->leaves[1]].parent, tree->nodes[tree->leaves[0]].parent);
+    assert_int_equal(module_tree_find(tree, t[1].name, t[1].name_bytes), tree->leaves[1]);
+    module_tree_free(tree);
 }
 
 /* Random names
@@ -360,13 +387,10 @@ static void sizes_of_the_golden(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(order),
-        cmocka_unit_test(ties),
-        cmocka_unit_test(refused),
-        cmocka_unit_test(names_are_not_terminated),
-        cmocka_unit_test(deep),
-        cmocka_unit_test(random_trees),
-        cmocka_unit_test(sizes_of_the_golden),
+        cmocka_unit_test(order),        cmocka_unit_test(ties),
+        cmocka_unit_test(refused),      cmocka_unit_test(names_are_not_terminated),
+        cmocka_unit_test(deep),         cmocka_unit_test(deep_neighbours),
+        cmocka_unit_test(random_trees), cmocka_unit_test(sizes_of_the_golden),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
-/* Strategy: models that the first walk does not place as well as they could be, by hand: each leaves
- * something out that another manner does not, beside one where the other manner would not be valid.
+/* Strategy: models that the first walk does not place as well as they could be, by hand: each
+ * leaves something out that another manner does not, beside one where the other manner would not be
+ * valid.
  */
 #include "plan_rig.h"
 
@@ -235,9 +236,14 @@ static void fallback_within_a_module(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(no_room_where_nothing_streams), cmocka_unit_test(no_room_where_nothing_is_read),
-        cmocka_unit_test(mentioned), cmocka_unit_test(mentioned_by_one_name),cmocka_unit_test(mentioned_twice),cmocka_unit_test(covered_twice),
-        cmocka_unit_test(last_one_split_first), cmocka_unit_test(fallback_within_a_module),
+        cmocka_unit_test(no_room_where_nothing_streams),
+        cmocka_unit_test(no_room_where_nothing_is_read),
+        cmocka_unit_test(mentioned),
+        cmocka_unit_test(mentioned_by_one_name),
+        cmocka_unit_test(mentioned_twice),
+        cmocka_unit_test(covered_twice),
+        cmocka_unit_test(last_one_split_first),
+        cmocka_unit_test(fallback_within_a_module),
     };
 
     return cmocka_run_group_tests_name("planner_best", tests, NULL, NULL);
