@@ -161,7 +161,7 @@ static size_t go_back(struct module_builder *b, const struct module_tensor *tens
 }
 
 int module_builder_add(struct module_builder *b, const struct module_tensor *tensor, uint32_t index,
-                      struct input_error *error)
+                       struct input_error *error)
 {
     struct module_node *node;
     size_t at, end;
@@ -232,7 +232,8 @@ static int make_siblings_room(struct siblings *s, size_t count)
 
 /* Let the integers among siblings [first, end) take the places that integers have, in numeric
  * order. */
-static void order_integers(const struct module_builder *b, struct siblings *s, size_t first, size_t end)
+static void order_integers(const struct module_builder *b, struct siblings *s, size_t first,
+                           size_t end)
 {
     size_t i, numbers = 0, at = 0;
 
@@ -307,7 +308,8 @@ static int order_children(struct module_builder *b, uint32_t node, struct siblin
  *
  * nodes    room for all of them
  */
-static int number_nodes(struct module_builder *b, struct module_node *nodes, struct siblings *siblings)
+static int number_nodes(struct module_builder *b, struct module_node *nodes,
+                        struct siblings *siblings)
 {
     uint32_t node = MODULE_ROOT, parent = MODULE_NONE, count = 0;
 

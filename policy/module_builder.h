@@ -1,8 +1,8 @@
 /* module_builder.h - a tree of modules while it grows, name by name, and how it is put in order.
  *
- * Nodes are numbered as they are met; names that follow each other share most of their path, so each
- * is looked up from where it leaves the one before. In the end the nodes move into the order that
- * module_tree.h promises. This is module_tree.c's own.
+ * Nodes are numbered as they are met; names that follow each other share most of their path, so
+ * each is looked up from where it leaves the one before. In the end the nodes move into the order
+ * that module_tree.h promises. This is module_tree.c's own.
  */
 #ifndef BERTH_POLICY_MODULE_BUILDER_H
 #define BERTH_POLICY_MODULE_BUILDER_H

@@ -1,4 +1,5 @@
 #include "names.h"
+#include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -69,4 +70,25 @@ const char *names_list(const char *const *known, size_t count, char *text, size_
         used += (size_t)snprintf(text + used, bytes - used, "%s%s", joint, known[i]);
     }
     return text;
+}
+
+int names_find(const char *given, const char *const *known, size_t count, size_t *out,
+               struct input_error *error)
+{
+    char list[sizeof(error->expected)];
+    const char *nearest;
+    size_t i;
+
+    for (i = 0; i < count; i++) {
+        if (strcmp(given, known[i]) == 0) {
+            *out = i;
+            return 0;
+        }
+    }
+    nearest = names_nearest(given, known, count);
+    input_error_clear(error);
+    return input_error_set(error, -EINVAL, INPUT_ERROR_NO_OFFSET,
+                           names_list(known, count, list, sizeof(list)), "\"%.64s\"%s%s%s", given,
+                           nearest ? "; did you mean \"" : "", nearest ? nearest : "",
+                           nearest ? "\"?" : "");
 }

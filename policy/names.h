@@ -6,6 +6,7 @@
 #ifndef BERTH_POLICY_NAMES_H
 #define BERTH_POLICY_NAMES_H
 
+#include "error.h"
 #include <stddef.h>
 
 /* How many letters must be inserted, removed, replaced or swapped with their neighbour to make one
@@ -22,6 +23,15 @@ size_t names_distance(const char *a, const char *b);
  *          third of the word's letters, rounded up, would have to change
  */
 const char *names_nearest(const char *given, const char *const *known, size_t count);
+
+/* Find a word in a list.
+ *
+ * out      its place there; set on success only
+ * error    filled on failure: which words there are, and which was probably meant
+ * returns  0 or -EINVAL
+ */
+int names_find(const char *given, const char *const *known, size_t count, size_t *out,
+               struct input_error *error);
 
 /* Write names as a sentence has them: "auto, um, vmm or off".
  *

@@ -25,44 +25,12 @@ const char *plan_strategy_name(enum plan_strategy strategy)
 
 int plan_strategy_parse(const char *text, enum plan_strategy *out, struct input_error *error)
 {
-    const char *nearest;
-    char allowed[96];
-    size_t i;
+    size_t found;
+    int res = names_find(text, g_strategies, PLAN_STRATEGY_COUNT, &found, error);
 
-    for (i = 0; i < PLAN_STRATEGY_COUNT; i++) {
-        if (strcmp(text, g_strategies[i]) == 0) {
-            *out = (enum plan_strategy)i;
-            return 0;
-        }
-    }
-    nearest = names_nearest(text, g_strategies, PLAN_STRATEGY_COUNT);
-    input_error_clear(error);
-    names_list(g_strategies, PLAN_STRATEGY_COUNT, allowed, sizeof(allowed));
-    return input_error_set(error, -EINVAL, INPUT_ERROR_NO_OFFSET, allowed, "\"%.64s\"%s%s%s", text,
-                           nearest ? "; did you mean \"" : "", nearest ? nearest : "",
-                           nearest ? "\"?" : "");
-}
-
-/* A model's type is one that its program computes in: integers and packed types stay what they are.
- */
-static bool is_floating(enum dtype dtype)
-{
-    return strchr("FB", dtype_name(dtype)[0]) && dtype != DTYPE_BOOL;
-}
-
-int plan_tensor_bits(enum dtype dtype, const uint64_t *shape, size_t rank, enum dtype as,
-                     uint64_t *bits)
-{
-    uint64_t bytes;
-    int res;
-
-    if (as != DTYPE_COUNT && is_floating(dtype) && dtype_block_elements(dtype) == 1 &&
-        dtype_block_bits(as) < dtype_block_bits(dtype))
-        dtype = as;
-    res = dtype_tensor_bytes(dtype, shape, rank, &bytes);
-    if (res)
-        return res;
-    return __builtin_mul_overflow(bytes, 8, bits) ? -EOVERFLOW : 0;
+    if (res == 0)
+        *out = (enum plan_strategy)found;
+    return res;
 }
 
 uint32_t plan_stack(const uint64_t *shape, size_t rank)

@@ -110,16 +110,6 @@ struct plan {
 int plan_strategy_parse(const char *text, enum plan_strategy *out, struct input_error *error);
 const char *plan_strategy_name(enum plan_strategy strategy);
 
-/* The bits that a tensor takes in memory.
- *
- * as       the type that the program makes of floating point: the smaller of the two counts, for
- *          nothing is loaded wider than it is stored; DTYPE_COUNT leaves it as stored
- * bits     set on success only
- * returns  0; -EOVERFLOW; -EDOM as dtype_tensor_bytes()
- */
-int plan_tensor_bits(enum dtype dtype, const uint64_t *shape, size_t rank, enum dtype as,
-                     uint64_t *bits);
-
 /* How many matrices a tensor stacks: its first extent where it has three, else 0. A module
  * called "experts" of nothing but such tensors, all of the same first extent above 1, may be split
  * between them. */

@@ -76,33 +76,6 @@ int checker_add_warning(struct checker *c, const char *field, const char *format
 
 /* Objects and their sizes ---------------------------------------------------------------------- */
 
-static bool is_floating(enum dtype dtype)
-{
-    switch (dtype) {
-    case DTYPE_F64:
-    case DTYPE_F32:
-    case DTYPE_F16:
-    case DTYPE_BF16:
-    case DTYPE_F8_E4M3:
-    case DTYPE_F8_E5M2:
-        return true;
-    default:
-        return false;
-    }
-}
-
-/* What a tensor takes once the program has converted it; a type that is smaller is kept. */
-static uint64_t count_bytes(const struct policy *policy, const struct tensor *tensor)
-{
-    unsigned have = dtype_block_bits((enum dtype)tensor->dtype);
-    unsigned want = dtype_block_bits(policy->dtype);
-    uint64_t bytes = tensor_dense_bytes(tensor);
-
-    if (policy->dtype == DTYPE_COUNT || !is_floating((enum dtype)tensor->dtype) || want >= have)
-        return bytes;
-    return bytes / (have / 8) * (want / 8);
-}
-
 uint32_t checker_find_object(const struct checker *c, uint32_t tensor)
 {
     const struct ties *ties = c->units->ties;
@@ -131,12 +104,9 @@ static const struct policy_map_entry *find_home(const struct checker *c, uint32_
     return NULL;
 }
 
-/* Fill in what is known of each tensor. An object takes what the largest of its names does, and
- * what its names cover together where nothing is converted.
- */
+/* Fill in what is known of each tensor. */
 static int prepare(struct checker *c)
 {
-    const struct ties *ties = c->units->ties;
     size_t count = c->checkpoint->tensor_count, i;
 
     c->entries = calloc(count + 1, sizeof(*c->entries));
@@ -147,13 +117,9 @@ static int prepare(struct checker *c)
     for (i = 0; i < count; i++)
         c->entries[i] = policy_map_find(&c->policy->map, c->checkpoint->tensors[i].name);
     for (i = 0; i < count; i++) {
-        uint64_t bytes = count_bytes(c->policy, &c->checkpoint->tensors[i]);
         uint32_t object = checker_find_object(c, (uint32_t)i);
 
-        if (c->policy->dtype == DTYPE_COUNT && ties->group_of[i] != TIE_NONE)
-            bytes = ties->groups[ties->group_of[i]].bits / 8;
-        if (bytes > c->bytes[object])
-            c->bytes[object] = bytes;
+        c->bytes[object] = c->units->tensors[object].bits / 8;
         if (object == i)
             c->homes[i] = find_home(c, object);
     }

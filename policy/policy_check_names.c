@@ -150,20 +150,24 @@ static int check_keys(struct checker *c)
 
 /* Patterns ------------------------------------------------------------------------------------- */
 
+static int check_pattern(struct checker *c, const char *field, const char *pattern)
+{
+    size_t i;
+
+    for (i = 0; i < c->check->tensors; i++) {
+        if (pattern_find_module(pattern, c->checkpoint->tensors[i].name))
+            return 0;
+    }
+    return checker_add_warning(c, field, "\"%s\" matches no module and no tensor", pattern);
+}
+
 static int check_patterns(struct checker *c, const char *field, const struct policy_names *patterns)
 {
-    size_t i, j;
+    size_t i;
     int res = 0;
 
-    for (i = 0; i < patterns->count && !res; i++) {
-        for (j = 0; j < c->check->tensors; j++) {
-            if (pattern_find_module(patterns->names[i], c->checkpoint->tensors[j].name))
-                break;
-        }
-        if (j == c->check->tensors)
-            res = checker_add_warning(c, field, "\"%s\" matches no module and no tensor",
-                                      patterns->names[i]);
-    }
+    for (i = 0; i < patterns->count && !res; i++)
+        res = check_pattern(c, field, patterns->names[i]);
     return res;
 }
 
@@ -236,8 +240,11 @@ static int check_groups(struct checker *c)
 int checker_check_names(struct checker *c)
 {
     int res = check_keys(c);
+    size_t i;
 
     if (!res)
         res = check_patterns(c, "preload", &c->policy->preload);
+    for (i = 0; i < c->policy->special_dtype_count && !res; i++)
+        res = check_pattern(c, "special_dtypes", c->policy->special_dtypes[i].pattern);
     return res ? res : check_groups(c);
 }

@@ -92,7 +92,9 @@ static int check_matches(struct checker *c, const struct unit_options *options)
 
 int checker_make_units(struct checker *c)
 {
+    const struct load_dtypes loads = policy_load_dtypes(c->policy);
     struct unit_options options = {
+        .loads = &loads,
         .config = c->config,
         .no_split = (const char *const *)c->policy->no_split.names,
         .no_split_count = c->policy->no_split.count,

@@ -26,6 +26,7 @@
     X(offload_buffers)                                                                             \
     X(offload_folder)                                                                              \
     X(dtype)                                                                                       \
+    X(special_dtypes)                                                                              \
     X(backend)                                                                                     \
     X(strict)
 
@@ -270,36 +271,45 @@ static int policy_read_device_map(struct policy_reader *r, const cJSON *item)
     return refuse_repeated(r, item);
 }
 
+static int read_dtype(struct policy_reader *r, const cJSON *item, enum dtype *out)
+{
+    struct input_error word;
+
+    if (policy_parse_dtype(cJSON_IsString(item) ? item->valuestring : "", out, &word) == 0)
+        return 0;
+    return cJSON_IsString(item) ? policy_reader_refuse(r, item, word.expected, word.found)
+                                : policy_reader_refuse_value(r, item, word.expected);
+}
+
 static int policy_read_dtype(struct policy_reader *r, const cJSON *item)
 {
-    static const struct {
-        const char *word;
-        enum dtype dtype;
-    } rows[] = {
-#define X(word, name) {#word, DTYPE_##name},
-        POLICY_DTYPES(X)
-#undef X
-    };
-    const char *words[sizeof(rows) / sizeof(rows[0])];
-    const size_t count = sizeof(rows) / sizeof(rows[0]);
-    char list[160], found[160];
-    const char *given = cJSON_IsString(item) ? item->valuestring : "", *nearest;
+    return read_dtype(r, item, &r->policy->dtype);
+}
 
-    if (strncmp(given, "torch.", 6) == 0)
-        given += 6;
-    for (size_t i = 0; i < count; i++) {
-        words[i] = rows[i].word;
-        if (strcmp(given, rows[i].word) == 0) {
-            r->policy->dtype = rows[i].dtype;
-            return 0;
-        }
+static int policy_read_special_dtypes(struct policy_reader *r, const cJSON *item)
+{
+    const cJSON *entry;
+
+    if (!cJSON_IsObject(item))
+        return policy_reader_refuse_value(r, item,
+                                          "an object such as {\"lm_head.weight\": \"float32\"}");
+    cJSON_ArrayForEach(entry, item)
+    {
+        enum dtype dtype = DTYPE_COUNT;
+        int res;
+
+        policy_reader_set_field(r, "special_dtypes", entry->string);
+        if (entry->string[0] == '\0')
+            res = policy_reader_refuse(r, entry, "a tensor, a module or a pattern", "\"\"");
+        else
+            res = read_dtype(r, entry, &dtype);
+        if (!policy_reader_goes_on(r, res))
+            return res;
+        if (res == 0 &&
+            policy_add_special_dtype(r->policy, entry->string, strlen(entry->string), dtype))
+            return policy_reader_refuse_memory(r);
     }
-    names_list(words, count, list, sizeof(list));
-    nearest = cJSON_IsString(item) ? names_nearest(given, words, count) : NULL;
-    if (!nearest)
-        return policy_reader_refuse_value(r, item, list);
-    snprintf(found, sizeof(found), "\"%.60s\"; did you mean \"%s\"?", given, nearest);
-    return policy_reader_refuse(r, item, list, found);
+    return 0;
 }
 
 static int policy_read_backend(struct policy_reader *r, const cJSON *item)

@@ -78,6 +78,27 @@ struct policy *policy_new(void)
     return policy;
 }
 
+int policy_add_special_dtype(struct policy *policy, const char *pattern, size_t bytes,
+                             enum dtype dtype)
+{
+    size_t count = policy->special_dtype_count;
+    struct load_special *grown = realloc(policy->special_dtypes, (count + 1) * sizeof(*grown));
+
+    if (!grown)
+        return -ENOMEM;
+    policy->special_dtypes = grown;
+    grown[count] = (struct load_special){strndup(pattern, bytes), dtype};
+    if (!grown[count].pattern)
+        return -ENOMEM;
+    policy->special_dtype_count++;
+    return 0;
+}
+
+struct load_dtypes policy_load_dtypes(const struct policy *policy)
+{
+    return (struct load_dtypes){policy->dtype, policy->special_dtypes, policy->special_dtype_count};
+}
+
 static void free_names(struct policy_names *names)
 {
     size_t i;
@@ -107,6 +128,9 @@ void policy_free(struct policy *policy)
         free_names(&policy->groups[i].patterns);
     }
     free(policy->groups);
+    for (i = 0; i < policy->special_dtype_count; i++)
+        free(policy->special_dtypes[i].pattern);
+    free(policy->special_dtypes);
     free(policy->checkpoint);
     free(policy->offload_folder);
     free(policy);

@@ -10,6 +10,7 @@
 
 #include "dtype.h"
 #include "error.h"
+#include "load_dtype.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -98,7 +99,9 @@ struct policy {
     char *checkpoint;     /* usable from the current folder; NULL where none was given */
     char *offload_folder; /* likewise */
     enum policy_backend backend;
-    enum dtype dtype;     /* DTYPE_COUNT where weights keep the checkpoint's */
+    enum dtype dtype;                    /* DTYPE_COUNT where weights keep the checkpoint's */
+    struct load_special *special_dtypes; /* what some weights have instead, in the file's order */
+    size_t special_dtype_count;
     bool no_split_given;  /* else every repeated block is a unit; given and empty: none is */
     bool backend_given;   /* a flag or the environment decides where it is not */
     bool strict;          /* what cannot be done as asked is an error, not a warning */
@@ -141,6 +144,17 @@ int policy_parse_errors(const char *text, size_t bytes, const char *path, struct
  * owner    the caller frees it with policy_free()
  */
 struct policy *policy_new(void);
+
+/* Add a special dtype behind those that a policy has.
+ *
+ * pattern  bytes of it, at least 1; need not be terminated
+ * returns  0 or -ENOMEM
+ */
+int policy_add_special_dtype(struct policy *policy, const char *pattern, size_t bytes,
+                             enum dtype dtype);
+
+/* What a policy says of the types that weights are loaded as. Borrowed from it. */
+struct load_dtypes policy_load_dtypes(const struct policy *policy);
 
 /* Free a policy. NULL is allowed. */
 void policy_free(struct policy *policy);
@@ -198,6 +212,12 @@ int policy_parse_place(const char *text, int *place);
  */
 #define POLICY_PLACE_BYTES 8
 const char *policy_place_name(int place, char text[POLICY_PLACE_BYTES]);
+
+/* Read the word for a dtype of POLICY_DTYPES, "torch." before it or not.
+ *
+ * returns  0; -EINVAL and error, with the nearest word
+ */
+int policy_parse_dtype(const char *text, enum dtype *out, struct input_error *error);
 
 /* The word for a dtype of POLICY_DTYPES; NULL for another. */
 const char *policy_dtype_name(enum dtype dtype);

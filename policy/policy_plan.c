@@ -114,8 +114,10 @@ int policy_plan_map(struct policy *policy, const struct policy_memory *limits,
                     struct input_error *error)
 {
     struct tie_list *tied = calloc(policy->tied_count + 1, sizeof(*tied));
+    const struct load_dtypes loads = policy_load_dtypes(policy);
     const struct unit_options options = {
         .config = config,
+        .loads = &loads,
         .no_split = (const char *const *)policy->no_split.names,
         .no_split_count = policy->no_split.count,
         .no_split_classes = (const char *const *)policy->no_split_classes.names,

@@ -1,4 +1,5 @@
-/* The words of a policy that flags share with the file: devices, places, backends, budgets. */
+/* The words of a policy that flags share with the file: devices, places, backends, types, budgets.
+ */
 
 #include "names.h"
 #include "policy_file.h"
@@ -15,6 +16,19 @@ static const char *const g_backends[POLICY_BACKEND_COUNT] = {
 #undef X
 };
 
+static const char *const g_dtype_words[] = {
+#define X(word, name) #word,
+    POLICY_DTYPES(X)
+#undef X
+};
+#define DTYPE_WORDS (sizeof(g_dtype_words) / sizeof(g_dtype_words[0]))
+
+static const enum dtype g_dtypes[DTYPE_WORDS] = {
+#define X(word, name) DTYPE_##name,
+    POLICY_DTYPES(X)
+#undef X
+};
+
 const char *policy_backend_name(enum policy_backend backend)
 {
     return (unsigned)backend < POLICY_BACKEND_COUNT ? g_backends[backend] : "?";
@@ -22,22 +36,12 @@ const char *policy_backend_name(enum policy_backend backend)
 
 int policy_parse_backend(const char *text, enum policy_backend *out, struct input_error *error)
 {
-    const char *nearest;
-    char allowed[64];
-    size_t i;
+    size_t found;
+    int res = names_find(text, g_backends, POLICY_BACKEND_COUNT, &found, error);
 
-    for (i = 0; i < POLICY_BACKEND_COUNT; i++) {
-        if (strcmp(text, g_backends[i]) == 0) {
-            *out = (enum policy_backend)i;
-            return 0;
-        }
-    }
-    nearest = names_nearest(text, g_backends, POLICY_BACKEND_COUNT);
-    input_error_clear(error);
-    names_list(g_backends, POLICY_BACKEND_COUNT, allowed, sizeof(allowed));
-    return input_error_set(error, -EINVAL, INPUT_ERROR_NO_OFFSET, allowed, "\"%.64s\"%s%s%s", text,
-                           nearest ? "; did you mean \"" : "", nearest ? nearest : "",
-                           nearest ? "\"?" : "");
+    if (res == 0)
+        *out = (enum policy_backend)found;
+    return res;
 }
 
 /* Read a GPU index in decimal, without sign or leading zeros.
@@ -93,15 +97,27 @@ const char *policy_place_name(int place, char text[POLICY_PLACE_BYTES])
 
 const char *policy_dtype_name(enum dtype dtype)
 {
-    switch (dtype) {
-#define X(word, name)                                                                              \
-    case DTYPE_##name:                                                                             \
-        return #word;
-        POLICY_DTYPES(X)
-#undef X
-    default:
-        return NULL;
+    size_t i;
+
+    for (i = 0; i < DTYPE_WORDS; i++) {
+        if (g_dtypes[i] == dtype)
+            return g_dtype_words[i];
     }
+    return NULL;
+}
+
+int policy_parse_dtype(const char *text, enum dtype *out, struct input_error *error)
+{
+    static const char torch[] = "torch.";
+    size_t found;
+    int res;
+
+    if (strncmp(text, torch, sizeof(torch) - 1) == 0)
+        text += sizeof(torch) - 1;
+    res = names_find(text, g_dtype_words, DTYPE_WORDS, &found, error);
+    if (res == 0)
+        *out = g_dtypes[found];
+    return res;
 }
 
 uint64_t *policy_memory_find(struct policy_memory *memory, const char *device)

@@ -211,9 +211,26 @@ static void write_lists(const struct policy *policy, FILE *out)
     write_groups(policy, out);
 }
 
-int policy_write(const struct policy *policy, const char *path, FILE *out)
+static void write_dtypes(const struct policy *policy, FILE *out)
 {
     const char *dtype = policy_dtype_name(policy->dtype);
+    size_t i;
+
+    if (dtype)
+        fprintf(out, ",\n  \"dtype\": \"%s\"", dtype);
+    if (!policy->special_dtype_count)
+        return;
+    write_field("special_dtypes", out);
+    for (i = 0; i < policy->special_dtype_count; i++) {
+        fputs(i ? ",\n    " : "{\n    ", out);
+        write_text(policy->special_dtypes[i].pattern, out);
+        fprintf(out, ": \"%s\"", policy_dtype_name(policy->special_dtypes[i].dtype));
+    }
+    fputs("\n  }", out);
+}
+
+int policy_write(const struct policy *policy, const char *path, FILE *out)
+{
     int res;
 
     fprintf(out, "{\n  \"version\": %d", POLICY_VERSION);
@@ -230,8 +247,7 @@ int policy_write(const struct policy *policy, const char *path, FILE *out)
     res = write_path("offload_folder", policy->offload_folder, path, out);
     if (res)
         return res;
-    if (dtype)
-        fprintf(out, ",\n  \"dtype\": \"%s\"", dtype);
+    write_dtypes(policy, out);
     if (policy->backend_given)
         fprintf(out, ",\n  \"backend\": \"%s\"", policy_backend_name(policy->backend));
     if (policy->strict)

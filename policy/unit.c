@@ -19,6 +19,31 @@ struct walk {
     size_t room;     /* in table->units */
 };
 
+/* All names of an object take what the largest of them does once they are loaded. */
+static void load_tensors(struct unit_table *table)
+{
+    const struct ties *ties = table->ties;
+    struct module_tensor *tensors = table->tensors;
+    size_t i, j;
+
+    for (i = 0; i < table->checkpoint->tensor_count; i++)
+        tensors[i].bits = load_tensor_bits(table->options.loads, &table->checkpoint->tensors[i]);
+    for (i = 0; i < ties->count; i++) {
+        const struct tie_group *group = &ties->groups[i];
+        uint64_t bits = 0;
+
+        for (j = 0; j < group->count; j++) {
+            if (group->members[j].name < ties->tensor_count &&
+                tensors[group->members[j].name].bits > bits)
+                bits = tensors[group->members[j].name].bits;
+        }
+        for (j = 0; j < group->count; j++) {
+            if (group->members[j].name < ties->tensor_count)
+                tensors[group->members[j].name].bits = bits;
+        }
+    }
+}
+
 static int make_tree(struct unit_table *table, struct input_error *error)
 {
     const struct checkpoint *checkpoint = table->checkpoint;
@@ -39,6 +64,8 @@ static int make_tree(struct unit_table *table, struct input_error *error)
             .tie = group == TIE_NONE ? MODULE_NONE : group,
         };
     }
+    if (table->options.loads && load_dtypes_convert(table->options.loads))
+        load_tensors(table);
     return module_tree_create(table->tensors, checkpoint->tensor_count, &table->tree, error);
 }
 
@@ -312,6 +339,7 @@ int unit_table_create(const struct checkpoint *checkpoint, const struct unit_opt
     res = make_table(table, error);
     table->options.config = NULL;
     table->options.tied = NULL;
+    table->options.loads = NULL;
     if (res)
         unit_table_free(table);
     else

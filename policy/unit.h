@@ -50,6 +50,7 @@ struct unit_options {
     bool no_split_given; /* else every repeated block is a unit, unless one of the above is given */
     const struct tie_list *tied;
     size_t tied_count;
+    const struct load_dtypes *loads; /* what weights are loaded as; NULL for as they are stored */
     const struct policy_map
         *map; /* NULL for none. A repeated block that it splits is no unit, for
                  its parts are placed apart. Borrowed as long as the table lives */
@@ -94,7 +95,7 @@ struct unit_table {
 /* Make the units of a checkpoint. 100,000 tensors take some 50 ms.
  *
  * checkpoint  borrowed for as long as the table lives
- * options     borrowed for as long as the table lives, but for config and tied
+ * options     borrowed for as long as the table lives, but for config, tied and loads
  * out         set on success only
  * error       filled on failure
  * returns     0; -EINVAL for a class that is not known or a list of ties that cannot be

@@ -27,6 +27,8 @@
     X(NO_SPLIT, "no-split", "PATTERN",                                                             \
       "modules to place as a whole, by name or class; none: every tensor alone", 0)                \
     X(TIED, "tied", "A,B", "names of one tensor; may be given several times", 0)                   \
+    X(DTYPE, "dtype", "[PATTERN=]WORD",                                                            \
+      "what weights are loaded as, such as bfloat16; may be given several times", 0)               \
     X(OFFLOAD_BUFFERS, "offload-buffers", NULL, "buffers may leave the GPU, too", 0)               \
     X(STATS, "stats", "FILE", "a recorded run, to plan by; its link's speed, too", 0)              \
     X(LINK, "link", "GB/S", "how fast the link is: berth stats tells", 0)                          \
@@ -128,6 +130,28 @@ static int set_tied(struct policy *policy, const char *value)
     return TOOL_USAGE;
 }
 
+/* A word for all weights, or for those that a pattern matches. */
+static int set_dtype(struct policy *policy, const char *value)
+{
+    const char *equals = strchr(value, '=');
+    struct input_error error;
+    enum dtype dtype;
+
+    if (policy_parse_dtype(equals ? equals + 1 : value, &dtype, &error))
+        return fail_input(TOOL_USAGE, "--dtype", &error);
+    if (!equals) {
+        policy->dtype = dtype;
+        return TOOL_OPTIONS_GO_ON;
+    }
+    if (equals == value) {
+        tool_error("plan: --dtype: expected a pattern before =, as lm_head=float32");
+        return TOOL_USAGE;
+    }
+    return policy_add_special_dtype(policy, value, (size_t)(equals - value), dtype)
+               ? fail(-ENOMEM)
+               : TOOL_OPTIONS_GO_ON;
+}
+
 static int set_link(struct request *request, const char *value)
 {
     char *end;
@@ -162,6 +186,8 @@ static int set_option(void *state, size_t option, const char *value)
     case OPTION_STATS:
         request->run_path = value;
         break;
+    case OPTION_DTYPE:
+        return set_dtype(request->policy, value);
     case OPTION_LINK:
         return set_link(request, value);
     case OPTION_OFFLOAD_BUFFERS:
@@ -538,6 +564,8 @@ const struct tool_command tool_plan = {
         "--stats: what a run touched most often stays on the GPU, what it never touched goes last:\n\n"
         "  berth run --max-memory 0=8GiB --stats run.json -- ./program\n"
         "  berth plan model.safetensors --max-memory 0=8GiB --stats run.json -o policy.json\n\n"
+        "--dtype counts weights as the program loads them: bfloat16 for all that are wider,\n"
+        "lm_head=float32 for some in any case. The policy keeps it.\n\n"
         "Without -o the plan is shown and not written. `berth check` explains one that is.\n\n"
         "Exit code: 0; 1 for a checkpoint or a class that is refused, 2 for wrong usage, 125 where a\n"
         "file cannot be read or written.\n",

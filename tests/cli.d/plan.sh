@@ -45,6 +45,19 @@ END
 expect "plan agrees with check" 0 '^[1-9]' "$PYTHON" "$WORK/agree.py" "$BERTH" "$WORK" "$CHECKPOINT" \
     tests/data/files/sharded tests/data/files/tiny.gguf tests/data/files/zip.bin tests/data/files/offload
 
+# A dtype makes the model smaller than its file, and a special one larger in part; check counts alike.
+total=$("$BERTH" plan "$CHECKPOINT" --max-memory 0=1GiB --json |
+    "$PYTHON" -c 'import json, sys; print(json.load(sys.stdin)["check"]["devices"][0]["bytes"])')
+expect "plan --dtype" 0 '"dtype": "float8_e5m2"' \
+    "$BERTH" plan "$CHECKPOINT" --max-memory 0=1GiB --dtype float8_e5m2 --json -o "$WORK/dtype.json"
+check "plan --dtype counts less" json "$WORK/out" "d['check']['devices'][0]['bytes'] < $total"
+expect "plan --dtype PATTERN=WORD" 0 '"\*": "float64"' "$BERTH" plan "$CHECKPOINT" --max-memory 0=1GiB --dtype '*=float64' --json
+check "plan --dtype PATTERN=WORD counts more" json "$WORK/out" "d['check']['devices'][0]['bytes'] > $total"
+expect "check of a dtype" 0 'as float8_e5m2' "$BERTH" check "$WORK/dtype.json"
+expect "plan with an unknown dtype" 2 '--dtype: expected float64, .*did you mean "bfloat16"' \
+    "$BERTH" plan "$CHECKPOINT" --max-memory 0=1GiB --dtype lm_head=bfloat
+expect "plan with a dtype for nothing" 2 '--dtype: expected a pattern' "$BERTH" plan "$CHECKPOINT" --max-memory 0=1GiB --dtype =float32
+
 expect "plan of nothing" 2 'no checkpoint given; for example' "$BERTH" plan --max-memory 0=1GiB
 expect "plan without a GPU" 2 'no GPU has a budget; .*--max-memory 0=8GiB' "$BERTH" plan "$CHECKPOINT" --max-memory cpu=1GiB
 expect "plan with an unknown strategy" 2 'auto, balanced, balanced_low_0 (or|and) sequential.*did you mean "balanced"' \

@@ -3,6 +3,7 @@
 #define BERTH_TESTS_UNIT_GOLDEN_MODEL_H
 
 #include "data.h"
+#include "load_dtype.h"
 #include "planner.h"
 #include <cjson/cJSON.h>
 #include <string.h>
@@ -37,8 +38,8 @@ static inline void golden_read_tensor(struct golden_model *model, const cJSON *r
     tensor->name = cJSON_GetArrayItem(row, 0)->valuestring;
     tensor->name_bytes = (uint32_t)strlen(tensor->name);
     tensor->tie = MODULE_NONE;
-    assert_int_equal(plan_tensor_bits(golden_dtype(cJSON_GetArrayItem(row, 2)->valuestring), shape,
-                                      rank, as, &tensor->bits),
+    assert_int_equal(load_bits(golden_dtype(cJSON_GetArrayItem(row, 2)->valuestring), shape, rank,
+                               as, &tensor->bits),
                      0);
     model->stacks[model->count] = plan_stack(shape, rank);
     model->kinds[model->count] = strcmp(kind, "param") == 0    ? PLAN_PARAMETER

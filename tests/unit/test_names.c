@@ -3,6 +3,7 @@
  */
 #include "data.h"
 #include "names.h"
+#include <errno.h>
 #include <string.h>
 
 static const char *const g_known[] = {"version", "checkpoint", "max_memory", "device_map",
@@ -62,6 +63,22 @@ static void nothing_near(void **state)
     assert_null(names_nearest("um", g_known, 0));
 }
 
+static void words(void **state)
+{
+    struct input_error error;
+    size_t found = 99;
+
+    (void)state;
+    assert_int_equal(names_find("vm", g_known + 5, 2, &found, &error), -EINVAL);
+    assert_int_equal(found, 99);
+    assert_string_equal(error.expected, "um or vmm");
+    assert_string_equal(error.found, "\"vm\"; did you mean \"um\"?");
+    assert_int_equal(names_find("other", g_known + 5, 2, &found, &error), -EINVAL);
+    assert_string_equal(error.found, "\"other\"");
+    assert_int_equal(names_find("vmm", g_known + 5, 2, &found, &error), 0);
+    assert_int_equal(found, 1);
+}
+
 static void lists(void **state)
 {
     char text[64], small[8];
@@ -78,7 +95,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(distances),    cmocka_unit_test(long_words), cmocka_unit_test(nearest),
-        cmocka_unit_test(nothing_near), cmocka_unit_test(lists),
+        cmocka_unit_test(nothing_near), cmocka_unit_test(lists),      cmocka_unit_test(words),
     };
 
     return cmocka_run_group_tests_name("names", tests, NULL, NULL);

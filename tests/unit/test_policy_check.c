@@ -15,15 +15,21 @@
 static struct policy *g_policy;
 static struct checkpoint *g_checkpoint;
 
-/* Check a policy against the model; 16 bytes each tensor. */
-static struct policy_check *check_against(const char *text, const char *const *names)
+static void parse(const char *text)
 {
     char line[INPUT_ERROR_TEXT_BYTES];
-    struct policy_check *check = NULL;
     struct input_error error;
 
     if (policy_parse(text, strlen(text), "p.json", &g_policy, &error))
         fail_msg("%s", input_error_format(&error, line, sizeof(line)));
+}
+
+/* Check a policy against the model; 16 bytes each tensor. */
+static struct policy_check *check_against(const char *text, const char *const *names)
+{
+    struct policy_check *check = NULL;
+
+    parse(text);
     g_checkpoint = built_names(names);
     assert_int_equal(policy_check_create(g_policy, g_checkpoint, NULL, &check), 0);
     return check;
@@ -234,6 +240,20 @@ static void sizes(void **state)
     g_policy->dtype = DTYPE_F8_E4M3;
     assert_int_equal(policy_check_create(g_policy, g_checkpoint, NULL, &check), 0);
     assert_int_equal(check->bytes, 8 + 8 + 32);
+    policy_check_free(check);
+    assert_int_equal(policy_add_special_dtype(g_policy, "bx", 1, DTYPE_F32), 0);
+    assert_int_equal(policy_add_special_dtype(g_policy, "none.*", 6, DTYPE_F32), 0);
+    assert_int_equal(policy_check_create(g_policy, g_checkpoint, NULL, &check), 0);
+    assert_int_equal(check->bytes, 8 + 32 + 32);
+    assert_int_equal(check->finding_count, 1);
+    assert_string_equal(check->findings[0].field, "special_dtypes");
+    assert_string_equal(check->findings[0].text, "\"none.*\" matches no module and no tensor");
+    policy_check_free(check);
+    policy_free(g_policy);
+    /* Two names of one parameter, of which one is made smaller: it takes what the other does. */
+    parse("{\"version\":1,\"tied\":[[\"a\",\"c\"]],\"dtype\":\"float16\"}");
+    assert_int_equal(policy_check_create(g_policy, g_checkpoint, NULL, &check), 0);
+    assert_int_equal(check->bytes, 32 + 16);
     end(check);
 }
 

@@ -90,6 +90,11 @@ static void every_field(void **state)
     snprintf(want, sizeof(want), "%s", data_path("policies/offload"));
     assert_string_equal(p->offload_folder, want);
     assert_int_equal(p->dtype, DTYPE_BF16);
+    assert_int_equal(p->special_dtype_count, 2);
+    assert_string_equal(p->special_dtypes[0].pattern, "lm_head");
+    assert_int_equal(p->special_dtypes[0].dtype, DTYPE_F32);
+    assert_string_equal(p->special_dtypes[1].pattern, "*.norm");
+    assert_int_equal(p->special_dtypes[1].dtype, DTYPE_F16);
 
     assert_true(p->no_split_given);
     assert_int_equal(p->no_split.count, 2);
@@ -135,6 +140,7 @@ static void what_is_not_given(void **state)
     assert_null(p->checkpoint);
     assert_null(p->offload_folder);
     assert_int_equal(p->dtype, DTYPE_COUNT);
+    assert_int_equal(p->special_dtype_count, 0);
     assert_false(p->no_split_given);
     assert_int_equal(p->no_split.count + p->no_split_classes.count + p->tied_count +
                          p->preload.count + p->group_count,
@@ -183,7 +189,8 @@ static void where_the_checkpoint_is(void **state)
 
 #define FIELDS                                                                                     \
     "a field: version, checkpoint, max_memory, device_map, no_split, no_split_module_classes, "    \
-    "tied, preload, groups, offload_buffers, offload_folder, dtype, backend or strict"
+    "tied, preload, groups, offload_buffers, offload_folder, dtype, special_dtypes, "              \
+    "backend or strict"
 #define PLACES "a GPU index from 0 to 63, \"cpu\", \"disk\" or \"cuda:N\""
 
 static void lines_that_people_meet(void **state)
@@ -215,6 +222,11 @@ static void lines_that_people_meet(void **state)
         {"{\"version\":1,\"dtype\":\"torch.flaot16\"}",
          "p.json:1:14: dtype: expected float64, float32, float16, bfloat16, float8_e4m3fn, "
          "float8_e5m2, int8 or uint8, found \"flaot16\"; did you mean \"float16\"?"},
+        {"{\"version\":1,\"special_dtypes\":{\"a\":1}}",
+         "p.json:1:32: special_dtypes.a: expected float64, float32, float16, bfloat16, "
+         "float8_e4m3fn, float8_e5m2, int8 or uint8, found 1"},
+        {"{\"version\":1,\"special_dtypes\":{\"\":\"int8\"}}",
+         "p.json:1:32: special_dtypes.: expected a tensor, a module or a pattern, found \"\""},
         {"{\"gpu\":\"10GiB\"}",
          "p.json:1:2: max_memory.gpu: expected a GPU index from 0 to 63, cpu or disk, found another "
          "device"},

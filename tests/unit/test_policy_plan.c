@@ -104,6 +104,18 @@ static void test_no_split_none(void **state)
     policy_free(policy);
 }
 
+/* Blocks that are loaded as four bytes for each of the file's: one fits beside the table, with room
+ * for another. */
+static void test_dtypes(void **state)
+{
+    struct policy *policy = with_memory("0=1500,cpu=9000");
+
+    (void)state;
+    assert_int_equal(policy_add_special_dtype(policy, "layers", 6, DTYPE_F32), 0);
+    assert_string_equal(planned(policy, PLAN_SEQUENTIAL), "00ccccccc");
+    policy_free(policy);
+}
+
 /* A further name of the table, which the file leaves out, is where the table is. */
 static void test_absent_names(void **state)
 {
@@ -148,7 +160,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_strategies),    cmocka_unit_test(test_auto_is_ours),
         cmocka_unit_test(test_no_split_none), cmocka_unit_test(test_absent_names),
-        cmocka_unit_test(test_wrong_ties),
+        cmocka_unit_test(test_wrong_ties),    cmocka_unit_test(test_dtypes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

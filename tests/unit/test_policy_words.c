@@ -114,6 +114,7 @@ static void words(void **state)
                                       "cuda:x", "cuda:-1", "cuda:00", "cuda:007", "cuda1",
                                       "cpu ",   "cpu:0",   "meta",    "Disk"};
     enum policy_backend backend = POLICY_BACKEND_OFF;
+    enum dtype dtype = DTYPE_COUNT;
     char text[POLICY_PLACE_BYTES];
     size_t i;
     int place = 77;
@@ -144,6 +145,16 @@ static void words(void **state)
     assert_string_equal(policy_place_name(POLICY_DISK, text), "disk");
     assert_string_equal(policy_place_name(POLICY_NOWHERE, text), "?");
     assert_string_equal(policy_place_name(64, text), "?");
+    assert_int_equal(policy_parse_dtype("torch.flaot16", &dtype, &g_error), -EINVAL);
+    assert_string_equal(line(), "expected float64, float32, float16, bfloat16, float8_e4m3fn, "
+                                "float8_e5m2, int8 or uint8, found \"flaot16\"; did you mean "
+                                "\"float16\"?");
+    assert_int_equal(policy_parse_dtype("torch.", &dtype, &g_error), -EINVAL);
+    assert_int_equal(dtype, DTYPE_COUNT);
+    assert_int_equal(policy_parse_dtype("torch.float8_e5m2", &dtype, &g_error), 0);
+    assert_int_equal(dtype, DTYPE_F8_E5M2);
+    assert_int_equal(policy_parse_dtype("float64", &dtype, &g_error), 0);
+    assert_int_equal(dtype, DTYPE_F64);
     assert_string_equal(policy_dtype_name(DTYPE_F8_E4M3), "float8_e4m3fn");
     assert_null(policy_dtype_name(DTYPE_COUNT));
 }

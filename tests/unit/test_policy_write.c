@@ -61,6 +61,10 @@ static void all_fields_as_text(void **state)
                                "  },\n"
                                "  \"offload_folder\": \"offload\",\n"
                                "  \"dtype\": \"bfloat16\",\n"
+                               "  \"special_dtypes\": {\n"
+                               "    \"lm_head\": \"float32\",\n"
+                               "    \"*.norm\": \"float16\"\n"
+                               "  },\n"
                                "  \"backend\": \"um\",\n"
                                "  \"strict\": true\n"
                                "}\n";
@@ -176,6 +180,12 @@ static struct policy *make_policy(void)
     p->backend_given = random_below(2);
     p->backend = p->backend_given ? random_below(POLICY_BACKEND_COUNT) : POLICY_BACKEND_AUTO;
     p->dtype = dtypes[random_below(4)];
+    for (i = random_below(3); i; i--) {
+        char *name = make_name(serial++);
+
+        assert_int_equal(policy_add_special_dtype(p, name, strlen(name), dtypes[1 + i]), 0);
+        free(name);
+    }
     p->strict = random_below(2);
     p->offload_buffers = random_below(2);
     return p;
@@ -223,6 +233,11 @@ static void assert_same(const struct policy *a, const struct policy *b)
     assert_same_text(a->offload_folder, b->offload_folder);
     assert_int_equal(a->backend, b->backend);
     assert_int_equal(a->dtype, b->dtype);
+    assert_int_equal(a->special_dtype_count, b->special_dtype_count);
+    for (i = 0; i < a->special_dtype_count; i++) {
+        assert_string_equal(a->special_dtypes[i].pattern, b->special_dtypes[i].pattern);
+        assert_int_equal(a->special_dtypes[i].dtype, b->special_dtypes[i].dtype);
+    }
     assert_int_equal(a->no_split_given, b->no_split_given);
     assert_int_equal(a->backend_given, b->backend_given);
     assert_int_equal(a->strict, b->strict);
