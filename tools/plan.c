@@ -1,5 +1,6 @@
 /* plan.c - `berth plan`: a device map for a model, as a policy file. */
 #include "check_views.h"
+#include "free_memory.h"
 #include "stats_views.h"
 #include "table.h"
 #include "tool.h"
@@ -17,7 +18,6 @@
 #include <unistd.h>
 
 #define LINK_BYTES_PER_S 25e9 /* what PCIe 4.0 with 16 lanes does */
-#define MARGIN_SHARE     16   /* of the host memory that is free, left alone */
 
 /* id, option, its value, help, letter */
 #define PLAN_OPTIONS(X)                                                                            \
@@ -214,19 +214,19 @@ static int has_gpu(const struct policy_memory *memory)
     return 0;
 }
 
-/* What the host has free, as the kernel tells, less a margin; POLICY_UNSET where it does not. */
-static uint64_t host_memory_bytes(void)
+/* What nobody gave a budget has what this machine has free of it. */
+static int default_gpus(struct request *request)
 {
-    FILE *file = fopen("/proc/meminfo", "re");
-    unsigned long long kib = 0;
-    char line[128];
+    const char *reason = NULL;
 
-    if (!file)
-        return POLICY_UNSET;
-    while (!kib && fgets(line, sizeof(line), file))
-        sscanf(line, "MemAvailable: %llu kB", &kib);
-    fclose(file);
-    return kib ? kib * 1024 - kib * 1024 / MARGIN_SHARE : POLICY_UNSET;
+    if (!has_gpu(&request->policy->max_memory))
+        reason = free_memory_of_gpus(&request->policy->max_memory);
+    if (!reason)
+        return 0;
+    tool_error("plan: no GPU has a budget, and %s; say how much of it the model may take: "
+               "--max-memory 0=8GiB",
+               reason);
+    return TOOL_USAGE;
 }
 
 static int open_model(struct request *request)
@@ -293,7 +293,7 @@ static int make_map(struct request *request)
     if (!run.records)
         return fail(-ENOMEM);
     if (limits.cpu_bytes == POLICY_UNSET)
-        limits.cpu_bytes = host_memory_bytes();
+        limits.cpu_bytes = free_memory_host_bytes();
     err = policy_plan_map(request->policy, &limits, request->checkpoint, &request->config,
                           request->strategy, request->run_path ? &run : NULL, &error);
     free((void *)run.records);
@@ -505,10 +505,9 @@ static int plan(struct request *request)
 {
     int status = read_run(request);
 
-    if (!status)
-        status = open_model(request);
-    if (!status)
-        status = make_map(request);
+    status = status ? status : default_gpus(request);
+    status = status ? status : open_model(request);
+    status = status ? status : make_map(request);
     return status ? status : print(request);
 }
 
@@ -525,9 +524,6 @@ static int plan_main(const struct tool_command *command, int argc, char **argv)
         if (argc - first != 1)
             tool_error("plan: %s; for example: berth plan model.safetensors --max-memory 0=8GiB",
                        argc == first ? "no checkpoint given" : "more than one checkpoint given");
-        else if (!has_gpu(&request.policy->max_memory))
-            tool_error("plan: no GPU has a budget; say how much of it the model may take: "
-                       "--max-memory 0=8GiB");
         else if (request.run_path && request.strategy != PLAN_AUTO)
             tool_error("plan: --stats: only the strategy auto plans by a run; leave --strategy %s "
                        "out",
@@ -547,7 +543,7 @@ static int plan_main(const struct tool_command *command, int argc, char **argv)
 const struct tool_command tool_plan = {
     .name = "plan",
     .summary = "Make a device map for a model: which weights live where",
-    .usage = "CHECKPOINT --max-memory DEV=SIZE,.. [-o FILE] [OPTIONS]",
+    .usage = "CHECKPOINT [--max-memory DEV=SIZE,..] [-o FILE] [OPTIONS]",
     .text =
         "Example: a model for a GPU of which it may take 8 GiB; then run it so.\n\n"
         "  berth plan model.safetensors --max-memory 0=8GiB -o policy.json\n"
@@ -555,8 +551,9 @@ const struct tool_command tool_plan = {
         "CHECKPOINT is whatever `berth inspect` reads. The devices are filled in order, GPUs by\n"
         "index, then cpu, then disk, with modules in the model's order; repeated blocks\n"
         "(model.layers.3) and quantised weights with their scales stay whole, and parameters with\n"
-        "several names are one. The first GPU keeps room for the largest unit that streams. cpu is\n"
-        "what the host has free, unless it has a budget; disk takes the rest.\n\n"
+        "several names are one. The first GPU keeps room for the largest unit that streams. Without a\n"
+        "budget for any GPU each has nine tenths of what it has free, and cpu without one most of what\n"
+        "the host has; disk takes the rest.\n\n"
         "Strategies: balanced spreads the model evenly over the GPUs, balanced_low_0 leaves GPU 0\n"
         "what the others cannot hold, sequential fills one after another; auto is balanced.\n\n"
         "--no-split takes patterns of modules (model.layers.*) and classes (LlamaDecoderLayer, where\n"
