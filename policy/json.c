@@ -1,4 +1,5 @@
 #include "json.h"
+#include "ascii.h"
 #include "json_keys.h"
 #include "json_string.h"
 #include "utf8.h"
@@ -47,17 +48,9 @@ static int refuse(struct scan *s, const char *expected, const char *found)
 /* Refuse whatever stands at s->at. */
 static int refuse_here(struct scan *s, const char *expected)
 {
-    char found[32];
-    uint32_t code;
-    size_t taken;
+    char found[UTF8_DESCRIPTION_BYTES];
 
-    if (s->at >= s->bytes)
-        return refuse(s, expected, "the end of the text");
-    taken = utf8_decode(s->text + s->at, s->bytes - s->at, &code);
-    if (taken == 0)
-        snprintf(found, sizeof(found), "byte 0x%02x, which is not UTF-8", s->text[s->at]);
-    else
-        snprintf(found, sizeof(found), "'%.*s'", (int)taken, (const char *)s->text + s->at);
+    utf8_describe(s->text + s->at, s->bytes - s->at, found);
     return refuse(s, expected, found);
 }
 
@@ -69,23 +62,8 @@ static unsigned char peek(const struct scan *s)
 
 static void skip_space(struct scan *s)
 {
-    while (s->at < s->bytes && (s->text[s->at] == ' ' || s->text[s->at] == '\t' ||
-                                s->text[s->at] == '\n' || s->text[s->at] == '\r'))
+    while (s->at < s->bytes && ascii_is_space((char)s->text[s->at]))
         s->at++;
-}
-
-static bool is_digit(unsigned char c)
-{
-    return c >= '0' && c <= '9';
-}
-
-static int hex_value(unsigned char c)
-{
-    if (is_digit(c))
-        return c - '0';
-    if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')
-        return (c | 0x20) - 'a' + 10;
-    return -1;
 }
 
 /* The four digits of a \u escape; s->at is behind the u.
@@ -98,7 +76,7 @@ static int scan_hex4(struct scan *s, uint32_t *code)
 
     *code = 0;
     for (i = 0; i < 4; i++, s->at++) {
-        int digit = hex_value(peek(s));
+        int digit = ascii_hex_value(peek(s));
 
         if (digit < 0)
             return refuse_here(s, "four hexadecimal digits after \\u");
@@ -190,7 +168,7 @@ static int check_integer(struct scan *s, size_t start)
     bool fits = end - at <= 16 && !(s->text[start] == '-' && s->text[at] == '0');
 
     for (; fits && at < end; at++) {
-        fits = is_digit(s->text[at]);
+        fits = ascii_is_digit(s->text[at]);
         value = value * 10 + (s->text[at] - (uint64_t)'0');
     }
     if (fits && value <= INTEGER_MAX)
@@ -202,9 +180,9 @@ static int check_integer(struct scan *s, size_t start)
 
 static int scan_digits(struct scan *s)
 {
-    if (!is_digit(peek(s)))
+    if (!ascii_is_digit(peek(s)))
         return refuse_here(s, "a digit");
-    while (is_digit(peek(s)))
+    while (ascii_is_digit(peek(s)))
         s->at++;
     return 0;
 }
@@ -217,7 +195,7 @@ static int scan_number(struct scan *s)
         s->at++;
     if (peek(s) == '0') {
         s->at++;
-        if (is_digit(peek(s)))
+        if (ascii_is_digit(peek(s)))
             return refuse(s, "a number without leading zeros", "a digit after 0");
     } else if (scan_digits(s)) {
         return -EINVAL;
@@ -335,7 +313,7 @@ static int scan_value(struct scan *s, size_t place)
         return scan_container(s);
     if (c == '"')
         return scan_string(s);
-    if (c == '-' || is_digit(c))
+    if (c == '-' || ascii_is_digit(c))
         return scan_number(s);
     return scan_word(s);
 }

@@ -1,4 +1,5 @@
 #include "json_walk.h"
+#include "ascii.h"
 #include "json.h"
 #include "json_string.h"
 #include <errno.h>
@@ -6,7 +7,7 @@
 
 static size_t skip_space(const char *text, size_t at)
 {
-    while (text[at] == ' ' || text[at] == '\t' || text[at] == '\n' || text[at] == '\r')
+    while (ascii_is_space(text[at]))
         at++;
     return at;
 }

@@ -1,4 +1,5 @@
 #include "module_tree.h"
+#include "ascii.h"
 #include "module_builder.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -32,7 +33,7 @@ int module_part_is_integer(const char *part, size_t bytes)
     if (bytes == 0 || (bytes > 1 && part[0] == '0'))
         return 0;
     for (i = 0; i < bytes; i++) {
-        if (part[i] < '0' || part[i] > '9')
+        if (!ascii_is_digit(part[i]))
             return 0;
     }
     return 1;

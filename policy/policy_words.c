@@ -1,6 +1,7 @@
 /* The words of a policy that flags share with the file: devices, places, backends, types, budgets.
  */
 
+#include "ascii.h"
 #include "names.h"
 #include "policy_file.h"
 #include "size.h"
@@ -55,7 +56,7 @@ static int parse_index(const char *text)
     if (text[0] == '\0' || strlen(text) > 2 || (text[0] == '0' && text[1] != '\0'))
         return -EINVAL;
     for (; *text; text++) {
-        if (*text < '0' || *text > '9')
+        if (!ascii_is_digit(*text))
             return -EINVAL;
         index = index * 10 + (*text - '0');
     }

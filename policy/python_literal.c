@@ -1,4 +1,5 @@
 #include "python_literal.h"
+#include "ascii.h"
 #include "utf8.h"
 #include <errno.h>
 #include <stdint.h>
@@ -34,17 +35,9 @@ static int refuse(struct scan *s, size_t at, const char *expected, const char *f
 /* Refuse whatever stands at s->at. */
 static int refuse_here(struct scan *s, const char *expected)
 {
-    char found[40];
-    uint32_t code;
-    size_t taken;
+    char found[UTF8_DESCRIPTION_BYTES];
 
-    if (s->at >= s->bytes)
-        return refuse(s, s->at, expected, "the end of the text");
-    taken = utf8_decode(s->text + s->at, s->bytes - s->at, &code);
-    if (taken == 0)
-        snprintf(found, sizeof(found), "byte 0x%02x, which is not UTF-8", s->text[s->at]);
-    else
-        snprintf(found, sizeof(found), "'%.*s'", (int)taken, (const char *)s->text + s->at);
+    utf8_describe(s->text + s->at, s->bytes - s->at, found);
     return refuse(s, s->at, expected, found);
 }
 
@@ -62,7 +55,7 @@ static unsigned char peek(const struct scan *s)
 
 static void skip_space(struct scan *s)
 {
-    while (s->at < s->bytes && memchr(" \t\n\r", s->text[s->at], 4))
+    while (s->at < s->bytes && ascii_is_space((char)s->text[s->at]))
         s->at++;
 }
 
@@ -91,20 +84,6 @@ static int expect(struct scan *s, const char *word)
     return 0;
 }
 
-static bool is_digit(unsigned char c)
-{
-    return c >= '0' && c <= '9';
-}
-
-static int hex_value(unsigned char c)
-{
-    if (is_digit(c))
-        return c - '0';
-    if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')
-        return (c | 0x20) - 'a' + 10;
-    return -1;
-}
-
 /* The digits of \x, \u or \U; s->at is behind the letter.
  *
  * start    of the escape, for an error
@@ -117,7 +96,7 @@ static int scan_code(struct scan *s, size_t start, unsigned digits, char *out, s
     unsigned i;
 
     for (i = 0; i < digits; i++, s->at++) {
-        int digit = hex_value(peek(s));
+        int digit = ascii_hex_value(peek(s));
 
         if (digit < 0)
             return refuse_here(s, "a hexadecimal digit of an escape");
@@ -184,7 +163,7 @@ static int scan_integer(struct scan *s, char *out)
     size_t start = s->at, digits = 0;
     uint64_t value = 0;
 
-    while (is_digit(peek(s))) {
+    while (ascii_is_digit(peek(s))) {
         unsigned digit = (unsigned)(s->text[s->at++] - '0');
 
         if (++digits > 16 || (value = value * 10 + digit) > INTEGER_MAX)
@@ -211,7 +190,7 @@ static int scan_device(struct scan *s, char *out)
         s->at++;
         if (expect(s, "index") || expect(s, "="))
             return -EINVAL;
-        if (!is_digit(peek(s)))
+        if (!ascii_is_digit(peek(s)))
             return refuse_here(s, "a GPU index");
         out += strlen(out);
         *out = ':';
@@ -224,7 +203,7 @@ static int scan_device(struct scan *s, char *out)
 static int scan_value(struct scan *s, cJSON **out)
 {
     unsigned char c = peek(s);
-    bool number = is_digit(c);
+    bool number = ascii_is_digit(c);
     int res;
 
     if (c == '\'' || c == '"')
@@ -252,7 +231,7 @@ static int scan_entry(struct scan *s, const char *between)
         s->place = s->at;
     if (peek(s) == '\'' || peek(s) == '"')
         res = scan_string(s, s->key);
-    else if (is_digit(peek(s)))
+    else if (ascii_is_digit(peek(s)))
         res = scan_integer(s, s->key);
     else
         res = refuse_here(s, "a key: a string or an integer");
@@ -331,7 +310,7 @@ bool python_literal_begins(const char *text, size_t bytes)
     if (!take(&s, "{"))
         return false;
     skip_space(&s);
-    return peek(&s) == '\'' || is_digit(peek(&s));
+    return peek(&s) == '\'' || ascii_is_digit(peek(&s));
 }
 
 /* Strings and integers are never longer than their text; a device's colon is shorter than "index".

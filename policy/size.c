@@ -1,4 +1,5 @@
 #include "size.h"
+#include "ascii.h"
 #include <errno.h>
 #include <locale.h>
 #include <stdbool.h>
@@ -21,11 +22,6 @@ static const struct size_unit g_units[] = {
 #undef X
 };
 
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
 static bool is_blank(char c)
 {
     return c == ' ' || (c >= '\t' && c <= '\r');
@@ -40,7 +36,7 @@ static const char *skip_blanks(const char *text)
 
 static const char *skip_digits(const char *text)
 {
-    while (is_digit(*text))
+    while (ascii_is_digit(*text))
         text++;
     return text;
 }
@@ -68,7 +64,7 @@ static const char *number_end(const char *text)
         const char *exponent = at + 1;
 
         exponent += *exponent == '+' || *exponent == '-';
-        if (is_digit(*exponent))
+        if (ascii_is_digit(*exponent))
             at = skip_digits(exponent);
     }
     return at;
@@ -86,7 +82,7 @@ static int plain_bytes(const char *text, uint64_t *bytes)
 {
     uint64_t value = 0;
 
-    for (; is_digit(*text); text++) {
+    for (; ascii_is_digit(*text); text++) {
         if (__builtin_mul_overflow(value, 10u, &value) ||
             __builtin_add_overflow(value, (uint64_t)(*text - '0'), &value))
             return -ERANGE;

@@ -1,4 +1,5 @@
 #include "utf8.h"
+#include <stdio.h>
 
 size_t utf8_decode(const unsigned char *text, size_t left, uint32_t *code)
 {
@@ -40,4 +41,17 @@ size_t utf8_encode(uint32_t code, char *out)
         out[i] = (char)(0x80 | (code & 0x3F));
     out[0] = (char)(0xF00 >> bytes | code);
     return bytes;
+}
+
+void utf8_describe(const unsigned char *text, size_t left, char found[UTF8_DESCRIPTION_BYTES])
+{
+    uint32_t code;
+    size_t taken = left ? utf8_decode(text, left, &code) : 0;
+
+    if (left == 0)
+        snprintf(found, UTF8_DESCRIPTION_BYTES, "the end of the text");
+    else if (taken == 0)
+        snprintf(found, UTF8_DESCRIPTION_BYTES, "byte 0x%02x, which is not UTF-8", text[0]);
+    else
+        snprintf(found, UTF8_DESCRIPTION_BYTES, "'%.*s'", (int)taken, (const char *)text);
 }

@@ -18,6 +18,13 @@
  */
 size_t utf8_decode(const unsigned char *text, size_t left, uint32_t *code);
 
+/* Say for an error what stands at the start of a text: a character, a byte that is none, the end.
+ *
+ * text     left bytes of it
+ */
+#define UTF8_DESCRIPTION_BYTES 40
+void utf8_describe(const unsigned char *text, size_t left, char found[UTF8_DESCRIPTION_BYTES]);
+
 /* Encode a character.
  *
  * code     up to U+10FFFF, no surrogate
