@@ -83,17 +83,24 @@ static int ask_kernel(struct procmap_query *query)
     return fd >= 0 ? -errno : -EBADF;
 }
 
-/* returns 1, 0 when there is no file mapping at addr, -1 when the kernel cannot be asked like this
+/* returns  1, 0 when there is no file mapping at addr, -1 when the kernel cannot be asked like this
  */
 static int query_kernel(uint64_t addr, struct mapping *out)
 {
+    /* To be told a path takes the kernel half as long again. It is asked for where there is likely
+     * to be one: after one. */
+    static __thread int expect_file;
     struct procmap_query query = {.size = sizeof(query), .query_addr = addr};
-    int err;
+    int err = expect_file ? 0 : ask_kernel(&query);
 
-    query.vma_name_addr = (uintptr_t)out->path;
-    query.vma_name_size = sizeof(out->path);
-    err = ask_kernel(&query);
+    if (!err && (expect_file || query.inode)) {
+        query = (struct procmap_query){.size = sizeof(query), .query_addr = addr};
+        query.vma_name_addr = (uintptr_t)out->path;
+        query.vma_name_size = sizeof(out->path);
+        err = ask_kernel(&query);
+    }
     out->readable = !err && query.vma_flags & PROCMAP_QUERY_VMA_READABLE;
+    expect_file = !err && query.inode;
     if (err)
         return err == -ENOENT ? 0 : -1;
     out->first = query.vma_start;
@@ -123,20 +130,42 @@ static int read_maps(uint64_t addr, struct mapping *out)
             addr < first || addr >= end)
             continue;
         out->readable = access[0] == 'r';
+        out->first = first;
+        out->end = end;
+        out->inode = inode;
         line[strcspn(line, "\n")] = '\0';
         if (!inode || !path_at || line[path_at] != '/' ||
             strlen(line + path_at) >= sizeof(out->path))
             break;
         strcpy(out->path, line + path_at);
-        out->first = first;
-        out->end = end;
         out->offset = offset;
-        out->inode = inode;
         found = 1;
     }
     free(line);
     fclose(maps);
     return found;
+}
+
+/* Where the heap is known to begin, what sbrk() moves the end of; UINT64_MAX before it is. */
+static _Atomic uint64_t g_heap_first = UINT64_MAX;
+
+/* The heap is the program's memory for as long as it is the heap: nobody maps files into it, and
+ * the kernel need not be asked. Small sources lie there mostly, for which the question would take
+ * longer than all else. */
+static int is_heap(uint64_t addr, size_t bytes)
+{
+    uint64_t first = atomic_load_explicit(&g_heap_first, memory_order_relaxed);
+    uint64_t end = first == UINT64_MAX ? 0 : (uintptr_t)sbrk(0);
+
+    return addr >= first && addr < end && bytes <= end - addr;
+}
+
+static void learn_heap(const struct mapping *m)
+{
+    uint64_t end = (uintptr_t)sbrk(0);
+
+    if (m->readable && !m->inode && m->first < end && end <= m->end)
+        atomic_store_explicit(&g_heap_first, m->first, memory_order_relaxed);
 }
 
 /* Is a page a private copy, that somebody wrote? */
@@ -189,13 +218,18 @@ int provenance_find(const void *source, size_t bytes, struct provenance *out)
     out->readable = 0;
     if (!bytes)
         return 0;
+    out->readable = is_heap(addr, bytes);
+    if (out->readable)
+        return 0;
     m.readable = 0;
     found = query_kernel(addr, &m);
     if (found < 0)
         found = read_maps(addr, &m);
     out->readable = m.readable;
-    if (!found)
+    if (!found) {
+        learn_heap(&m);
         return 0;
+    }
     if (m.end - addr < bytes)
         out->bytes = (size_t)(m.end - addr);
     file = checkpoints_know(m.path, m.inode, NULL);

@@ -1,9 +1,9 @@
 /* provenance.h - where the bytes of an upload come from: the process's file mappings.
  *
  * A source address inside a mapping of a checkpoint file says which parameter the bytes are,
- * without looking at them. The kernel is asked anew for each upload, so that a mapping that came or
- * went since is never mistaken; a page that the process has changed (a private copy) is no longer
- * the file's and is not named.
+ * without looking at them. The kernel is asked anew for each upload that does not come from the
+ * heap, so that a mapping that came or went since is never mistaken; a page that the process has
+ * changed (a private copy) is no longer the file's and is not named.
  */
 #ifndef BERTH_PROVENANCE_H
 #define BERTH_PROVENANCE_H

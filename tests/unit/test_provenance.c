@@ -95,6 +95,13 @@ static void expect_unnamed(const void *p, size_t bytes, size_t unnamed_bytes)
     assert_int_equal(where.bytes, unnamed_bytes);
 }
 
+static int is_readable(const void *p, size_t bytes)
+{
+    struct provenance where;
+
+    return !provenance_find(p, bytes, &where) && where.readable;
+}
+
 static size_t whole_pages(uint64_t bytes)
 {
     return (bytes + PAGE - 1) / PAGE * PAGE;
@@ -252,18 +259,14 @@ static void test_no_checkpoints(void **state)
 static void test_readable(void **state)
 {
     char *p = mmap(NULL, 2 * PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    struct provenance where;
 
     (void)state;
     assert_ptr_not_equal(p, MAP_FAILED);
     assert_int_equal(mprotect(p + PAGE, PAGE, PROT_NONE), 0);
-    assert_int_equal(provenance_find(p, 100, &where), 0);
-    assert_int_equal(where.readable, 1);
-    assert_int_equal(provenance_find(p + PAGE, 100, &where), 0);
-    assert_int_equal(where.readable, 0);
+    assert_true(is_readable(p, 100));
+    assert_false(is_readable(p + PAGE, 100));
     munmap(p, 2 * PAGE);
-    assert_int_equal(provenance_find(p, 100, &where), 0);
-    assert_int_equal(where.readable, 0);
+    assert_false(is_readable(p, 100));
 }
 
 /* A program that closes what it does not know takes the list of mappings along. */
@@ -284,6 +287,32 @@ static void test_closed_descriptors(void **state)
     expect(p + 8, 100, 8, 100);
     close(null);
     munmap(p, g_file_bytes);
+}
+
+/* The kernel is asked about the heap until it has shown where that is, and about what lies across
+ * its end. A mapping is none of it. */
+static void test_heap(void **state)
+{
+    char *p = sbrk(2 * PAGE), *end = sbrk(0), *q;
+
+    (void)state;
+    assert_ptr_not_equal(p, (void *)-1);
+    expect_unnamed(p, PAGE, PAGE);
+    g_asked = 0;
+    expect_unnamed(p, PAGE, PAGE);
+    expect_unnamed(end - PAGE, PAGE, PAGE);
+    assert_true(is_readable(p, PAGE));
+    assert_int_equal(g_asked, 0);
+    expect_unnamed(end - PAGE, PAGE + 1, PAGE + 1);
+    assert_true(g_asked > 0 || g_old_kernel);
+    q = mmap(NULL, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_ptr_not_equal(q, MAP_FAILED);
+    assert_false(is_readable(q, PAGE));
+    munmap(q, PAGE);
+    assert_ptr_equal(sbrk(0), end);
+    /* What the program gave back is asked about again. */
+    assert_ptr_equal(sbrk(-(intptr_t)(2 * PAGE)), end);
+    assert_false(is_readable(p + PAGE, PAGE));
 }
 
 static int begin(void **state)
@@ -313,7 +342,8 @@ static int end(void **state)
         cmocka_unit_test(test_end_of_a_mapping), cmocka_unit_test(test_modified_pages),            \
         cmocka_unit_test(test_unlinked), cmocka_unit_test(test_replaced),                          \
         cmocka_unit_test(test_changed_in_place), cmocka_unit_test(test_no_checkpoints),            \
-        cmocka_unit_test(test_readable), cmocka_unit_test(test_closed_descriptors)
+        cmocka_unit_test(test_readable), cmocka_unit_test(test_closed_descriptors),                \
+        cmocka_unit_test(test_heap)
 
 int main(void)
 {
