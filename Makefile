@@ -193,7 +193,7 @@ $(BENCH): $(PTX_OBJ) $(SIMCUDA)
 $(NAMING): $(OUT)/obj/bench/content_cost.o $(OUT)/libshim.a $(OUT)/libpolicy.a $(SIMCUDA)
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) -o $@ $(filter %.o,$^) $(LDFLAGS) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group \
+	$(Q)$(CC) -o $@ $(filter %.o,$^) $(LDFLAGS) -Wl,--wrap=content_find -Wl,--start-group $(filter %.a,$^) -Wl,--end-group \
 	    $(WITH_SIM) -lelf -lzstd -llz4 -lcjson -lm -ldl
 
 # And these time policy's readers and its planner alone.
