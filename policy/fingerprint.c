@@ -1,4 +1,5 @@
 #include "fingerprint.h"
+#include "xxh3.h"
 #include <string.h>
 
 #define XXH_INLINE_ALL
@@ -45,7 +46,7 @@ void fingerprint_begin(const void *run, uint64_t bytes, struct fingerprint *out)
 /* The head was all, or what is to be looked at is a whole. */
 static void finish_whole(const void *run, struct fingerprint *print)
 {
-    print->sample = XXH3_64bits(run, (size_t)print->bytes);
+    print->sample = xxh3_take(run, (size_t)print->bytes);
     print->weak = is_repeated(run, (size_t)print->bytes);
 }
 
