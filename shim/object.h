@@ -48,6 +48,9 @@ size_t object_expect(const struct allocation *allocation, CUdeviceptr addr,
 /* Does an object lie at addr? */
 int object_is_at(const struct allocation *allocation, CUdeviceptr addr);
 
+/* Would object_define() change nothing for [first, end) as anonymous bytes? */
+int object_is_anonymous(const struct allocation *allocation, CUdeviceptr first, CUdeviceptr end);
+
 /* Widen [*first, *end) to the addresses that the tensors of its objects take when all of each is
  * there. *end may lie behind the allocation's. */
 void object_tensor_span(const struct allocation *allocation, CUdeviceptr *first, CUdeviceptr *end);

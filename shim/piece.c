@@ -93,6 +93,14 @@ void piece_erase(struct allocation *a, CUdeviceptr first, CUdeviceptr end)
         piece_clear(a);
 }
 
+int piece_is_in(const struct allocation *a, CUdeviceptr first, CUdeviceptr end)
+{
+    const struct piece_list *list = a->pieces;
+    size_t i = list ? pieces_after(list, first) : 0;
+
+    return list && i < list->count && list->pieces[i].first < end;
+}
+
 struct piece *piece_around(struct allocation *a, CUdeviceptr first, CUdeviceptr end)
 {
     struct piece_list *list = a->pieces;

@@ -36,6 +36,9 @@ void piece_add(struct allocation *allocation, CUdeviceptr first, const struct fi
 /* Forget what overlaps [first, end). */
 void piece_erase(struct allocation *allocation, CUdeviceptr first, CUdeviceptr end);
 
+/* Does a piece lie in [first, end)? */
+int piece_is_in(const struct allocation *allocation, CUdeviceptr first, CUdeviceptr end);
+
 /* The first piece in [first, end), or that ends at first or begins at end, and has not been tried.
  *
  * returns  NULL when there is none

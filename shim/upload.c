@@ -56,8 +56,12 @@ static void define_named(struct allocation *a, CUdeviceptr dst, const struct pro
     }
 }
 
-/* What is known of an upload's target. returns 0 where it is in no allocation */
-static int look_at_target(CUdeviceptr dst, size_t bytes, struct content_upload *out)
+/* What is known of an upload's target. returns 0 where it is in no allocation
+ *
+ * is_nameless  set where bytes without a name change nothing there
+ */
+static int look_at_target(CUdeviceptr dst, size_t bytes, struct content_upload *out,
+                          int *is_nameless)
 {
     const struct allocation *a;
 
@@ -68,7 +72,9 @@ static int look_at_target(CUdeviceptr dst, size_t bytes, struct content_upload *
         out->bytes = bytes < a->base + a->bytes - dst ? bytes : (size_t)(a->base + a->bytes - dst);
         out->device = (unsigned)a->device;
         out->expected_count = object_expect(a, dst, out->expected);
-        out->fresh = !object_is_at(a, dst);
+        *is_nameless =
+            object_is_anonymous(a, dst, dst + out->bytes) && !piece_is_in(a, dst, dst + out->bytes);
+        out->fresh = !*is_nameless && !object_is_at(a, dst);
     }
     range_unlock();
     return a != NULL;
@@ -283,9 +289,10 @@ static int is_readable(const struct provenance *where, const void *source)
 void upload_record(CUdeviceptr dst, const void *source, size_t bytes)
 {
     struct content_upload rest = {.source = source};
+    int is_nameless;
 
     stats_add(upload_bytes, bytes);
-    while (bytes && look_at_target(dst, bytes, &rest)) {
+    while (bytes && look_at_target(dst, bytes, &rest, &is_nameless)) {
         enum stats_evidence evidence = STATS_EVIDENCE_FILE;
         struct fingerprint print = {0};
         struct provenance where;
@@ -302,7 +309,8 @@ void upload_record(CUdeviceptr dst, const void *source, size_t bytes)
         if (answer == MATCH_FOUND) {
             define(dst, &where, evidence);
             settle(dst, &where, rest.device);
-        } else {
+        } else if (!is_nameless || print.bytes || where.bytes < rest.bytes) {
+            /* A program's inputs come to where they came before, which takes no lock of all. */
             define_nameless(&rest, where.bytes, answer, &print);
         }
         rest.within = answer == MATCH_FOUND || where.bytes < rest.bytes;

@@ -141,6 +141,27 @@ static void test_wrong_place(void **state)
     give(q);
 }
 
+/* Inputs come to one place again and again: it is theirs, also after it was written to. */
+static void test_inputs(void **state)
+{
+    CUdeviceptr p = take(BIG);
+
+    (void)state;
+    for (unsigned i = 0; i < 3; i++)
+        upload_noise(p, 9000);
+    assert_string_equal(objects_of(p, STATS_EVIDENCE_CONTENT), "?+0@0,9000");
+    upload_mark_written(p, 8);
+    upload_noise(p, 8999);
+    assert_string_equal(objects_of(p, STATS_EVIDENCE_CONTENT), "?+0@0,9000!");
+    upload_noise(p, 9000);
+    assert_string_equal(objects_of(p, STATS_EVIDENCE_CONTENT), "?+0@0,9000");
+    upload(p, 5, 0, 9000);
+    assert_string_equal(objects_of(p, STATS_EVIDENCE_CONTENT), "t5+0@0,9000");
+    upload_noise(p, 9001);
+    assert_string_equal(objects_of(p, STATS_EVIDENCE_CONTENT), "?+0@0,9001");
+    give(p);
+}
+
 /* What has been put over a piece is not the tensor's, whatever lay there. */
 static void test_overwritten(void **state)
 {
@@ -287,8 +308,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_late_checkpoint), cmocka_unit_test(test_no_checkpoint),
         cmocka_unit_test(test_backwards),       cmocka_unit_test(test_wrong_place),
-        cmocka_unit_test(test_overwritten),     cmocka_unit_test(test_twins),
-        cmocka_unit_test(test_update),          cmocka_unit_test(test_packed),
+        cmocka_unit_test(test_inputs),          cmocka_unit_test(test_overwritten),
+        cmocka_unit_test(test_twins),           cmocka_unit_test(test_update),
+        cmocka_unit_test(test_packed),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
