@@ -77,7 +77,8 @@ static struct table *find_table(const struct tensor *tensor, size_t *index)
     for (; table; table = table->next) {
         const struct checkpoint *checkpoint = table->checkpoint;
 
-        if (tensor < checkpoint->tensors || tensor >= checkpoint->tensors + checkpoint->tensor_count)
+        if (tensor < checkpoint->tensors ||
+            tensor >= checkpoint->tensors + checkpoint->tensor_count)
             continue;
         *index = (size_t)(tensor - checkpoint->tensors);
         return table;

@@ -137,9 +137,12 @@ static void test_random(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_unknown),   cmocka_unit_test(test_moved_nothing),
-        cmocka_unit_test(test_some_moved_nothing), cmocka_unit_test(test_disturbed),
-        cmocka_unit_test(test_changes),   cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_unknown),
+        cmocka_unit_test(test_moved_nothing),
+        cmocka_unit_test(test_some_moved_nothing),
+        cmocka_unit_test(test_disturbed),
+        cmocka_unit_test(test_changes),
+        cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_random),
     };
 

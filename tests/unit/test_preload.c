@@ -94,8 +94,8 @@ static void test_unknown(void **state)
 int main(void)
 {
     static const char policy[] = "{\"version\": 1, \"preload\": [\"norm\", \"*.mlp\", \"te\"]}";
-    static const char *const one[] = {"h.1.mlp.up",  "h.1.mlp.down", "h.1.attn", "h.10.mlp.up",
-                                      "te.mlp.up",   "te.rest",      "norm",     NULL};
+    static const char *const one[] = {"h.1.mlp.up", "h.1.mlp.down", "h.1.attn", "h.10.mlp.up",
+                                      "te.mlp.up",  "te.rest",      "norm",     NULL};
     static const char *const two[] = {"h.1.mlp.gate", "h.1.mlps.up", NULL};
     static const char *const other[] = {"h.1.mlp.up", NULL};
     const struct CMUnitTest tests[] = {

@@ -8,7 +8,7 @@
 #include <string.h>
 
 static inline struct unit_table *unit_rig_make(const struct checkpoint *checkpoint,
-                               const struct unit_options *options)
+                                               const struct unit_options *options)
 {
     struct unit_table *table = NULL;
     struct input_error error;
@@ -61,7 +61,7 @@ static inline void unit_rig_check(const struct unit_table *table)
 
 /* The units of a reason have just these names. */
 static inline void unit_rig_check_units(const struct unit_table *table, enum unit_reason reason,
-                        const char *const *names)
+                                        const char *const *names)
 {
     size_t i, bytes;
 
@@ -81,7 +81,7 @@ static inline void unit_rig_check_units(const struct unit_table *table, enum uni
 
 /* The units of a reason are prefix0, prefix1, ... in this order. */
 static inline size_t unit_rig_check_blocks(const struct unit_table *table, enum unit_reason reason,
-                           const char *prefix, size_t count, size_t from)
+                                           const char *prefix, size_t count, size_t from)
 {
     size_t i, bytes, found = 0;
 
