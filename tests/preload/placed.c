@@ -60,8 +60,8 @@
  * stats: all(p["loads"] > 2 for p in .parameters if p["name"].startswith("layers.5."))
  * stats: all((p["place"] == "disk") == p["name"].startswith("layers.5.") for p in .parameters)
  * stats: .policy.disk_bytes == 2 * 2**20
- * run: only=berth max-memory=0=18MiB policy=tests/preload/policies/elsewhere.json arg=gguf
- * env=SIMCUDA_DEVICES=2 stderr: puts layers.3.[ab] on GPU 1, and the program puts it on GPU 0
+ * run: only=berth max-memory=0=18MiB env=SIMCUDA_DEVICES=2 policy=tests/preload/policies/gpu1.json
+ * stderr: puts layers.3.[ab] on GPU 1, and the program puts it on GPU 0
  * stats: .policy.elsewhere_bytes == 2 * 2**20
  * stats: all(p["place"] == 1 for p in .parameters if p["name"].startswith("layers.3."))
  * run: only=berth max-memory=0=18MiB policy=tests/preload/policies/parts.json arg=safetensors
