@@ -102,6 +102,35 @@ static void print_weights(const struct stats_report *report, FILE *out)
                size_text(report->weights_peak_resident_bytes, peak));
 }
 
+/* Named weights that no launch touched, where touches were counted. */
+static uint64_t untouched_bytes(const struct stats_report *report)
+{
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; i < report->parameter_count; i++)
+        if (!report->parameters[i].touches && report->parameters[i].evidence != STATS_EVIDENCE_NONE)
+            bytes += report->parameters[i].bytes;
+    return bytes;
+}
+
+/* What would have been placed otherwise. */
+static void print_places(const struct stats_report *report, FILE *out)
+{
+    uint64_t untouched = untouched_bytes(report);
+    char size[SIZE_TEXT_BYTES];
+
+    if (untouched)
+        print_line(out, "untouched", "%s, by any launch: berth plan --stats places them last",
+                   size_text(untouched, size));
+    if (report->policy_disk_bytes)
+        print_line(out, "policy", "%s on disk by the device_map, kept in host memory",
+                   size_text(report->policy_disk_bytes, size));
+    if (report->policy_elsewhere_bytes)
+        print_line(out, report->policy_disk_bytes ? "" : "policy",
+                   "%s on another GPU by the device_map than the program put them on",
+                   size_text(report->policy_elsewhere_bytes, size));
+}
+
 static void print_transfers(const struct stats_report *report, FILE *out)
 {
     char h2d[SIZE_TEXT_BYTES], d2h[SIZE_TEXT_BYTES], dropped[SIZE_TEXT_BYTES];
@@ -311,6 +340,7 @@ int stats_table_print(const struct stats_report *report, enum stats_table_rows r
     print_program(report, out);
     print_budgets(report, out);
     print_weights(report, out);
+    print_places(report, out);
     print_transfers(report, out);
     print_stalls(report, out);
     print_launches(report, out);

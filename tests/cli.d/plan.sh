@@ -109,6 +109,8 @@ check "plan keeps to the umask" test "$(stat -c %a "$WORK/mask.json")" = 600
 MODEL=$WORK/experts.safetensors
 experts() { timeout "$LIMIT_S" run --max-memory 0=20MiB "$@" -- "$OUT/preload/experts" --model "$MODEL" >"$WORK/out" 2>"$WORK/err"; }
 check "a run to plan by" experts --stats "$WORK/run.json"
+expect "stats of a run tell what was never touched" 0 '^untouched +6.0 MiB, by any launch: berth plan --stats' \
+    "$BERTH" stats "$WORK/run.json"
 expect "plan --stats" 0 'at [0-9.]+ GB/s, as measured in that run$' "$BERTH" plan "$MODEL" \
     --max-memory 0=16MiB --stats "$WORK/run.json" -o "$WORK/hot.json"
 check "plan --stats tells what was never touched" grep -qE '^ +of that, 6.0 MiB .*run.json never touched$' "$WORK/out"
@@ -123,6 +125,10 @@ check "what was never touched goes to disk" json "$WORK/little.json" \
 expect "plan without a run" 0 '' "$BERTH" plan "$MODEL" --max-memory 0=16MiB -o "$WORK/cold.json"
 check "a run by such a plan" experts --policy "$WORK/cold.json" --stats "$WORK/cold-run.json"
 check "a run by the plan that knows" experts --policy "$WORK/hot.json" --stats "$WORK/hot-run.json"
+sed 's/"place": 0/"place": 1/; s/"disk_bytes": 0, "else/"disk_bytes": 5, "else/; s/"elsewhere_bytes": 0/"elsewhere_bytes": 7/' \
+    "$WORK/hot-run.json" >"$WORK/unfollowed.json"
+expect "stats tell what of a policy was not followed" 0 '^policy +5 B on disk by the device_map' "$BERTH" stats "$WORK/unfollowed.json"
+check "and what is on another GPU" grep -qE '^ +7 B on another GPU by the device_map' "$WORK/out"
 check "it moves less than half" "$PYTHON" -c 'import json, sys
 hot, cold = (json.load(open(path))["transfers"]["h2d_bytes"] for path in sys.argv[1:])
 assert 0 < 2 * hot < cold, (hot, cold)' "$WORK/hot-run.json" "$WORK/cold-run.json"
