@@ -18,9 +18,10 @@
 #include "schedule.h"
 #include "transfer.h"
 
-#define EXTENT_NONE  UINT32_MAX
-#define LEARN_DOUBT  2 /* an extent's successor is not to be relied on from here on */
-#define FAILURES_MAX 8 /* loads or drops that the driver refused in a row before paging ends */
+#define EXTENT_NONE    UINT32_MAX
+#define LEARN_DOUBT    2  /* an extent's successor is not to be relied on from here on */
+#define FAILURES_MAX   8  /* loads or drops that the driver refused in a row before paging ends */
+#define LINK_TRIES_MAX 16 /* launches that load large objects to have the link measured */
 
 /* A launch that waits for its extents. It lies on the launching thread's stack, so that the pager
  * never holds on to one while it has given the lock up. */
@@ -106,6 +107,7 @@ struct residency {
 
     struct history history;
     struct link_speed link;
+    unsigned link_tries; /* launches that loaded objects to have the link measured */
 
     uint64_t touched_bytes;        /* by launches so far, each extent once for each of them */
     uint64_t largest_launch_bytes; /* touched by one launch */

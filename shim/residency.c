@@ -192,14 +192,15 @@ uint64_t residency_limit(struct residency *res)
     return bytes;
 }
 
-int residency_link_is_known(struct residency *res)
+int residency_link_wants_loads(struct residency *res)
 {
-    int known;
+    int wants;
 
     pthread_mutex_lock(&res->lock);
-    known = link_speed_is_known(&res->link);
+    wants = !link_speed_is_known(&res->link) && res->link_tries < LINK_TRIES_MAX;
+    res->link_tries += (unsigned)wants;
     pthread_mutex_unlock(&res->lock);
-    return known;
+    return wants;
 }
 
 size_t residency_extent_bytes(const struct residency *res)

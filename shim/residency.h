@@ -110,11 +110,13 @@ uint64_t residency_budget(CUdevice device);
 /* Room for one launch's weights: budget less what the program holds plain. */
 uint64_t residency_limit(struct residency *res);
 
-/* Have loads of ours been timed, so that trials can be judged?
+/* Is this launch to load what it may read sparsely, so that loads are timed and trials can be
+ * judged by them? The first of a device's launches that ask hear so, while the link is not known:
+ * a driver that does not tell how long their loads took would not tell of more either.
  *
  * locks    takes res->lock
  */
-int residency_link_is_known(struct residency *res);
+int residency_link_wants_loads(struct residency *res);
 
 /* The extent size that suits the device's budget: a power of two, PAGE_BYTES to 32 MiB. */
 size_t residency_extent_bytes(const struct residency *res);

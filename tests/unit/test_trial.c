@@ -20,10 +20,12 @@ enum {
     DEVICE_BUSY,
     DEVICE_UNKNOWN,
     DEVICE_FRESH,
+    DEVICE_SILENT,
 };
 
 static float g_launch_ms; /* what a launch takes */
 static _Atomic float g_load_ms = LINK_MS;
+static _Atomic int g_silent; /* the driver tells nothing */
 
 /* Functions are told apart by their address; each takes one pointer. */
 static const char g_function[8];
@@ -41,6 +43,8 @@ static CUresult elapsed(float *milliseconds, CUevent from, CUevent to)
     if (!from->timed || !to->timed || !from->alive || !to->alive || from->pending || to->pending ||
         from->stream != to->stream)
         FAKE_MISUSE("time between events that do not belong together");
+    if (g_silent)
+        return CUDA_ERROR_NOT_READY;
     *milliseconds = from->stream->held ? g_launch_ms : g_load_ms;
     return CUDA_SUCCESS;
 }
@@ -202,6 +206,35 @@ static void test_unknown_link(void **state)
     bench_end(&b);
 }
 
+/* The driver never tells how long a load took: a few launches have loaded all of the object to find
+ * out, then those with new pointers leave it where it is too. */
+static void test_silent(void **state)
+{
+    struct bench b = bench_make(DEVICE_SILENT, 20, HELD);
+    unsigned loaded = 0;
+
+    (void)state;
+    atomic_store(&g_silent, 1);
+    define(&b, 0, LARGE_PAGES);
+    for (size_t i = 0; i < 3 * LINK_TRIES_MAX; i++) {
+        CUdeviceptr p = b.base + 8 * i;
+        struct use *use = launch_begin(function(6), (void *[]){&p}, NULL, NARROW, b.stream);
+
+        loaded += use != NULL;
+        if (use)
+            launch_end(use, b.stream, CUDA_SUCCESS);
+        fake_finish(b.stream);
+        for (size_t other = 10; other < 18; other++) { /* which takes the object's room */
+            launch(&b, other);
+            fake_finish(b.stream);
+        }
+    }
+    assert_int_equal(loaded, LINK_TRIES_MAX);
+    assert_int_equal(verdict(6), READING_UNKNOWN);
+    atomic_store(&g_silent, 0);
+    bench_end(&b);
+}
+
 /* Memory that nobody has written comes into being on the device, in no time: no link is that fast.
  * When it was given up, its bytes have come to the host, and cross the link from then on. */
 static void test_fresh(void **state)
@@ -285,8 +318,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sparse),    cmocka_unit_test(test_dense),
         cmocka_unit_test(test_busy_link), cmocka_unit_test(test_unknown_link),
-        cmocka_unit_test(test_fresh),     cmocka_unit_test(test_untimed),
-        cmocka_unit_test(test_written),
+        cmocka_unit_test(test_fresh),     cmocka_unit_test(test_silent),
+        cmocka_unit_test(test_untimed),   cmocka_unit_test(test_written),
     };
 
     return cmocka_run_group_tests(tests, setup, NULL);
