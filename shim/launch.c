@@ -452,19 +452,33 @@ static int is_due_for_trial(const struct remembered *r)
            atomic_load_explicit(&r->habit->reading, memory_order_relaxed) != READING_SPARSE;
 }
 
+/* Is anything that the launch may read left in place, as far as can be told without the lock? */
+static int leaves_in_place(const struct remembered *r)
+{
+    return r->in_place && !all_settled(r->set + r->count, r->in_place);
+}
+
+static void count_sparse(void)
+{
+    atomic_fetch_add_explicit(&stats_shard()->launches_sparse, 1, memory_order_relaxed);
+}
+
 static struct use *acquire(struct remembered *r, int try, CUstream stream)
 {
     struct residency_trial trial = {.set = r->set + r->count, .count = r->in_place};
+    enum residency_need need = leaves_in_place(r) ? RESIDENCY_LOAD_REST : RESIDENCY_LOAD;
 
     if (!try)
-        return residency_acquire(r->res, r->set, r->count, RESIDENCY_LOAD, NULL, stream);
+        return residency_acquire(r->res, r->set, r->count, need, NULL, stream);
     /* Trials are judged by how fast the link is. That must be known from loads which no kernel
      * disturbs that reads in place, so this one waits for all that it may read. */
     if (residency_link_wants_loads(r->res))
         return residency_acquire(r->res, r->set, r->count + r->in_place, RESIDENCY_LOAD, NULL,
                                  stream);
     trial.verdict = &r->habit->reading;
-    return residency_acquire(r->res, r->set, r->count, RESIDENCY_LOAD, &trial, stream);
+    if (!r->count)
+        count_sparse();
+    return residency_acquire(r->res, r->set, r->count, need, &trial, stream);
 }
 
 int launch_is_capturing(CUstream stream)
@@ -519,10 +533,13 @@ struct use *launch_begin(CUfunction function, void **params, void **extra, uint6
     r->launches += r->in_place != 0;
     try = is_due_for_trial(r);
     if (!try) {
-        if (!r->count) /* too large to be loaded, or read sparsely: all of it is read in place */
-            return NULL;
-        if (all_settled(r->set, r->count))
-            goto resident;
+        if (all_settled(r->set, r->count)) {
+            if (!leaves_in_place(r) && (r->count || r->in_place))
+                goto resident;
+            if (r->in_place)
+                count_sparse();
+            return NULL; /* the rest is too large to be loaded, or read sparsely: in place */
+        }
     }
     if (launch_is_capturing(stream)) {
         atomic_fetch_add_explicit(&shard->launches_captured, 1, memory_order_relaxed);

@@ -91,8 +91,9 @@ struct extent {
 };
 
 enum residency_need {
-    RESIDENCY_LOAD,  /* bring in what is absent */
-    RESIDENCY_AS_IS, /* only keep what is there: copies read and write in place */
+    RESIDENCY_LOAD,      /* bring in what is absent */
+    RESIDENCY_LOAD_REST, /* the same, of a launch that reads more, in place */
+    RESIDENCY_AS_IS,     /* only keep what is there: copies read and write in place */
 };
 
 /* The device's residency; NULL when this device is not paged: no support, or berth is off. */

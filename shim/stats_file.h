@@ -32,10 +32,11 @@
  * share a cache line. A reader adds the shards up.
  *
  * launches.count = all kernel launches seen; resident = those that found everything in place;
- * waited = those that waited, on the host or by an event, for a load. The rest went ahead with what
- * was there and read in place: unknown = those of which nobody told while extents came and went
- * where their parameters lie; captured = those into a graph. oversized = of all, those with an
- * object that is larger than the room for it, and so is read in place.
+ * waited = those that waited, on the host or by an event, for a load; sparse = those that found or
+ * needed all but a large object, which they read little of and were left to read in place. The rest
+ * went ahead with what was there and read in place: unknown = those of which nobody told while
+ * extents came and went where their parameters lie; captured = those into a graph. oversized = of
+ * all, those with an object that is larger than the room for it, and so is read in place.
  * stall = what launches waited on the host, most of it harmless: for earlier work to end and make
  * room. starved = of that, while the device had none of the program's work to run.
  */
@@ -45,6 +46,7 @@
     X(launches_waited)                                                                             \
     X(launches_unknown)                                                                            \
     X(launches_captured)                                                                           \
+    X(launches_sparse)                                                                             \
     X(launches_oversized)                                                                          \
     X(stall_ns)                                                                                    \
     X(starved_ns)                                                                                  \
@@ -158,7 +160,7 @@ struct stats_shard {
 #define X(name) _Atomic uint64_t name;
     STATS_LAUNCH_COUNTERS(X)
 #undef X
-    char pad[128 - (9 * sizeof(uint64_t)) % 128];
+    char pad[128 - (10 * sizeof(uint64_t)) % 128];
 };
 
 struct stats_unknown {

@@ -109,6 +109,7 @@ static void add_counters(const struct stats_header *header, struct stats_report 
         report->paging_unknown_launches += load(&header->shard[i].launches_unknown);
         report->paging_oversized_launches += load(&header->shard[i].launches_oversized);
         report->paging_captured_launches += load(&header->shard[i].launches_captured);
+        report->paging_sparse_launches += load(&header->shard[i].launches_sparse);
     }
 }
 

@@ -65,6 +65,7 @@ enum stats_kind {
     LATER(paging, unknown_launches, COUNTER, "Kernel launches whose parameters nobody could tell") \
     LATER(paging, oversized_launches, COUNTER, "Kernel launches with a weight too large to load")  \
     LATER(paging, captured_launches, COUNTER, "Kernel launches into a graph, weights not in VRAM") \
+    LATER(paging, sparse_launches, COUNTER, "Kernel launches that read little of a large weight")  \
     LATER(policy, disk_bytes, GAUGE, "Weights that the policy puts on disk: they are on the host") \
     LATER(policy, elsewhere_bytes, GAUGE, "Weights that the policy puts on a GPU they are not on")
 

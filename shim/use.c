@@ -287,7 +287,8 @@ static int wait_for_loads(struct residency *res, const struct use *use, CUstream
 
 /* Pin what the use touches, when all of it is there or its loads are queued; and make stream wait
  * for those. */
-static void bring_in(struct residency *res, struct use *use, CUstream stream, struct stall *stall)
+static void bring_in(struct residency *res, struct use *use, enum residency_need need,
+                     CUstream stream, struct stall *stall)
 {
     struct stats_shard *shard = stats_shard();
     const struct extent *missed;
@@ -308,6 +309,8 @@ static void bring_in(struct residency *res, struct use *use, CUstream stream, st
     }
     if (wait_for_loads(res, use, stream) || missed)
         atomic_fetch_add_explicit(&shard->launches_waited, 1, memory_order_relaxed);
+    else if (need == RESIDENCY_LOAD_REST)
+        atomic_fetch_add_explicit(&shard->launches_sparse, 1, memory_order_relaxed);
     else
         atomic_fetch_add_explicit(&shard->launches_resident, 1, memory_order_relaxed);
 }
@@ -336,8 +339,8 @@ struct use *residency_acquire(struct residency *res, struct extent *const *set, 
     use = use_new(res, set, count, stream);
     if (!use)
         goto out;
-    if (need == RESIDENCY_LOAD && count)
-        bring_in(res, use, stream, &stall);
+    if (need != RESIDENCY_AS_IS && count)
+        bring_in(res, use, need, stream, &stall);
     else
         use_pin(use);
     use->lane = transfer_lane(&res->lanes, ctx);

@@ -330,10 +330,26 @@ static int judge_start(struct judge *j)
     return 0;
 }
 
+/* Launches that read little of a large weight where it lies, as a sentence; "" where they are few.
+ */
+static const char *sparse_remark(const struct judge *j, char *text, size_t bytes)
+{
+    double sparse = share_of(j->r->paging_sparse_launches, j->r->launches_count);
+    char share[STATS_TEXT_BYTES];
+
+    *text = '\0';
+    if (sparse >= NOTABLE)
+        snprintf(text, bytes,
+                 " %s of the launches read a little of a large weight over the link, which is "
+                 "quicker than to load all of it.",
+                 stats_share_text(sparse, share));
+    return text;
+}
+
 static void judge_paging(struct judge *j)
 {
     const struct stats_report *r = j->r;
-    char busy[STATS_TEXT_BYTES], starved[STATS_TEXT_BYTES];
+    char busy[STATS_TEXT_BYTES], starved[STATS_TEXT_BYTES], sparse[160];
 
     if (!j->short_count) {
         if (stats_fits(r) && !j->out->count)
@@ -343,7 +359,8 @@ static void judge_paging(struct judge *j)
     judge_launches(j);
     judge_oversized(j);
     if (!r->transfers_h2d_bytes && !j->out->count) {
-        add(j, "Not everything fits into the budget, but nothing had to be moved so far.");
+        add(j, "Not everything fits into the budget, but nothing had to be moved so far.%s",
+            sparse_remark(j, sparse, sizeof(sparse)));
         return;
     }
     if (j->busy >= BUSY) {
@@ -355,8 +372,9 @@ static void judge_paging(struct judge *j)
     if (!j->out->count)
         add(j,
             "Paging costs little: the link is busy %s of the time, and the GPU waits for weights "
-            "%s of it. Nothing to change.",
-            stats_share_text(j->busy, busy), stats_share_text(j->starved, starved));
+            "%s of it.%s Nothing to change.",
+            stats_share_text(j->busy, busy), stats_share_text(j->starved, starved),
+            sparse_remark(j, sparse, sizeof(sparse)));
 }
 
 void stats_advice_make(const struct stats_report *report, struct stats_advice *advice)

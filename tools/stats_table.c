@@ -192,15 +192,19 @@ static void print_stalls(const struct stats_report *report, FILE *out)
 
 static void print_launches(const struct stats_report *report, FILE *out)
 {
-    uint64_t served = report->launches_resident + report->launches_waited;
+    uint64_t served =
+        report->launches_resident + report->launches_waited + report->paging_sparse_launches;
     uint64_t rest = report->launches_count > served ? report->launches_count - served : 0;
-    char overhead[STATS_TEXT_BYTES];
+    char overhead[STATS_TEXT_BYTES], sparse[64] = "";
 
+    if (report->paging_sparse_launches)
+        snprintf(sparse, sizeof(sparse), ", %" PRIu64 " read little of a large weight in place",
+                 report->paging_sparse_launches);
     print_line(out, "launches",
                "%" PRIu64 ": %" PRIu64 " found all in VRAM, %" PRIu64 " waited, %" PRIu64
-               " read over the link; berth itself took %s",
+               " read over the link%s; berth itself took %s",
                report->launches_count, report->launches_resident, report->launches_waited, rest,
-               stats_time_text(report->launches_overhead_ns, overhead));
+               sparse, stats_time_text(report->launches_overhead_ns, overhead));
     if (report->steps_learned)
         print_line(out, "steps", "%" PRIu64 " of %" PRIu64 " launches each", report->steps_count,
                    report->steps_launches_per_step);

@@ -182,6 +182,25 @@ static void test_nothing_learned(void **state)
     expect(&r, 1, "Paging costs little");
 }
 
+/* Launches that read little of a large weight in place are a remark, no reason to change anything.
+ */
+static void test_sparse_launches(void **state)
+{
+    struct stats_report r = easy_program();
+
+    (void)state;
+    r.paging_sparse_launches = 199;
+    expect(&r, 1, "of it. Nothing to change.");
+    r.paging_sparse_launches = 2500;
+    expect(&r, 1, "25% of the launches read a little of a large weight over the link, which is");
+    assert_true(says(&r, "to load all of it. Nothing to change."));
+    r.transfers_h2d_bytes = 0;
+    expect(&r, 1, "had to be moved so far. 25% of the launches read a little of a large weight");
+    r = busy_program();
+    r.paging_sparse_launches = 2500;
+    expect(&r, 1, "busy 90% of the time");
+}
+
 static void test_launches(void **state)
 {
     struct stats_report r = easy_program();
@@ -381,13 +400,21 @@ static void test_texts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_everything_fits), cmocka_unit_test(test_busy_link),
-        cmocka_unit_test(test_small_card),      cmocka_unit_test(test_starved),
-        cmocka_unit_test(test_nothing_learned), cmocka_unit_test(test_launches),
-        cmocka_unit_test(test_trouble),         cmocka_unit_test(test_budget_beyond_card),
-        cmocka_unit_test(test_names),           cmocka_unit_test(test_off),
-        cmocka_unit_test(test_early_document),  cmocka_unit_test(test_two_gpus),
-        cmocka_unit_test(test_extremes),        cmocka_unit_test(test_texts),
+        cmocka_unit_test(test_everything_fits),
+        cmocka_unit_test(test_busy_link),
+        cmocka_unit_test(test_small_card),
+        cmocka_unit_test(test_starved),
+        cmocka_unit_test(test_nothing_learned),
+        cmocka_unit_test(test_launches),
+        cmocka_unit_test(test_sparse_launches),
+        cmocka_unit_test(test_trouble),
+        cmocka_unit_test(test_budget_beyond_card),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_off),
+        cmocka_unit_test(test_early_document),
+        cmocka_unit_test(test_two_gpus),
+        cmocka_unit_test(test_extremes),
+        cmocka_unit_test(test_texts),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

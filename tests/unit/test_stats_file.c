@@ -339,7 +339,8 @@ static void test_document(void **state)
         "  \"errors\": {\"driver_failures\": 5, \"refused\": 18446744073709551615},\n"
         "  \"link\": {\"bytes_per_s\": 4000000000, \"share\": 0.450000, \"span_ns\": 10},\n"
         "  \"paging\": {\"ended\": 1, \"step_bytes\": 25, \"starved_ns\": 26, "
-        "\"unknown_launches\": 27, \"oversized_launches\": 29, \"captured_launches\": 28},\n"
+        "\"unknown_launches\": 27, \"oversized_launches\": 29, \"captured_launches\": 28, "
+        "\"sparse_launches\": 30},\n"
         "  \"policy\": {\"disk_bytes\": 10, \"elsewhere_bytes\": 11},\n"
         "  \"unknown_entry_points\": {\"cuNew\": 2, \"cuOdd\": 1},\n"
         "  \"parameters\": [{\"name\": \"first\", \"dtype\": \"I8\", \"shape\": [5, 2], "
@@ -388,6 +389,7 @@ static void test_document(void **state)
     h->shard[6].launches_unknown = 27;
     h->shard[7].launches_captured = 28;
     h->shard[8].launches_oversized = 29;
+    h->shard[9].launches_sparse = 30;
     h->unknown[0].count = 2;
     h->unknown[9].count = 1;
     strcpy(h->unknown[0].name, "cuNew");

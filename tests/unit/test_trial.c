@@ -21,6 +21,7 @@ enum {
     DEVICE_UNKNOWN,
     DEVICE_FRESH,
     DEVICE_SILENT,
+    DEVICE_BESIDE,
 };
 
 static float g_launch_ms; /* what a launch takes */
@@ -116,6 +117,8 @@ static uint8_t verdict(int i)
 static void test_sparse(void **state)
 {
     struct bench b = make(DEVICE_SPARSE);
+    uint64_t resident = stats_shard()->launches_resident, sparse = stats_shard()->launches_sparse;
+    uint64_t waited = stats_shard()->launches_waited;
     struct use *use = begin(&b, 0, NARROW);
     CUdeviceptr elsewhere;
 
@@ -140,12 +143,54 @@ static void test_sparse(void **state)
     launch_end(use, b.stream, CUDA_SUCCESS);
     fake_finish(b.stream);
     WAIT_FOR_PAGER(b.res, verdict(0) == READING_SPARSE);
+    /* All of them were left to read in place. */
+    assert_int_equal(stats_shard()->launches_sparse, sparse + 5);
+    assert_int_equal(stats_shard()->launches_resident, resident);
+    assert_int_equal(stats_shard()->launches_waited, waited);
     /* A launch that is wide enough to read all of it needs all of it. */
     use = begin(&b, 0, WIDE);
     assert_non_null(use);
     assert_int_equal(use->count, LARGE_PAGES);
     assert_int_equal(large_pages_there(&b), LARGE_PAGES);
     launch_end(use, b.stream, CUDA_SUCCESS);
+    bench_end(&b);
+}
+
+static CUresult param_info_of_two(CUfunction f, size_t index, size_t *offset, size_t *bytes)
+{
+    CUresult result = param_info(f, index ? index - 1 : 0, offset, bytes);
+
+    *offset = 8 * index;
+    return result;
+}
+
+/* A launch that finds all but the object has not found all. */
+static void test_sparse_beside(void **state)
+{
+    struct bench b = make(DEVICE_BESIDE);
+    CUdeviceptr table = b.base, other = b.base + 7 * PAGE_BYTES;
+    void *params[] = {&table, &other};
+    uint64_t resident, sparse;
+
+    (void)state;
+    g_launch_ms = LOAD_MS / 10;
+    define(&b, 7, 8);
+    g_fake_driver.cuFuncGetParamInfo = param_info_of_two;
+    for (int i = 0; i < 3; i++) {
+        struct use *use;
+
+        resident = stats_shard()->launches_resident;
+        sparse = stats_shard()->launches_sparse;
+        use = launch_begin(function(7), params, NULL, NARROW, b.stream);
+        assert_non_null(use);
+        assert_int_equal(use->count, 1);
+        launch_end(use, b.stream, CUDA_SUCCESS);
+        fake_finish(b.stream);
+        WAIT_FOR_PAGER(b.res, LOCKED(b.res, !b.res->uses && !b.res->arriving));
+    }
+    g_fake_driver.cuFuncGetParamInfo = param_info;
+    assert_int_equal(stats_shard()->launches_resident, resident);
+    assert_int_equal(stats_shard()->launches_sparse, sparse + 1);
     bench_end(&b);
 }
 
@@ -316,10 +361,11 @@ static int setup(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sparse),    cmocka_unit_test(test_dense),
-        cmocka_unit_test(test_busy_link), cmocka_unit_test(test_unknown_link),
-        cmocka_unit_test(test_fresh),     cmocka_unit_test(test_silent),
-        cmocka_unit_test(test_untimed),   cmocka_unit_test(test_written),
+        cmocka_unit_test(test_sparse),        cmocka_unit_test(test_dense),
+        cmocka_unit_test(test_busy_link),     cmocka_unit_test(test_unknown_link),
+        cmocka_unit_test(test_fresh),         cmocka_unit_test(test_silent),
+        cmocka_unit_test(test_sparse_beside), cmocka_unit_test(test_untimed),
+        cmocka_unit_test(test_written),
     };
 
     return cmocka_run_group_tests(tests, setup, NULL);
