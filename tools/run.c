@@ -521,7 +521,8 @@ const struct tool_command tool_run = {
     .text =
         "Example: 8 GiB of the first GPU for the program, the rest of it in host memory.\n\n"
         "  berth run --max-memory 0=8GiB -- python generate.py --model Llama-3-8B\n\n"
-        "Without --max-memory the budget is what the GPU has free when the program begins.\n"
+        "Without --max-memory the budget is what the GPU has free when the program begins. It is for\n"
+        "what the program allocates; what the driver takes for each context comes on top.\n"
         "SIZE is a number and GiB, MiB, KiB, GB, MB or KB, or plain bytes. A checkpoint that the\n"
         "program maps or reads is recognised by itself. Flags override the variables BERTH_POLICY,\n"
         "BERTH_CHECKPOINT, BERTH_MAX_MEMORY, BERTH_BACKEND, BERTH_DRIVER, BERTH_STATS,\n"
