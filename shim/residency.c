@@ -14,6 +14,7 @@
 #define EXTENT_BYTES_MAX   ((size_t)32 << 20)
 #define EXTENTS_PER_BUDGET 1024 /* at least: a window of some extents is a small share of it */
 #define PATIENCE_NS        2000000000ull
+#define EXTENTS_LEAST      3 /* of room: what runs, what comes next, and what goes meanwhile */
 #define BYTES_TOLD_MAX     (((uint64_t)1 << 53) - 1) /* beyond that no JSON holds it exactly */
 #define MARGIN_SHARE       16 /* of the free VRAM, left alone when no budget is given */
 
@@ -208,6 +209,22 @@ size_t residency_extent_bytes(const struct residency *res)
     return res->extent_bytes;
 }
 
+/* Paging needs room for a few extents, beside a page at least for what the program holds plain. */
+static void warn_budget_tiny(const struct residency *res)
+{
+    uint64_t plain = plain_pages_bytes(res) ? plain_pages_bytes(res) : PAGE_BYTES;
+    uint64_t least = plain + EXTENTS_LEAST * res->extent_bytes;
+    char budget[SIZE_TEXT_BYTES], enough[SIZE_TEXT_BYTES];
+
+    if (res->budget_bytes >= least)
+        return;
+    log_warn("residency",
+             "the budget of %s for GPU %d is too small to move weights in and out: most of them "
+             "are read over the link, which is slow; give %s or more",
+             size_format(res->budget_bytes, SIZE_BINARY, budget), res->device,
+             size_format(least, SIZE_BINARY, enough));
+}
+
 void residency_activate(struct residency *res)
 {
     if (pager_start(res)) {
@@ -229,6 +246,7 @@ void residency_activate(struct residency *res)
     }
     atomic_store_explicit(&res->active, 1, memory_order_release);
     atomic_store_explicit(&g_any_active, 1, memory_order_release);
+    warn_budget_tiny(res);
     log_debug("residency", "device %d pages: %llu bytes are wanted, the budget is %llu",
               res->device, (unsigned long long)(res->total_bytes + res->plain_bytes),
               (unsigned long long)res->budget_bytes);

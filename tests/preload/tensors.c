@@ -5,6 +5,8 @@
  * At the end every tensor is read back.
  *
  * run: max-memory=0=8MiB
+ * no-stderr: too small
+ * stats: .launches.resident + .launches.waited == .launches.count
  * stats: .weights.peak_resident_bytes <= 8 * 2**20
  * stats: .steps.learned and .steps.count >= 2
  * stats: .errors.driver_failures == 0 and .errors.refused == 0
@@ -14,11 +16,16 @@
  * run: max-memory=0=256MiB
  * stats: .transfers.h2d_bytes == 0 and .launches.waited == 0
  * stats: not any("touches" in p for p in .parameters)
+ * no-stderr: too small
  * run: max-memory=0=8MiB arg=--update arg=3
  * stats: .weights.peak_resident_bytes <= 8 * 2**20
  * run: max-memory=0=4MiB arg=--shuffle arg=1 arg=--update arg=5
  * stats: .transfers.h2d_count <= 4 * .launches.count
  * run: max-memory=0=1MiB arg=--update arg=2
+ * run: max-memory=0=1MiB only=berth
+ * stderr: the budget of 1.0 MiB for GPU 0 is too small .* give 8.0 MiB or more
+ * run: max-memory=0=7MiB only=berth
+ * stderr: the budget of 7.0 MiB for GPU 0 is too small .* give 8.0 MiB or more
  * run: max-memory=0=8MiB env=SIMCUDA_PARAM_INFO=0 env=SIMCUDA_DRIVER_VERSION=12030
  * stats: .steps.learned and .transfers.h2d_bytes > 0
  */
