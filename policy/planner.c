@@ -224,7 +224,10 @@ static uint64_t gpu_bits(const struct plan *plan)
 /* Is a walk's result what its flags ask for? */
 static bool is_good(const struct plan_walk *walk, const struct plan *plan)
 {
-    if ((walk->flags & PLAN_WALK_NO_GPU_ROOM) && (plan->cpu_bits || plan->disk_bits))
+    struct plan_device first = walk->devices[0];
+
+    first.keeps_room = 1;
+    if ((walk->flags & PLAN_WALK_NO_GPU_ROOM) && !plan_device_fits(&first, 0, plan->largest_bits))
         return false;
     if ((walk->flags & PLAN_WALK_NO_CPU_ROOM) && plan->disk_bits)
         return false;
@@ -294,9 +297,9 @@ static int make_better(const struct plan_model *model, const struct plan_options
     return 0;
 }
 
-static bool fits(const struct plan_model *model, const struct policy_memory *limit, bool with_cpu)
+static bool fits_without_disk(const struct plan_model *model, const struct policy_memory *limit)
 {
-    unsigned __int128 bytes = with_cpu && limit->cpu_bytes != POLICY_UNSET ? limit->cpu_bytes : 0;
+    unsigned __int128 bytes = limit->cpu_bytes != POLICY_UNSET ? limit->cpu_bytes : 0;
     size_t i;
 
     for (i = 0; i < POLICY_DEVICES_MAX; i++)
@@ -318,7 +321,7 @@ static bool has_few_ties(const struct plan_model *model)
  *   - a class whose first module is small makes shares that are too small for the others: the
  *     largest module decides;
  *   - what accelerate takes for tied comes earlier, and what follows may fit better;
- *   - room need not be kept where nothing will stream.
+ *   - room need not be kept while the GPUs are filled, if what streams in the end has room then.
  */
 static int make_best(const struct plan_model *model, const struct plan_options *options,
                      struct plan **plan)
@@ -333,9 +336,8 @@ static int make_best(const struct plan_model *model, const struct plan_options *
         {{BLOCK_FIRST_OF_CLASS, PLAN_WALK_MENTIONS}, has_few_ties(model)},
         {{BLOCK_FIRST_OF_CLASS, PLAN_WALK_MENTIONS | PLAN_WALK_LAST_FIRST}, has_few_ties(model)},
         {{BLOCK_FIRST_OF_CLASS, PLAN_WALK_NO_CPU_ROOM},
-         (*plan)->disk_bits && fits(model, &(*plan)->limit, true)},
-        {{BLOCK_FIRST_OF_CLASS, PLAN_WALK_NO_GPU_ROOM},
-         even && fits(model, &(*plan)->limit, false)},
+         (*plan)->disk_bits && fits_without_disk(model, &(*plan)->limit)},
+        {{BLOCK_FIRST_OF_CLASS, PLAN_WALK_NO_GPU_ROOM}, even},
     };
     size_t i;
     int res = 0;

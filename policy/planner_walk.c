@@ -141,7 +141,7 @@ static bool split_moved(struct plan_walk *walk)
 }
 
 /* The first module or parameter of what remains, at any depth, that fits with all it is tied to.
- * The buffers of a module wait for the end.
+ * The buffers of a module wait for the end; what others must come along with is not taken apart.
  *
  * limit_bits   for it
  * returns      its node, or MODULE_NONE
@@ -158,7 +158,9 @@ static uint32_t search(struct plan_walk *walk, uint64_t limit_bits)
 
             if (!waits && plan_tie_gather(walk, node) <= limit_bits)
                 return node;
-            node = walk->splits[node] ? node + 1 : plan_walk_node(walk, node)->end;
+            node = !waits && walk->splits[node] && !walk->moved_count
+                       ? node + 1
+                       : plan_walk_node(walk, node)->end;
         }
     }
     return MODULE_NONE;

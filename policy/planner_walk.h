@@ -15,7 +15,8 @@
 #define PLAN_DEVICES_MAX (POLICY_DEVICES_MAX + 2)
 
 /* Flags of a walk, beside PLAN_*. What such a walk makes must be looked at. */
-#define PLAN_WALK_NO_GPU_ROOM 0x100u /* the first GPU keeps no room: good if all is on GPUs */
+#define PLAN_WALK_NO_GPU_ROOM                                                                      \
+    0x100u /* the first GPU keeps no room: good if it has some in the end for what streams */
 #define PLAN_WALK_NO_CPU_ROOM 0x200u /* nor does cpu: good if nothing is on disk */
 #define PLAN_WALK_MENTIONS                                                                         \
     0x400u /* a module goes with an object that has its path anywhere in a name, as accelerate has \

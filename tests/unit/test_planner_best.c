@@ -20,7 +20,7 @@ static void add_layers(struct rig *rig, unsigned layers)
     }
 }
 
-/* The first GPU keeps room for a layer unless all layers are on GPUs without that. */
+/* The first GPU keeps room for a layer unless what streams has room without that. */
 static void no_room_where_nothing_streams(void **state)
 {
     struct rig rig;
@@ -45,8 +45,26 @@ static void no_room_where_nothing_streams(void **state)
     rig_plan(&rig);
     rig_check_room(&rig);
     assert_int_equal(rig.plan->device_bits[0], 0);
+    rig_end(&rig);
+    /* The largest module goes to the second GPU, and what streams has room on the first. */
+    rig_begin(&rig, PLAN_BALANCED);
+    rig_add(&rig, "a.w", 50);
+    rig_add(&rig, "b.w", 60);
+    rig_add(&rig, "large.w", 200);
+    rig_add(&rig, "c.w", 30);
+    rig.options.max_memory.device_bytes[0] = 150;
+    rig.options.max_memory.device_bytes[1] = 200;
+    rig.options.max_memory.cpu_bytes = 1000;
+    rig_plan(&rig);
+    rig_check(&rig);
+    rig_check_room(&rig);
+    assert_int_equal(rig.plan->device_bits[0], 110 * 8);
+    assert_int_equal(rig.plan->device_bits[1], 200 * 8);
+    rig_end(&rig);
     /* What fills one after another is accelerate's walk. */
-    rig.options.strategy = PLAN_SEQUENTIAL;
+    rig_begin(&rig, PLAN_SEQUENTIAL);
+    add_layers(&rig, 3);
+    rig.options.max_memory.cpu_bytes = 1000;
     rig.options.max_memory.device_bytes[0] = 100;
     rig.options.max_memory.device_bytes[1] = 200;
     rig_plan(&rig);
@@ -233,6 +251,30 @@ static void fallback_within_a_module(void **state)
     rig_end(&rig);
 }
 
+/* "m" must bring "n" along, and is too large with it: it is not looked into, and "o" is found. */
+static void fallback_beside_what_is_tied(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    rig_begin(&rig, PLAN_SEQUENTIAL);
+    rig_add(&rig, "b.w", 100);
+    rig_add(&rig, "m.p", 5);
+    add_tied(&rig, "m.s.w", 50);
+    add_tied(&rig, "n.w", 50);
+    rig_add(&rig, "n.v", 20);
+    rig_add(&rig, "o.w", 7);
+    rig.options.flags = PLAN_FALLBACK;
+    rig.options.max_memory.device_bytes[0] = 140;
+    rig.options.max_memory.cpu_bytes = 1000;
+    rig_plan(&rig);
+    rig_check(&rig);
+    rig_check_room(&rig);
+    assert_int_equal(rig_place(&rig, "o.w"), 0);
+    assert_int_equal(rig_place(&rig, "m.p"), POLICY_CPU);
+    rig_end(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -244,6 +286,7 @@ int main(void)
         cmocka_unit_test(covered_twice),
         cmocka_unit_test(last_one_split_first),
         cmocka_unit_test(fallback_within_a_module),
+        cmocka_unit_test(fallback_beside_what_is_tied),
     };
 
     return cmocka_run_group_tests_name("planner_best", tests, NULL, NULL);
