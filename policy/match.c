@@ -1,6 +1,5 @@
 #include "match.h"
-#include "match_entry.h"
-#include "match_table.h"
+#include "match_index.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,35 +7,8 @@
 #define RUN_LEAST      256u        /* a run that may be the beginning of something longer */
 #define PART_LEAST     (64u << 10) /* a run that may be an equal part of a tensor */
 #define PARTS_MAX      16u         /* equal parts of a tensor, as they go to several devices */
-#define PART_SIZES_MAX 64u         /* different sizes of parts that are looked for */
 #define PART_READS_MAX 4096u       /* for one size of parts */
 #define CANDIDATES_MAX 64u         /* with one beginning, looked at more closely */
-
-/* The entries of a checkpoint: [first, end). */
-struct source {
-    const struct checkpoint *checkpoint;
-    size_t first, end;
-};
-
-/* What follows a run that was read, for the run that follows it. */
-struct next {
-    struct match_place place; /* NULL checkpoint for none; no bytes */
-    struct fingerprint head;
-};
-
-struct match_index {
-    struct match_reader reader;
-    struct match_entry *entries; /* by rank */
-    size_t entry_count, entry_room;
-    struct source *sources;
-    size_t source_count;
-    struct next next;
-    size_t runs_read;         /* entries whose beginnings are in heads */
-    struct match_table sizes; /* by length */
-    struct match_table heads; /* by kind, length where it counts, and head */
-    uint64_t part_sizes[PART_SIZES_MAX];
-    size_t part_size_count;
-};
 
 enum key_kind { KEY_WHOLE, KEY_RUN, KEY_PART };
 
@@ -178,16 +150,29 @@ static int same_place(const struct match_place *a, const struct match_place *b)
     return a->checkpoint == b->checkpoint && a->file == b->file && a->offset == b->offset;
 }
 
+/* What was read ahead of the file from an offset on. returns NULL for nothing */
+static const struct fingerprint *find_ahead(const struct match_index *index,
+                                            const struct match_entry *e, uint64_t offset)
+{
+    return e->flags & MATCH_ENTRY_UNREADABLE
+               ? NULL
+               : match_ahead_find(&index->ahead, e->checkpoint, e->tensor->file, offset);
+}
+
 /* The head of what is in the file at an offset, where a run is to go on. returns 0 or -errno */
 static int read_next_head(struct match_index *index, const struct match_entry *e, uint64_t offset,
                           uint64_t bytes, struct fingerprint *out)
 {
+    const struct fingerprint *ahead = find_ahead(index, e, offset);
     struct match_place place;
 
     set_place(&place, e, offset, 0);
-    if (bytes < FINGERPRINT_HEAD_BYTES || !same_place(&place, &index->next.place))
+    if (bytes >= FINGERPRINT_HEAD_BYTES && ahead && ahead->bytes >= FINGERPRINT_HEAD_BYTES)
+        *out = *ahead;
+    else if (bytes >= FINGERPRINT_HEAD_BYTES && same_place(&place, &index->next.place))
+        *out = index->next.head;
+    else
         return match_entry_read_head(&index->reader, e, offset, bytes, out);
-    *out = index->next.head;
     return 0;
 }
 
@@ -217,9 +202,10 @@ static int is_run_at(struct match_index *index, struct match_entry *e, uint64_t 
     struct fingerprint read;
     int err;
 
+    have = find_ahead(index, e, offset);
     if (offset == t->offset && bytes == t->bytes) {
         have = match_entry_print(&index->reader, e);
-    } else {
+    } else if (!have || have->bytes != bytes) {
         if (offset == t->offset && e->flags & MATCH_ENTRY_BEGUN &&
             t->bytes >= FINGERPRINT_HEAD_BYTES)
             head = &e->print;
@@ -518,8 +504,14 @@ void match_bind(struct match_index *index, const struct match_place *place, unsi
 {
     uint64_t end = place->offset + place->bytes;
     size_t last = rank_at(index, place->checkpoint, place->file, end - 1);
+    const struct tensor *t = last == MATCH_NO_RANK ? NULL : index->entries[last].tensor;
+    struct match_entries all = {index->entries, index->entry_count};
 
-    *order = (struct match_order){.rank = last, .end = end};
+    if (t && place->offset >= t->offset && place->bytes < t->bytes)
+        match_ahead_follow(&index->ahead, &all, last, place,
+                           order->rank == last && order->end == place->offset &&
+                               order->bytes == place->bytes);
+    *order = (struct match_order){.rank = last, .end = end, .bytes = place->bytes};
     for (size_t rank = last; rank != MATCH_NO_RANK; rank--) {
         struct match_entry *e = &index->entries[rank];
 
@@ -540,26 +532,4 @@ int match_is_at(struct match_index *index, size_t rank, const struct fingerprint
     return rank < index->entry_count && index->entries[rank].tensor->bytes == print->bytes &&
            is_run_at(index, &index->entries[rank], index->entries[rank].tensor->offset, NULL,
                      &query, out);
-}
-
-int match_next_unread(const struct match_index *index, size_t *rank, struct match_place *out)
-{
-    const struct match_entry *e;
-
-    while (*rank < index->entry_count &&
-           index->entries[*rank].flags & (MATCH_ENTRY_PRINT_READ | MATCH_ENTRY_UNREADABLE))
-        ++*rank;
-    if (*rank == index->entry_count)
-        return 0;
-    e = &index->entries[*rank];
-    set_place(out, e, e->tensor->offset, e->tensor->bytes);
-    return 1;
-}
-
-void match_put_print(struct match_index *index, size_t rank, const struct fingerprint *print)
-{
-    struct match_entry *e = &index->entries[rank];
-
-    e->print = *print;
-    e->flags |= MATCH_ENTRY_BEGUN | MATCH_ENTRY_PRINT_READ;
 }

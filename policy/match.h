@@ -36,6 +36,7 @@ struct match_place {
 struct match_order {
     size_t rank;                  /* of the tensor that the last bound byte belongs to */
     uint64_t end;                 /* where in the file the last bound bytes end */
+    uint64_t bytes;               /* how many they were */
     struct fingerprint next_head; /* what the file goes on with there: no more than the head */
     int is_next_read;             /* 1: next_head is set; -1: it cannot be read */
 };
@@ -119,6 +120,19 @@ int match_next_unread(const struct match_index *index, size_t *rank, struct matc
 
 /* Its fingerprint, as match_next_unread()'s place was read. */
 void match_put_print(struct match_index *index, size_t rank, const struct fingerprint *print);
+
+/* The same for chunks: when a loader uploads in chunks, those that are likely to come next.
+ *
+ * returns  how many of out are set, at most room; 0 when there are enough for now
+ */
+struct match_run;
+size_t match_next_runs(struct match_index *index, struct match_place *out, size_t room);
+
+/* Their fingerprints; of no bytes where they could not be read. */
+void match_put_runs(struct match_index *index, const struct match_run *runs, size_t count);
+
+/* Has a loader come so far that match_next_runs() should be asked again? */
+int match_wants_runs(const struct match_index *index);
 
 /* The rank of the first tensor that a place holds the beginning of; MATCH_NO_RANK for none. */
 size_t match_rank(const struct match_index *index, const struct match_place *place);

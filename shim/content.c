@@ -1,6 +1,7 @@
 #include "content.h"
 #include "checkpoints.h"
 #include "log.h"
+#include "match_ahead.h"
 #include "thread.h"
 #include <errno.h>
 #include <pthread.h>
@@ -9,6 +10,7 @@
 #include <string.h>
 
 #define WAITING_MAX      16u
+#define CHUNKS_AT_ONCE   16u
 #define GAP_ALIGN_MAX    512u                /* between tensors that were packed into an upload */
 #define SCAN_LEAST       1024u               /* an upload that makes us look around */
 #define SCAN_STEP_FIRST  ((uint64_t)1 << 20) /* bytes without a name until the second look */
@@ -48,7 +50,9 @@ static uint64_t g_scan_bytes;           /* g_lock; how many make us look again *
 static struct content_file *g_files;    /* g_lock; those of the index */
 static atomic_size_t g_checkpoints;     /* in the index; written with g_lock held */
 static atomic_int g_has_grown;
-static int g_is_reading_ahead; /* g_lock */
+static int g_is_reading_ahead; /* g_lock; there is the thread */
+static int g_is_idle;          /* g_lock; it waits for work */
+static pthread_cond_t g_work = PTHREAD_COND_INITIALIZER;
 
 /* g_lock is held. */
 static struct content_file *file_of(const struct checkpoint *checkpoint)
@@ -88,18 +92,68 @@ static int add_file(struct known_file *file)
 
 /* Reading ahead -------------------------------------------------------------------------------- */
 
-struct ahead {
-    const struct known_file *known;
-    int failed;
-};
-
-static int read_ahead(void *arg, uint64_t offset, void *out, size_t bytes)
+static int read_ahead(void *known, uint64_t offset, void *out, size_t bytes)
 {
-    return checkpoints_read(((struct ahead *)arg)->known, offset, out, bytes);
+    return checkpoints_read(known, offset, out, bytes);
 }
 
-/* A thread of its own fills the index, tensor by tensor, so that uploads need not read. It ends
- * when there is nothing left to read. */
+/* The file of a place, which is read without the lock: files of the index never go. */
+static struct known_file *begin_reading(const struct match_place *place)
+{
+    struct content_file *of = file_of(place->checkpoint);
+
+    of->is_unchecked = 1;
+    return of->known;
+}
+
+/* Read the next tensor's lines. g_lock is held, and given up meanwhile. returns 0 when all are read
+ */
+static int read_next_tensor(size_t *rank)
+{
+    struct fingerprint print;
+    struct match_place place;
+    struct known_file *known;
+    int failed;
+
+    if (!match_next_unread(g_index, rank, &place))
+        return 0;
+    known = begin_reading(&place);
+    pthread_mutex_unlock(&g_lock);
+    failed = fingerprint_read(read_ahead, known, place.offset, place.bytes, &print);
+    pthread_mutex_lock(&g_lock);
+    if (!failed)
+        match_put_print(g_index, *rank, &print);
+    begin_reading(&place); /* what was seen to be unchanged meanwhile was so before */
+    ++*rank;
+    return 1;
+}
+
+/* The same for the next chunks of a loader. */
+static int read_next_chunks(void)
+{
+    struct match_place places[CHUNKS_AT_ONCE];
+    struct match_run runs[CHUNKS_AT_ONCE];
+    struct known_file *known[CHUNKS_AT_ONCE];
+    size_t count = match_next_runs(g_index, places, CHUNKS_AT_ONCE);
+
+    for (size_t i = 0; i < count; i++)
+        known[i] = begin_reading(&places[i]);
+    pthread_mutex_unlock(&g_lock);
+    for (size_t i = 0; i < count; i++) {
+        runs[i].place = places[i];
+        if (fingerprint_read(read_ahead, known[i], places[i].offset, places[i].bytes,
+                             &runs[i].print))
+            runs[i].print.bytes = 0;
+    }
+    pthread_mutex_lock(&g_lock);
+    for (size_t i = 0; i < count; i++)
+        begin_reading(&places[i]);
+    match_put_runs(g_index, runs, count);
+    return count != 0;
+}
+
+/* A thread of its own fills the index, tensor by tensor, and goes ahead of who loads in chunks, so
+ * that uploads need not read. */
 static void *read_ahead_main(void *unused)
 {
     size_t rank = 0;
@@ -107,32 +161,22 @@ static void *read_ahead_main(void *unused)
     (void)unused;
     pthread_mutex_lock(&g_lock);
     for (;;) {
-        struct fingerprint print;
-        struct match_place place;
-        struct ahead ahead;
-
-        if (!match_next_unread(g_index, &rank, &place))
-            break;
-        file_of(place.checkpoint)->is_unchecked = 1;
-        ahead.known = file_of(place.checkpoint)->known;
-        pthread_mutex_unlock(&g_lock);
-        ahead.failed = fingerprint_read(read_ahead, &ahead, place.offset, place.bytes, &print) != 0;
-        pthread_mutex_lock(&g_lock);
-        if (!ahead.failed)
-            match_put_print(g_index, rank, &print);
-        file_of(place.checkpoint)->is_unchecked = 1;
-        rank++;
+        if (read_next_chunks() || read_next_tensor(&rank))
+            continue;
+        g_is_idle = 1;
+        pthread_cond_wait(&g_work, &g_lock);
+        g_is_idle = 0;
     }
-    g_is_reading_ahead = 0;
-    pthread_mutex_unlock(&g_lock);
     return NULL;
 }
 
 /* g_lock is held. Without the thread, uploads read for themselves. */
-static void start_reading_ahead(void)
+static void read_on(void)
 {
     if (!g_is_reading_ahead)
         g_is_reading_ahead = !thread_start(read_ahead_main, NULL);
+    else if (g_is_idle)
+        pthread_cond_signal(&g_work);
 }
 
 /* Take what has come to be known into the index. g_lock is held. returns 1 where it grew */
@@ -153,7 +197,7 @@ static int refresh_index(void)
     if (g_checkpoints == before)
         return 0;
     atomic_store(&g_has_grown, 1);
-    start_reading_ahead();
+    read_on();
     return 1;
 }
 
@@ -351,6 +395,8 @@ void content_bound(const struct provenance *where, unsigned device)
         return;
     pthread_mutex_lock(&g_lock);
     match_bind(g_index, &place, device, &l->order);
+    if (match_wants_runs(g_index))
+        read_on();
     rank = match_rank(g_index, &place);
     l->before = rank == MATCH_NO_RANK || rank == 0 ? MATCH_NO_RANK : rank - 1;
     l->after = rank != MATCH_NO_RANK && is_whole(where) ? rank + 1 : MATCH_NO_RANK;

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "match.h"
+#include "match_ahead.h"
 #include "match_table.h"
 #include "tests/unit/checkpoint_file.h"
 
@@ -357,6 +358,110 @@ static void test_parts_of_two(void **state)
     assert_string_equal(ask_tensor(1, 100000, 100000), "t1+100000,100000");
 }
 
+/* Read what is likely to come, as much of it as there is room for. returns how many chunks */
+static size_t read_ahead(void)
+{
+    struct match_place places[7];
+    struct match_run runs[7];
+    size_t count, all = 0;
+
+    for (; (count = match_next_runs(g_index, places, 7)); all += count) {
+        for (size_t i = 0; i < count; i++) {
+            runs[i].place = places[i];
+            fingerprint_take(g_model[0].file + places[i].offset, places[i].bytes, &runs[i].print);
+        }
+        match_put_runs(g_index, runs, count);
+    }
+    return all;
+}
+
+static void ask_chunks(unsigned tensor, uint64_t from, uint64_t end, uint64_t chunk_bytes)
+{
+    for (; from < end; from += chunk_bytes) {
+        uint64_t bytes = end - from < chunk_bytes ? end - from : chunk_bytes;
+        char want[64];
+
+        snprintf(want, sizeof(want), "t%u+%llu,%llu", tensor, (unsigned long long)from,
+                 (unsigned long long)bytes);
+        assert_string_equal(ask_tensor(tensor, from, bytes), want);
+    }
+}
+
+/* Two chunks say how it goes on, in the next tensors too; their content is asked all the same. */
+static void test_ahead(void **state)
+{
+    unsigned char other[10000];
+
+    (void)state;
+    MODEL({40000, 1}, {3000, 2}, {35000, 3}, {900000, 4});
+    ask_chunks(0, 0, 10000, 10000);
+    assert_false(match_wants_runs(g_index));
+    assert_int_equal(read_ahead(), 0);
+    ask_chunks(0, 10000, 20000, 10000);
+    assert_true(match_wants_runs(g_index));
+    assert_int_equal(read_ahead(), MATCH_AHEAD_RUNS);
+    assert_false(match_wants_runs(g_index));
+    assert_string_equal(ask_tensor(1, 0, 3000), "t1+0,3000");
+    g_reads = 0;
+    noise(other, sizeof(other), 99);
+    assert_string_equal(ask(other, sizeof(other)), "none");
+    g_order = (struct match_order){.rank = 0, .end = g_model[0].offset[0] + 20000, .bytes = 10000};
+    ask_chunks(0, 20000, 40000, 10000);
+    assert_string_equal(ask_tensor(1, 0, 3000), "t1+0,3000");
+    assert_true(g_reads < 10); /* what begins like the noise was looked for, once */
+    g_reads = 0;
+    ask_chunks(2, 0, 35000, 10000);
+    ask_chunks(3, 0, 270000, 10000);
+    assert_int_equal(g_reads, 0);
+    assert_true(match_wants_runs(g_index));
+    assert_int_equal(read_ahead(), 32); /* the rest of the file */
+    g_fails = 1;
+    ask_chunks(3, 270000, 850000, 10000);
+    g_fails = 0;
+    assert_int_equal(read_ahead(), 0);
+    assert_false(match_wants_runs(g_index));
+    ask_chunks(3, 850000, 900000, 10000);
+}
+
+/* Of two loaders the first is followed, until it has stopped. A chunk that was foreseen but could
+ * not be read is read when it comes. */
+static void test_ahead_of_two(void **state)
+{
+    struct match_order second = {.rank = MATCH_NO_RANK}, first;
+    struct match_place place;
+    struct match_run run = {.print = {0}};
+
+    (void)state;
+    MODEL({900000, 1}, {900000, 2});
+    ask_chunks(0, 0, 20000, 10000);
+    assert_int_equal(match_next_runs(g_index, &place, 1), 1);
+    run.place = place;
+    match_put_runs(g_index, &run, 1); /* it could not */
+    read_ahead();
+    first = g_order;
+    g_order = second;
+    ask_chunks(1, 0, 20000, 10000);
+    second = g_order;
+    for (uint64_t at = 20000; at < 60000; at += 10000) {
+        g_order = first;
+        g_reads = 0;
+        ask_chunks(0, at, at + 10000, 10000);
+        assert_int_equal(g_reads > 0, at == 20000);
+        first = g_order;
+        g_order = second;
+        ask_chunks(1, at, at + 10000, 10000);
+        second = g_order;
+    }
+    match_put_runs(g_index, &run, 1); /* something else is to be read by now */
+    for (uint64_t at = 60000; at < 150000; at += 10000)
+        ask_chunks(1, at, at + 10000, 10000);
+    assert_true(match_wants_runs(g_index));
+    assert_true(read_ahead() > 0);
+    g_reads = 0;
+    ask_chunks(1, 150000, 170000, 10000);
+    assert_int_equal(g_reads, 0);
+}
+
 static void test_unreadable(void **state)
 {
     (void)state;
@@ -418,9 +523,13 @@ static int end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_whole),      TEST(test_cost),  TEST(test_chunks),    TEST(test_sections),
-        TEST(test_twins),      TEST(test_weak),  TEST(test_is_at),     TEST(test_two_checkpoints),
-        TEST(test_unreadable), TEST(test_table), TEST(test_last_twin), TEST(test_parts_of_two),
+        TEST(test_whole),      TEST(test_cost),
+        TEST(test_chunks),     TEST(test_sections),
+        TEST(test_twins),      TEST(test_weak),
+        TEST(test_is_at),      TEST(test_two_checkpoints),
+        TEST(test_ahead),      TEST(test_ahead_of_two),
+        TEST(test_unreadable), TEST(test_table),
+        TEST(test_last_twin),  TEST(test_parts_of_two),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
