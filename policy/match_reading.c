@@ -11,7 +11,8 @@ int match_next_unread(const struct match_index *index, size_t *rank, struct matc
     if (*rank == index->entry_count)
         return 0;
     e = &index->entries[*rank];
-    *out = (struct match_place){e->checkpoint, e->tensor->file, e->tensor->offset, e->tensor->bytes};
+    *out =
+        (struct match_place){e->checkpoint, e->tensor->file, e->tensor->offset, e->tensor->bytes};
     return 1;
 }
 
