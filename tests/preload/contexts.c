@@ -1,13 +1,13 @@
 /* contexts.c - two contexts on one device: weights in both, one destroyed with work queued and its
  * allocations alive, the other untouched by that; then again, and the primary context at the end.
- * Beyond the budget the device holds what the driver takes for a context, 2 MiB here, and the page
- * that small allocations of one share.
+ * Beyond the budget the device holds, for each context, what the driver takes for it, 2 MiB here, and
+ * the page that its small allocations share.
  *
  * stats: .errors.driver_failures == 0
  * run: max-memory=0=8MiB
  * stats: .weights.peak_resident_bytes <= 8 * 2**20
  * report: .devices[0].peak_managed_resident_bytes <= 8 * 2**20
- * report: .devices[0].peak_device_bytes <= (8 + 2 * 2 + 2) * 2**20
+ * report: .devices[0].peak_device_bytes <= (8 + 2 * (2 + 2)) * 2**20
  * stats: .transfers.h2d_bytes > 0
  * run: max-memory=0=64MiB
  */
