@@ -236,6 +236,7 @@ const struct tool_command tool_stats = {
         "  berth run --max-memory 0=8GiB --stats run.json -- python generate.py\n"
         "  berth stats run.json\n\n"
         "vram      GPU memory; its peak is never more than the budget\n"
+        "untouched weights that no launch used, while paging was on: `berth plan --stats` plans by it\n"
         "link      how busy loads kept the connection to the GPU, from the first to the last\n"
         "stalls    how long launches waited for weights, and how long the GPU had nothing to\n"
         "          do meanwhile: only that costs time\n"
