@@ -78,6 +78,7 @@ int match_index_add(struct match_index *index, const struct checkpoint *checkpoi
     source += index->source_count++;
     *source = (struct source){checkpoint, index->entry_count, index->entry_count};
     index->part_size_count = 0; /* parts are looked for anew, in this one too */
+    match_filter_forget_lengths(&index->filter);
     for (size_t i = 0; i < checkpoint->located_count; i++) {
         const struct tensor *t = &checkpoint->tensors[checkpoint_by_location(checkpoint, i)];
 
@@ -358,6 +359,8 @@ static void add_head(struct match_index *index, enum key_kind kind, uint64_t byt
     }
     /* Without memory the place is not found by its content, as if it could not be read. */
     if (found)
+        match_filter_add_head(&index->filter, head);
+    if (found)
         match_table_add(&index->heads, head_key(kind, kind == KEY_RUN ? 0 : bytes, head), entry,
                         distance);
 }
@@ -390,14 +393,21 @@ static void consider_runs(struct match_index *index, struct match_query *query, 
     consider_key(index, head_key(KEY_RUN, 0, query->print.head), query, v);
 }
 
+static int are_parts_read(const struct match_index *index, uint64_t bytes)
+{
+    for (size_t i = 0; i < index->part_size_count; i++)
+        if (index->part_sizes[i] == bytes)
+            return 1;
+    return 0;
+}
+
 /* Read what the parts of bytes bytes begin with, of all tensors that have such parts. */
 static void read_parts(struct match_index *index, uint64_t bytes)
 {
     size_t reads = 0;
 
-    for (size_t i = 0; i < index->part_size_count; i++)
-        if (index->part_sizes[i] == bytes)
-            return;
+    if (are_parts_read(index, bytes))
+        return;
     if (index->part_size_count == PART_SIZES_MAX)
         return;
     index->part_sizes[index->part_size_count++] = bytes;
@@ -428,8 +438,12 @@ enum match_answer match_find(struct match_index *index, struct match_query *quer
         read_parts(index, query->print.bytes);
         consider_key(index, head_key(KEY_PART, query->print.bytes, query->print.head), query, &v);
     }
-    if (!v.count)
+    if (!v.count) {
+        if (index->runs_read == index->entry_count &&
+            (query->print.bytes < PART_LEAST || are_parts_read(index, query->print.bytes)))
+            match_filter_add_length(&index->filter, query->print.bytes);
         return MATCH_NONE;
+    }
     *out = v.first;
     if (match_query_print(query)->weak)
         return MATCH_SEVERAL;
@@ -439,6 +453,13 @@ enum match_answer match_find(struct match_index *index, struct match_query *quer
         return MATCH_SEVERAL;
     *out = v.unbound;
     return MATCH_FOUND;
+}
+
+int match_rejects(const struct match_index *index, const struct match_query *query,
+                  const struct match_order *order)
+{
+    return !query->within && !(order->rank != MATCH_NO_RANK && order->is_inside) &&
+           match_filter_rejects(&index->filter, query->print.bytes, query->print.head);
 }
 
 /* Order ---------------------------------------------------------------------------------------- */
@@ -485,10 +506,13 @@ int match_verify(struct match_index *index, struct match_query *query, const str
            read.head == query->print.head && is_run_at(index, e, offset, &read, query, out);
 }
 
-size_t match_rank(const struct match_index *index, const struct match_place *place)
+/* The rank of the first tensor that a place holds the beginning of; MATCH_NO_RANK for none.
+ *
+ * rank     of the last tensor that it holds some of, or MATCH_NO_RANK
+ */
+static size_t first_rank(const struct match_index *index, const struct match_place *place,
+                         size_t rank)
 {
-    size_t rank = rank_at(index, place->checkpoint, place->file, place->offset + place->bytes - 1);
-
     while (rank != MATCH_NO_RANK && rank > 0 &&
            index->entries[rank - 1].checkpoint == place->checkpoint &&
            index->entries[rank - 1].tensor->file == place->file &&
@@ -512,6 +536,9 @@ void match_bind(struct match_index *index, const struct match_place *place, unsi
                            order->rank == last && order->end == place->offset &&
                                order->bytes == place->bytes);
     *order = (struct match_order){.rank = last, .end = end, .bytes = place->bytes};
+    order->first = first_rank(index, place, last);
+    order->is_inside = t && end < t->offset + t->bytes;
+    order->is_whole = t && t->offset == place->offset && t->bytes == place->bytes;
     for (size_t rank = last; rank != MATCH_NO_RANK; rank--) {
         struct match_entry *e = &index->entries[rank];
 

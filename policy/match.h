@@ -37,6 +37,9 @@ struct match_order {
     size_t rank;                  /* of the tensor that the last bound byte belongs to */
     uint64_t end;                 /* where in the file the last bound bytes end */
     uint64_t bytes;               /* how many they were */
+    size_t first;                 /* rank of the first tensor that begins in them; MATCH_NO_RANK */
+    int is_inside;                /* their last tensor goes on behind them */
+    int is_whole;                 /* they are all of that tensor, and nothing else */
     struct fingerprint next_head; /* what the file goes on with there: no more than the head */
     int is_next_read;             /* 1: next_head is set; -1: it cannot be read */
 };
@@ -90,6 +93,14 @@ const struct fingerprint *match_query_print(struct match_query *query);
 enum match_answer match_find(struct match_index *index, struct match_query *query,
                              struct match_order *order, struct match_place *out);
 
+/* Would match_find() find nothing, as it did for other runs of this length? It is not known of all
+ * runs. May be called while another thread works with the index, but for match_index_free().
+ *
+ * returns  1 when it certainly would not, else 0
+ */
+int match_rejects(const struct match_index *index, const struct match_query *query,
+                  const struct match_order *order);
+
 /* Does a run stand at a place that something else than its content suggests?
  *
  * tensor   of a checkpoint that was added
@@ -133,8 +144,5 @@ void match_put_runs(struct match_index *index, const struct match_run *runs, siz
 
 /* Has a loader come so far that match_next_runs() should be asked again? */
 int match_wants_runs(const struct match_index *index);
-
-/* The rank of the first tensor that a place holds the beginning of; MATCH_NO_RANK for none. */
-size_t match_rank(const struct match_index *index, const struct match_place *place);
 
 #endif

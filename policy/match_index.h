@@ -4,6 +4,7 @@
 
 #include "match_ahead.h"
 #include "match_entry.h"
+#include "match_filter.h"
 #include "match_table.h"
 
 #define PART_SIZES_MAX 64u /* different sizes of parts that are looked for */
@@ -31,6 +32,7 @@ struct match_index {
     size_t runs_read;         /* entries whose beginnings are in heads */
     struct match_table sizes; /* by length */
     struct match_table heads; /* by kind, length where it counts, and head */
+    struct match_filter filter;
     uint64_t part_sizes[PART_SIZES_MAX];
     size_t part_size_count;
 };

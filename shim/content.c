@@ -42,7 +42,8 @@ struct loader {
 static __thread struct loader t_loader = {.order = {.rank = MATCH_NO_RANK}};
 
 static pthread_mutex_t g_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct match_index *g_index;     /* g_lock; NULL until there is a checkpoint */
+/* g_lock, but for match_rejects(). NULL until there is a checkpoint; it never goes. */
+static _Atomic(struct match_index *) g_index;
 static const struct known_file *g_seen; /* g_lock; the last file that was looked at for it */
 static uint64_t g_nameless_bytes;       /* g_lock; since the last look around */
 static uint64_t g_unlooked_bytes;       /* g_lock; since the last look at what was opened */
@@ -249,12 +250,13 @@ static enum match_answer answer_found(const struct match_place *place, struct pr
 {
     struct content_file *file = file_of(place->checkpoint);
 
-    if (file->is_unchecked && !is_inside(place) && !checkpoints_file_is_current(file->known)) {
-        match_index_drop(g_index, place->checkpoint);
-        return MATCH_NONE;
-    }
-    if (!is_inside(place))
+    if (file->is_unchecked && !is_inside(place)) {
+        if (!checkpoints_file_is_current(file->known)) {
+            match_index_drop(g_index, place->checkpoint);
+            return MATCH_NONE;
+        }
         file->is_unchecked = 0;
+    }
     where->checkpoint = place->checkpoint;
     where->file = place->file;
     where->offset = place->offset;
@@ -307,6 +309,17 @@ static void say_several(const struct content_upload *upload, const struct match_
               i == CHECKPOINT_NONE ? c->files[place->file].path : c->tensors[i].name);
 }
 
+/* Is an upload certainly no part of a checkpoint? Most of a program's inputs are seen to be none
+ * like this, with no lock. */
+static int is_rejected(const struct content_upload *upload, const struct match_query *query)
+{
+    const struct match_index *index = atomic_load_explicit(&g_index, memory_order_acquire);
+
+    return index && !upload->fresh && !upload->expected_count &&
+           atomic_load_explicit(&g_checkpoints, memory_order_relaxed) == checkpoints_count() &&
+           match_rejects(index, query, &t_loader.order);
+}
+
 enum match_answer content_find(const struct content_upload *upload, struct provenance *where,
                                struct fingerprint *print)
 {
@@ -322,6 +335,8 @@ enum match_answer content_find(const struct content_upload *upload, struct prove
     match_query_begin(&query, upload->source, upload->bytes);
     query.within = upload->within;
     query.device = upload->device;
+    if (is_rejected(upload, &query))
+        return MATCH_NONE;
     pthread_mutex_lock(&g_lock);
     refresh_index();
     answer = find(upload, &query, &place);
@@ -376,20 +391,11 @@ int content_verify_piece(const struct piece *piece, const struct object_expected
 
 /* Order ---------------------------------------------------------------------------------------- */
 
-/* Is a place one whole tensor? Then a loader may also be going back through the file. */
-static int is_whole(const struct provenance *where)
-{
-    size_t i = checkpoint_find_offset(where->checkpoint, where->file, where->offset);
-    const struct tensor *t = i == CHECKPOINT_NONE ? NULL : &where->checkpoint->tensors[i];
-
-    return t && t->offset == where->offset && t->bytes == where->bytes;
-}
-
 void content_bound(const struct provenance *where, unsigned device)
 {
     struct match_place place = {where->checkpoint, where->file, where->offset, where->bytes};
     struct loader *l = &t_loader;
-    size_t rank;
+    size_t first;
 
     if (!atomic_load_explicit(&g_checkpoints, memory_order_relaxed))
         return;
@@ -397,9 +403,10 @@ void content_bound(const struct provenance *where, unsigned device)
     match_bind(g_index, &place, device, &l->order);
     if (match_wants_runs(g_index))
         read_on();
-    rank = match_rank(g_index, &place);
-    l->before = rank == MATCH_NO_RANK || rank == 0 ? MATCH_NO_RANK : rank - 1;
-    l->after = rank != MATCH_NO_RANK && is_whole(where) ? rank + 1 : MATCH_NO_RANK;
+    first = l->order.first;
+    l->before = first == MATCH_NO_RANK || first == 0 ? MATCH_NO_RANK : first - 1;
+    /* Behind one whole tensor a loader may also be going back through the file. */
+    l->after = first != MATCH_NO_RANK && l->order.is_whole ? first + 1 : MATCH_NO_RANK;
     l->device = device;
     pthread_mutex_unlock(&g_lock);
 }

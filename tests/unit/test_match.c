@@ -1,144 +1,8 @@
-/* Strategy: checkpoints whose bytes each test chooses, one seed of noise for each tensor, so that
- * twins are tensors with one seed and tensors of zeros have none. The index reads them from memory
- * through a function that counts and can be made to fail. Runs are copied out of the file, so that
- * nothing but their bytes can tell what they are. An answer is written "name+offset,bytes". */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <unistd.h>
-
-#include "match.h"
-#include "match_ahead.h"
+/* Strategy: one seed of noise for each tensor (match_rig.h), so that twins are tensors with one
+ * seed and tensors of zeros have none. The index reads them from memory through a function that
+ * counts and can be made to fail. */
 #include "match_table.h"
-#include "tests/unit/checkpoint_file.h"
-
-#define TENSORS_MAX 64u
-
-/* A checkpoint and the bytes of its file. */
-struct model {
-    struct checkpoint *checkpoint;
-    unsigned char *file;
-    uint64_t bytes, offset[TENSORS_MAX];
-};
-
-static struct model g_model[2];
-static struct match_index *g_index;
-static struct match_order g_order;
-static size_t g_reads;
-static int g_fails;
-
-static int read_model(void *arg, const struct checkpoint *c, size_t file, uint64_t offset,
-                      void *out, size_t bytes)
-{
-    const struct model *m = &g_model[c == g_model[1].checkpoint];
-
-    assert_ptr_equal(arg, &g_reads);
-    assert_int_equal(file, 0);
-    assert_true(offset + bytes <= m->bytes);
-    g_reads++;
-    if (g_fails)
-        return -EIO;
-    memcpy(out, m->file + offset, bytes);
-    return 0;
-}
-
-static void noise(unsigned char *to, uint64_t bytes, uint64_t seed)
-{
-    for (uint64_t i = 0; i < bytes; i++) {
-        if (i % 8 == 0)
-            seed = seed * 6364136223846793005ull + 1442695040888963407ull;
-        to[i] = (unsigned char)(seed >> (8 * (i % 8)) ^ seed >> 33);
-    }
-}
-
-/* A tensor: its length and the seed of its bytes, 0 for zeros. */
-struct spec {
-    uint64_t bytes, seed;
-};
-
-static void make_model(struct model *m, const struct spec *spec, size_t count)
-{
-    char path[] = "/tmp/berth-match-XXXXXX";
-    int fd = mkstemp(path);
-    struct input_error error;
-    uint64_t sizes[TENSORS_MAX];
-
-    assert_true(fd >= 0);
-    for (size_t i = 0; i < count; i++)
-        sizes[i] = spec[i].bytes;
-    m->bytes = checkpoint_file_write(path, sizes, count, m->offset);
-    assert_int_equal(checkpoint_open(path, &m->checkpoint, &error), 0);
-    m->file = malloc(m->bytes);
-    assert_int_equal(pread(fd, m->file, m->bytes, 0), m->bytes);
-    for (size_t i = 0; i < count; i++) {
-        memset(m->file + m->offset[i], 0, spec[i].bytes);
-        if (spec[i].seed)
-            noise(m->file + m->offset[i], spec[i].bytes, spec[i].seed);
-    }
-    close(fd);
-    unlink(path);
-}
-
-#define MODEL(...)                                                                                 \
-    do {                                                                                           \
-        static const struct spec spec_[] = {__VA_ARGS__};                                          \
-        make_model(&g_model[0], spec_, sizeof(spec_) / sizeof(*spec_));                            \
-        assert_int_equal(match_index_add(g_index, g_model[0].checkpoint), 0);                      \
-    } while (0)
-
-static const char *place_text(const struct match_place *p)
-{
-    static char text[128];
-    size_t i = checkpoint_find_offset(p->checkpoint, p->file, p->offset);
-    const struct tensor *t = i == CHECKPOINT_NONE ? NULL : &p->checkpoint->tensors[i];
-
-    snprintf(text, sizeof(text), "%s+%llu,%llu", t ? t->name : "file",
-             (unsigned long long)(p->offset - (t ? t->offset : 0)), (unsigned long long)p->bytes);
-    return text;
-}
-
-/* Ask about a copy of the run, and go on from the answer as a loader would. */
-static const char *ask_within(const void *run, uint64_t bytes, int within)
-{
-    static char text[160];
-    unsigned char *copy = malloc(bytes);
-    struct match_query query;
-    struct match_place place;
-    enum match_answer answer;
-
-    memcpy(copy, run, bytes);
-    match_query_begin(&query, copy, bytes);
-    query.within = within;
-    answer = match_find(g_index, &query, &g_order, &place);
-    free(copy);
-    if (answer == MATCH_NONE)
-        return "none";
-    if (answer == MATCH_SEVERAL)
-        return "several";
-    match_bind(g_index, &place, 0, &g_order);
-    snprintf(text, sizeof(text), "%s", place_text(&place));
-    return text;
-}
-
-static const char *ask(const void *run, uint64_t bytes)
-{
-    return ask_within(run, bytes, 0);
-}
-
-static const char *ask_tensor(unsigned tensor, uint64_t from, uint64_t bytes)
-{
-    return ask(g_model[0].file + g_model[0].offset[tensor] + from, bytes);
-}
-
-static void start_over(void)
-{
-    g_order = (struct match_order){.rank = MATCH_NO_RANK};
-}
+#include "tests/unit/match_rig.h"
 
 static void test_whole(void **state)
 {
@@ -311,12 +175,34 @@ static void test_is_at(void **state)
     assert_int_equal(match_is_at(g_index, 0, &print, &place), 0);
     assert_int_equal(match_is_at(g_index, 2, &print, &place), 1);
     assert_string_equal(place_text(&place), "t2+0,4000");
-    assert_int_equal(match_rank(g_index, &place), 2);
     assert_int_equal(match_is_at(g_index, 3, &print, &place), 0);
     assert_int_equal(match_is_at(g_index, MATCH_NO_RANK, &print, &place), 0);
+}
+
+/* What stands around what was bound. */
+static void test_bind(void **state)
+{
+    struct match_place place = {.file = 0};
+
+    (void)state;
+    MODEL({5000, 1}, {4000, 2}, {0, 0}, {3000, 3});
+    place.checkpoint = g_model[0].checkpoint;
+    place.offset = g_model[0].offset[1];
+    place.bytes = 4000;
+    match_bind(g_index, &place, 0, &g_order);
+    assert_int_equal(g_order.rank, 1);
+    assert_int_equal(g_order.first, 1);
+    assert_true(g_order.is_whole);
+    place.bytes = 7000; /* two, and what has no bytes between them */
+    match_bind(g_index, &place, 0, &g_order);
+    assert_int_equal(g_order.rank, 2); /* what has no bytes has no rank */
+    assert_int_equal(g_order.first, 1);
+    assert_false(g_order.is_whole);
     place.offset++;
-    place.bytes--;
-    assert_int_equal(match_rank(g_index, &place), MATCH_NO_RANK);
+    place.bytes = 3999;
+    match_bind(g_index, &place, 0, &g_order);
+    assert_int_equal(g_order.first, MATCH_NO_RANK);
+    assert_false(g_order.is_whole);
 }
 
 static void test_two_checkpoints(void **state)
@@ -358,110 +244,6 @@ static void test_parts_of_two(void **state)
     assert_string_equal(ask_tensor(1, 100000, 100000), "t1+100000,100000");
 }
 
-/* Read what is likely to come, as much of it as there is room for. returns how many chunks */
-static size_t read_ahead(void)
-{
-    struct match_place places[7];
-    struct match_run runs[7];
-    size_t count, all = 0;
-
-    for (; (count = match_next_runs(g_index, places, 7)); all += count) {
-        for (size_t i = 0; i < count; i++) {
-            runs[i].place = places[i];
-            fingerprint_take(g_model[0].file + places[i].offset, places[i].bytes, &runs[i].print);
-        }
-        match_put_runs(g_index, runs, count);
-    }
-    return all;
-}
-
-static void ask_chunks(unsigned tensor, uint64_t from, uint64_t end, uint64_t chunk_bytes)
-{
-    for (; from < end; from += chunk_bytes) {
-        uint64_t bytes = end - from < chunk_bytes ? end - from : chunk_bytes;
-        char want[64];
-
-        snprintf(want, sizeof(want), "t%u+%llu,%llu", tensor, (unsigned long long)from,
-                 (unsigned long long)bytes);
-        assert_string_equal(ask_tensor(tensor, from, bytes), want);
-    }
-}
-
-/* Two chunks say how it goes on, in the next tensors too; their content is asked all the same. */
-static void test_ahead(void **state)
-{
-    unsigned char other[10000];
-
-    (void)state;
-    MODEL({40000, 1}, {3000, 2}, {35000, 3}, {900000, 4});
-    ask_chunks(0, 0, 10000, 10000);
-    assert_false(match_wants_runs(g_index));
-    assert_int_equal(read_ahead(), 0);
-    ask_chunks(0, 10000, 20000, 10000);
-    assert_true(match_wants_runs(g_index));
-    assert_int_equal(read_ahead(), MATCH_AHEAD_RUNS);
-    assert_false(match_wants_runs(g_index));
-    assert_string_equal(ask_tensor(1, 0, 3000), "t1+0,3000");
-    g_reads = 0;
-    noise(other, sizeof(other), 99);
-    assert_string_equal(ask(other, sizeof(other)), "none");
-    g_order = (struct match_order){.rank = 0, .end = g_model[0].offset[0] + 20000, .bytes = 10000};
-    ask_chunks(0, 20000, 40000, 10000);
-    assert_string_equal(ask_tensor(1, 0, 3000), "t1+0,3000");
-    assert_true(g_reads < 10); /* what begins like the noise was looked for, once */
-    g_reads = 0;
-    ask_chunks(2, 0, 35000, 10000);
-    ask_chunks(3, 0, 270000, 10000);
-    assert_int_equal(g_reads, 0);
-    assert_true(match_wants_runs(g_index));
-    assert_int_equal(read_ahead(), 32); /* the rest of the file */
-    g_fails = 1;
-    ask_chunks(3, 270000, 850000, 10000);
-    g_fails = 0;
-    assert_int_equal(read_ahead(), 0);
-    assert_false(match_wants_runs(g_index));
-    ask_chunks(3, 850000, 900000, 10000);
-}
-
-/* Of two loaders the first is followed, until it has stopped. A chunk that was foreseen but could
- * not be read is read when it comes. */
-static void test_ahead_of_two(void **state)
-{
-    struct match_order second = {.rank = MATCH_NO_RANK}, first;
-    struct match_place place;
-    struct match_run run = {.print = {0}};
-
-    (void)state;
-    MODEL({900000, 1}, {900000, 2});
-    ask_chunks(0, 0, 20000, 10000);
-    assert_int_equal(match_next_runs(g_index, &place, 1), 1);
-    run.place = place;
-    match_put_runs(g_index, &run, 1); /* it could not */
-    read_ahead();
-    first = g_order;
-    g_order = second;
-    ask_chunks(1, 0, 20000, 10000);
-    second = g_order;
-    for (uint64_t at = 20000; at < 60000; at += 10000) {
-        g_order = first;
-        g_reads = 0;
-        ask_chunks(0, at, at + 10000, 10000);
-        assert_int_equal(g_reads > 0, at == 20000);
-        first = g_order;
-        g_order = second;
-        ask_chunks(1, at, at + 10000, 10000);
-        second = g_order;
-    }
-    match_put_runs(g_index, &run, 1); /* something else is to be read by now */
-    for (uint64_t at = 60000; at < 150000; at += 10000)
-        ask_chunks(1, at, at + 10000, 10000);
-    assert_true(match_wants_runs(g_index));
-    assert_true(read_ahead() > 0);
-    g_reads = 0;
-    ask_chunks(1, 150000, 170000, 10000);
-    assert_int_equal(g_reads, 0);
-}
-
 static void test_unreadable(void **state)
 {
     (void)state;
@@ -498,38 +280,16 @@ static void test_table(void **state)
     match_table_free(&table);
 }
 
-static int begin(void **state)
-{
-    (void)state;
-    start_over();
-    g_index = match_index_new(read_model, &g_reads);
-    return g_index ? 0 : -1;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    match_index_free(g_index);
-    for (size_t i = 0; i < 2; i++) {
-        checkpoint_close(g_model[i].checkpoint);
-        free(g_model[i].file);
-        g_model[i] = (struct model){0};
-    }
-    return 0;
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_whole),      TEST(test_cost),
-        TEST(test_chunks),     TEST(test_sections),
-        TEST(test_twins),      TEST(test_weak),
-        TEST(test_is_at),      TEST(test_two_checkpoints),
-        TEST(test_ahead),      TEST(test_ahead_of_two),
-        TEST(test_unreadable), TEST(test_table),
-        TEST(test_last_twin),  TEST(test_parts_of_two),
+        TEST(test_whole),        TEST(test_cost),
+        TEST(test_chunks),       TEST(test_sections),
+        TEST(test_twins),        TEST(test_weak),
+        TEST(test_is_at),        TEST(test_two_checkpoints),
+        TEST(test_bind),         TEST(test_unreadable),
+        TEST(test_table),        TEST(test_last_twin),
+        TEST(test_parts_of_two),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
