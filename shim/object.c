@@ -78,13 +78,15 @@ int object_is_at(const struct allocation *a, CUdeviceptr addr)
     return i < a->object_count && a->objects[i].first <= addr;
 }
 
-int object_is_anonymous(const struct allocation *a, CUdeviceptr first, CUdeviceptr end)
+const struct object *object_settled(const struct allocation *a, CUdeviceptr first, CUdeviceptr end)
 {
     size_t i = objects_after(a, first);
     const struct object *o = i < a->object_count ? &a->objects[i] : NULL;
 
-    return o && o->first <= first && o->end >= end && !o->tensor &&
-           !(o->written && o->first == first && o->end == end);
+    return o && o->first <= first && o->end >= end &&
+                   !(o->written && o->first == first && o->end == end)
+               ? o
+               : NULL;
 }
 
 void object_tensor_span(const struct allocation *a, CUdeviceptr *first, CUdeviceptr *end)

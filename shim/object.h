@@ -48,8 +48,10 @@ size_t object_expect(const struct allocation *allocation, CUdeviceptr addr,
 /* Does an object lie at addr? */
 int object_is_at(const struct allocation *allocation, CUdeviceptr addr);
 
-/* Would object_define() change nothing for [first, end) as anonymous bytes? */
-int object_is_anonymous(const struct allocation *allocation, CUdeviceptr first, CUdeviceptr end);
+/* The object that [first, end) lies in, if object_define() with the same bytes once more would
+ * change nothing; else NULL. */
+const struct object *object_settled(const struct allocation *allocation, CUdeviceptr first,
+                                    CUdeviceptr end);
 
 /* Widen [*first, *end) to the addresses that the tensors of its objects take when all of each is
  * there. *end may lie behind the allocation's. */

@@ -56,12 +56,35 @@ static void define_named(struct allocation *a, CUdeviceptr dst, const struct pro
     }
 }
 
-/* What is known of an upload's target. returns 0 where it is in no allocation
- *
- * is_nameless  set where bytes without a name change nothing there
- */
+/* What lies where an upload goes: bytes that have a name, or none, and nothing that may get one. */
+struct target {
+    int is_settled;
+    const struct tensor *tensor; /* NULL: nameless */
+    uint64_t tensor_offset;
+};
+
+static struct target target_at(const struct allocation *a, CUdeviceptr first, CUdeviceptr end)
+{
+    const struct object *o = piece_is_in(a, first, end) ? NULL : object_settled(a, first, end);
+
+    if (!o)
+        return (struct target){.is_settled = 0};
+    return (struct target){1, o->tensor, o->tensor_offset + (first - o->first)};
+}
+
+/* Is a place what the target is called after already? */
+static int is_called(const struct target *target, const struct provenance *where)
+{
+    const struct checkpoint *c = where->checkpoint;
+    const struct tensor *t = target->tensor;
+
+    return target->is_settled && t && t >= c->tensors && t < c->tensors + c->tensor_count &&
+           t->file == where->file && t->offset + target->tensor_offset == where->offset;
+}
+
+/* What is known of an upload's target. returns 0 where it is in no allocation */
 static int look_at_target(CUdeviceptr dst, size_t bytes, struct content_upload *out,
-                          int *is_nameless)
+                          struct target *target)
 {
     const struct allocation *a;
 
@@ -72,9 +95,8 @@ static int look_at_target(CUdeviceptr dst, size_t bytes, struct content_upload *
         out->bytes = bytes < a->base + a->bytes - dst ? bytes : (size_t)(a->base + a->bytes - dst);
         out->device = (unsigned)a->device;
         out->expected_count = object_expect(a, dst, out->expected);
-        *is_nameless =
-            object_is_anonymous(a, dst, dst + out->bytes) && !piece_is_in(a, dst, dst + out->bytes);
-        out->fresh = !*is_nameless && !object_is_at(a, dst);
+        *target = target_at(a, dst, dst + out->bytes);
+        out->fresh = !target->is_settled && !object_is_at(a, dst);
     }
     range_unlock();
     return a != NULL;
@@ -200,11 +222,13 @@ static void settle_by_order(void)
     }
 }
 
-static void settle(CUdeviceptr dst, const struct provenance *where, unsigned device)
+/* Bytes have got their name, or have it still. */
+static void settle(CUdeviceptr dst, const struct provenance *where, unsigned device, int is_new)
 {
     content_bound(where, device);
     settle_by_order();
-    settle_by_place(dst, dst + where->bytes);
+    if (is_new)
+        settle_by_place(dst, dst + where->bytes);
 }
 
 static int by_number(const void *left, const void *right)
@@ -270,7 +294,7 @@ static void look_again(void)
         if (range_find(pieces[i].first, &view))
             answer = content_find_piece(&pieces[i], (unsigned)view.device, &where);
         if (answer == MATCH_FOUND && define_piece(&pieces[i], &where))
-            settle(pieces[i].first, &where, (unsigned)view.device);
+            settle(pieces[i].first, &where, (unsigned)view.device, 1);
         else if (answer == MATCH_SEVERAL && mark_several(&pieces[i]))
             content_wait(pieces[i].first, &pieces[i].print);
     }
@@ -289,10 +313,10 @@ static int is_readable(const struct provenance *where, const void *source)
 void upload_record(CUdeviceptr dst, const void *source, size_t bytes)
 {
     struct content_upload rest = {.source = source};
-    int is_nameless;
+    struct target target;
 
     stats_add(upload_bytes, bytes);
-    while (bytes && look_at_target(dst, bytes, &rest, &is_nameless)) {
+    while (bytes && look_at_target(dst, bytes, &rest, &target)) {
         enum stats_evidence evidence = STATS_EVIDENCE_FILE;
         struct fingerprint print = {0};
         struct provenance where;
@@ -306,11 +330,14 @@ void upload_record(CUdeviceptr dst, const void *source, size_t bytes)
             if (content_has_grown())
                 look_again();
         }
+        /* What comes to where it came before, as inputs do, takes no lock of all. */
         if (answer == MATCH_FOUND) {
-            define(dst, &where, evidence);
-            settle(dst, &where, rest.device);
-        } else if (!is_nameless || print.bytes || where.bytes < rest.bytes) {
-            /* A program's inputs come to where they came before, which takes no lock of all. */
+            int is_new = !is_called(&target, &where);
+
+            if (is_new)
+                define(dst, &where, evidence);
+            settle(dst, &where, rest.device, is_new);
+        } else if (!target.is_settled || target.tensor || print.bytes || where.bytes < rest.bytes) {
             define_nameless(&rest, where.bytes, answer, &print);
         }
         rest.within = answer == MATCH_FOUND || where.bytes < rest.bytes;
