@@ -21,6 +21,7 @@
 #include "range.h"
 #include "stats.h"
 #include "upload.h"
+#include "xxh3.h"
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -193,6 +194,22 @@ static void run_compare(struct bench *b, struct times *t)
     }
 }
 
+static void run_hash(struct bench *b, struct times *t)
+{
+    static volatile uint64_t hash;
+
+    for (size_t i = 0; i < b->count; i++) {
+        uint64_t start;
+
+        read_tensor(b, i);
+        if (driver_get()->cuMemcpyHtoD_v2(b->place[i], b->source, b->bytes) != CUDA_SUCCESS)
+            die("cannot upload");
+        start = now_ns();
+        hash += xxh3_take(b->source, b->bytes);
+        t->name_ns[i] = now_ns() - start;
+    }
+}
+
 static int by_size(const void *left, const void *right)
 {
     uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
@@ -276,6 +293,8 @@ static void measure(struct bench *b)
     expect_named(b, 0);
     run_compare(b, &t);
     print_case(b, "compare", &t);
+    run_hash(b, &t);
+    print_case(b, "hash", &t);
     give(b);
 }
 
