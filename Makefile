@@ -227,6 +227,9 @@ $(OUT)/unit/%: $(OUT)/obj/tests/unit/%.o $(OUT)/libshim.a $(OUT)/libpolicy.a $(O
 # What the command judges by, and nothing of the rest of it.
 $(OUT)/unit/test_stats_advice: $(call obj,tools/stats_advice.c tools/stats_text.c)
 
+# It acts while the planner is at work.
+$(OUT)/unit/test_residency_plan: LDFLAGS += -Wl,--wrap=schedule_plan_create
+
 # These open the simulated driver as a program would.
 $(addprefix $(OUT)/unit/test_simcuda_,gate memory_calls pace_run): | $(SIMCUDA)
 

@@ -78,6 +78,7 @@ static void record(struct history *h, struct extent *const *set, size_t count)
     if (h->launches >= HISTORY_LAUNCHES_MAX ||
         (h->launches && h->first[h->launches] + count > HISTORY_EXTENTS_MAX)) {
         h->launches = 0; /* no step so far: what comes now matters more than what was */
+        h->begun++;
         h->next_try = FIRST_TRY;
     }
     if (reserve_history(h, count))
@@ -234,43 +235,89 @@ int learn_is_due(const struct residency *res)
            res->history.launches > 0;
 }
 
-/* Plan the step that begins at step_first of the history. returns 0 or -1 */
-static int make_plan(struct residency *res)
-{
-    const struct history *h = &res->history;
-    struct schedule_trace step = {.launches = h->launches - res->step_first};
-    struct schedule_extent *extents = calloc(res->table_count + 1, sizeof(*extents));
-    uint32_t *first = calloc(step.launches + 1, sizeof(*first));
-    int err = -1;
+/* A step and what it is planned by, copied: planning may take long, and the lock is given up. */
+struct step_copy {
+    struct schedule_trace trace;
+    uint32_t *first, *extent;
+    struct schedule_extent *extents;
+    size_t extent_count;
+};
 
-    if (!extents || !first)
-        goto out;
-    for (size_t l = 0; l <= step.launches; l++)
-        first[l] = h->first[res->step_first + l] - h->first[res->step_first];
-    for (uint32_t i = 0; i < res->table_count; i++) {
-        extents[i].bytes = res->table[i]->bytes;
-        extents[i].written = res->table[i]->mode == BACKEND_MOVED && !res->table[i]->clean;
-        extents[i].place = res->table[i]->range ? res->table[i]->place : SCHEDULE_FREE;
+static void step_copy_free(struct step_copy *copy)
+{
+    free(copy->first);
+    free(copy->extent);
+    free(copy->extents);
+}
+
+/* returns 0 or -1, and then there is nothing to free */
+static int step_copy_make(const struct residency *res, size_t step_first, size_t launches,
+                          struct step_copy *copy)
+{
+    const uint32_t *begin = &res->history.first[step_first];
+    size_t touched = begin[launches] - begin[0];
+
+    copy->first = malloc((launches + 1) * sizeof(*copy->first));
+    copy->extent = malloc((touched + 1) * sizeof(*copy->extent));
+    copy->extents = malloc((res->table_count + 1) * sizeof(*copy->extents));
+    if (!copy->first || !copy->extent || !copy->extents) {
+        step_copy_free(copy);
+        return -1;
     }
-    step.first = first;
-    step.extent = h->extent + h->first[res->step_first];
-    err = schedule_plan_create(&step, extents, res->table_count, room_limit(res), 0, &res->plan);
-out:
-    free(extents);
-    free(first);
+    for (size_t l = 0; l <= launches; l++)
+        copy->first[l] = begin[l] - begin[0];
+    memcpy(copy->extent, res->history.extent + begin[0], touched * sizeof(*copy->extent));
+    for (uint32_t i = 0; i < res->table_count; i++) {
+        const struct extent *e = res->table[i];
+
+        copy->extents[i] = (struct schedule_extent){
+            .bytes = e->bytes,
+            .written = e->mode == BACKEND_MOVED && !e->clean,
+            .place = e->range ? e->place : SCHEDULE_FREE,
+        };
+    }
+    copy->extent_count = res->table_count;
+    copy->trace = (struct schedule_trace){copy->first, copy->extent, launches};
+    return 0;
+}
+
+/* Plan the step of so many launches that begins at step_first of the history. Gives the lock up.
+ *
+ * limit    the room that the plan is made for
+ * returns  0; -1 when there is no plan, or the record has begun anew meanwhile
+ */
+static int make_plan(struct residency *res, size_t step_first, size_t launches,
+                     struct schedule_plan *plan, uint64_t *limit)
+{
+    uint64_t begun = res->history.begun;
+    struct step_copy copy;
+    int err;
+
+    *limit = room_limit(res);
+    if (step_copy_make(res, step_first, launches, &copy))
+        return -1;
+    pthread_mutex_unlock(&res->lock);
+    err = schedule_plan_create(&copy.trace, copy.extents, copy.extent_count, *limit, 0, plan);
+    step_copy_free(&copy);
+    pthread_mutex_lock(&res->lock);
+    if (!err && begun != res->history.begun) {
+        schedule_plan_destroy(plan);
+        err = -1;
+    }
     return err ? -1 : 0;
 }
 
-/* Let the extents stay that fixed says, and no others. Without a step they do not settle: what is
- * touched without the lock is not recorded, and neither would a step show nor their visits count.
+/* Let the extents stay that fixed says, of count, and no others. Without a step they do not settle:
+ * what is touched without the lock is not recorded, and neither would a step show nor their visits
+ * count.
  */
-static void adopt_fixed(struct residency *res, const uint8_t *fixed)
+static void adopt_fixed(struct residency *res, const uint8_t *fixed, size_t count)
 {
     for (uint32_t i = 0; i < res->table_count; i++) {
         struct extent *e = res->table[i];
 
         e->ahead = 0;
-        extent_set_fixed(res, e, fixed[i]);
+        extent_set_fixed(res, e, i < count && fixed[i]);
         atomic_store_explicit(&e->settled,
                               res->learned && e->fixed && e->state == EXTENT_RESIDENT && !e->ready,
                               memory_order_release);
@@ -322,16 +369,17 @@ static void hold_kept(struct residency *res)
     res->kept_limit = taken ? limit : 0;
 }
 
-/* Follow the plan that has just been made, from its start. */
-static void adopt_plan(struct residency *res)
+/* Follow the plan that has just been made, for so much room, from its start. */
+static void adopt_plan(struct residency *res, const struct schedule_plan *plan, uint64_t limit)
 {
+    res->plan = *plan;
     res->learned = 1;
-    res->planned_limit = room_limit(res);
+    res->planned_limit = limit;
     res->cursor_use = res->cursor_load = 0;
     res->placed = 0;
     res->misses = 0;
     res->hot_limit = 0;
-    adopt_fixed(res, res->plan.fixed);
+    adopt_fixed(res, plan->fixed, plan->extent_count);
     tell_kept(res);
     stats_set(step_learned, 1);
     stats_set(launches_per_step, res->plan.launches);
@@ -339,6 +387,7 @@ static void adopt_plan(struct residency *res)
     log_debug("residency", "a step of %zu launches: %llu bytes stay, %llu stream in %zu loads",
               res->plan.launches, (unsigned long long)res->plan.fixed_bytes,
               (unsigned long long)res->plan.load_bytes, res->plan.load_count);
+    learn_room_changed(res); /* there may be less by now */
 }
 
 /* The past counts half from now on. */
@@ -374,22 +423,28 @@ static size_t describe_habits(const struct residency *res, struct schedule_habit
     return visited;
 }
 
-/* No step shows (a mixture of experts): what is visited most often stays. */
+/* No step shows (a mixture of experts): what is visited most often stays. Gives the lock up. */
 static void keep_hottest(struct residency *res)
 {
-    struct schedule_habit *habits = calloc(res->table_count + 1, sizeof(*habits));
-    uint8_t *fixed = calloc(res->table_count + 1, 1);
+    size_t count = res->table_count, visited;
+    struct schedule_habit *habits = calloc(count + 1, sizeof(*habits));
+    uint8_t *fixed = calloc(count + 1, 1);
     uint64_t limit = room_limit(res), window = loose_window(res), room;
-    size_t visited;
+    uint64_t begun = res->history.begun;
+    int err;
 
     if (!habits || !fixed || window >= limit)
         goto out;
     room = limit - window > res->kept_bytes ? limit - window : res->kept_bytes;
     visited = describe_habits(res, habits);
-    if (!visited || res->visits < VISITS_MIN * visited ||
-        schedule_choose_hottest(habits, res->table_count, room, fixed))
+    if (!visited || res->visits < VISITS_MIN * visited)
         goto out;
-    adopt_fixed(res, fixed);
+    pthread_mutex_unlock(&res->lock);
+    err = schedule_choose_hottest(habits, count, room, fixed);
+    pthread_mutex_lock(&res->lock);
+    if (err || begun != res->history.begun || limit != room_limit(res) || res->misplaced)
+        goto out;
+    adopt_fixed(res, fixed, count);
     tell_kept(res);
     res->hot_limit = limit;
     fade_visits(res);
@@ -417,20 +472,27 @@ static int is_steady(const struct history *h, size_t length)
 void learn_plan(struct residency *res)
 {
     struct history *h = &res->history;
-    size_t length = schedule_find_step(h->signature, h->launches);
+    size_t length = schedule_find_step(h->signature, h->launches), first;
+    struct schedule_plan plan;
+    uint64_t limit;
+    int steady;
 
     h->next_try = h->launches + (h->launches / 8 > FIRST_TRY ? h->launches / 8 : FIRST_TRY);
     if (!length) {
         keep_hottest(res);
         return;
     }
-    res->step_first = h->launches - length;
-    if (make_plan(res))
+    first = h->launches - length;
+    steady = is_steady(h, length);
+    if (make_plan(res, first, length, &plan, &limit))
         return;
-    if (res->plan.load_count || is_steady(h, length))
-        adopt_plan(res);
-    else /* this stretch fits as it is, but it is perhaps a loop within a step */
-        schedule_plan_destroy(&res->plan);
+    if (plan.load_count || steady) {
+        res->step_first = first;
+        h->launches = first + length; /* what was recorded meanwhile is no part of it */
+        adopt_plan(res, &plan, limit);
+    } else { /* this stretch fits as it is, but it is perhaps a loop within a step */
+        schedule_plan_destroy(&plan);
+    }
 }
 
 /* Nothing is kept on purpose any more, but what the policy wants kept. */
@@ -446,18 +508,19 @@ static void let_all_go(struct residency *res)
     }
 }
 
-/* The same step, for another room or other places. */
+/* The same step, for another room or other places. Gives the lock up. */
 static void plan_anew(struct residency *res)
 {
-    struct schedule_plan old = res->plan;
+    size_t launches = res->history.launches - res->step_first;
+    uint64_t begun = res->history.begun, limit;
+    struct schedule_plan plan;
 
-    if (make_plan(res)) {
-        res->plan = old;
+    if (!make_plan(res, res->step_first, launches, &plan, &limit)) {
+        schedule_plan_destroy(&res->plan);
+        adopt_plan(res, &plan, limit);
+    } else if (begun == res->history.begun) {
         learn_forget(res);
-        return;
     }
-    schedule_plan_destroy(&old);
-    adopt_plan(res);
 }
 
 void learn_room_changed(struct residency *res)
@@ -469,7 +532,7 @@ void learn_room_changed(struct residency *res)
     else if (!res->learned && res->kept_limit > limit + PAGE_BYTES)
         hold_kept(res);
     if (res->learned && res->planned_limit >= limit + PAGE_BYTES)
-        plan_anew(res);
+        res->misplaced = 1;
 }
 
 void learn_places(struct residency *res)
@@ -483,6 +546,7 @@ void learn_places(struct residency *res)
 
 void learn_forget(struct residency *res)
 {
+    res->history.begun++;
     if (res->learned) {
         res->learned = 0;
         schedule_plan_destroy(&res->plan);

@@ -56,6 +56,7 @@ struct history {
     uint32_t *extent;    /* identities */
     size_t launches, launch_room, extent_room;
     size_t next_try; /* look for a step when there are so many launches */
+    uint64_t begun;  /* how often it began anew: a plan of before is of no use then */
 };
 
 /* Why paging has ended. */
@@ -114,7 +115,8 @@ struct residency {
     uint64_t visits;               /* of all extents, as far as they still count */
     uint64_t kept_bytes;           /* what stays without a plan, for the policy wants it kept */
     uint64_t kept_limit; /* the room in which what is to be kept was given its; 0: nothing is */
-    int misplaced;       /* extents do not stay, or do, against what the policy wants of them */
+    int misplaced;       /* extents do not stay, or do, against what the policy wants of them, or
+                            more than there is room for: the pager is to plan anew */
     int kept_told;       /* that not all of it has room */
     uint64_t hot_limit;  /* the room for which the hottest were chosen; 0: they are not */
 
@@ -144,11 +146,11 @@ void pager_mend(struct residency *res, CUcontext ctx);
 void learn_touch(struct residency *res, struct extent *const *set, size_t count);
 /* Is it time to look for a step? */
 int learn_is_due(const struct residency *res);
-/* Look for a step, plan it. */
+/* Look for a step, plan it. Gives the lock up: the pager's alone, as the next. */
 void learn_plan(struct residency *res);
 /* The policy wants something else of some extents than what is done with them. */
 void learn_places(struct residency *res);
-/* There may be less room than the plan was made for: make it anew. */
+/* There may be less room than the plan was made for: the pager is to make it anew. */
 void learn_room_changed(struct residency *res);
 /* The program did what the plan did not expect. Too often within one step, and the plan ends. */
 void learn_miss(struct residency *res);
