@@ -1,7 +1,7 @@
 /* contexts.c - two contexts on one device: weights in both, one destroyed with work queued and its
  * allocations alive, the other untouched by that; then again, and the primary context at the end.
- * Beyond the budget the device holds, for each context, what the driver takes for it, 2 MiB here, and
- * the page that its small allocations share.
+ * Beyond the budget the device holds, for each context, what the driver takes for it, 2 MiB here,
+ * and the page that its small allocations share.
  *
  * stats: .errors.driver_failures == 0
  * run: max-memory=0=8MiB
