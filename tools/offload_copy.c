@@ -15,9 +15,9 @@
 #define CHUNK_BYTES  (UINT64_C(16) << 20) /* between two looks at signals and the progress */
 #define BUFFER_BYTES (UINT64_C(1) << 20)
 
-/* How much is copied before the disk is told to begin: it waits for the disk's queue, so small
- * files are left to the flush at the end. */
-#define WRITE_EVERY_BYTES (UINT64_C(32) << 20)
+/* From this size on a file's room is reserved, and the disk is told to begin with it before the
+ * end. Both take longer than they save for what is small. */
+#define LARGE_BYTES (UINT64_C(256) << 10)
 
 int copy_fail(struct copy_error *error, int code, const char *format, ...)
 {
@@ -45,6 +45,8 @@ static const char *advice(int number)
         return "raise the limit of open files (ulimit -n)";
     case EIO:
         return "the disk has a fault";
+    case EFBIG:
+        return "raise the limit of a file's size (ulimit -f), or name another disk";
     default:
         return "see what is there";
     }
@@ -102,14 +104,17 @@ void copy_end(struct copy *copy)
     free(copy->buffer);
 }
 
+static int fail_stopped(struct copy *copy)
+{
+    return copy_fail(copy->error, -EINTR, "ended by a signal; nothing was changed");
+}
+
 static int moved(struct copy *copy, uint64_t bytes)
 {
     copy->done_bytes += bytes;
     if (copy->progress)
         copy->progress(copy);
-    if (copy->stop && *copy->stop)
-        return copy_fail(copy->error, -EINTR, "ended by a signal; nothing was changed");
-    return 0;
+    return copy->stop && *copy->stop ? fail_stopped(copy) : 0;
 }
 
 int copy_write(struct copy *copy, int to, uint64_t at, const void *bytes, size_t count,
@@ -128,6 +133,34 @@ int copy_write(struct copy *copy, int to, uint64_t at, const void *bytes, size_t
         done += (size_t)wrote;
     }
     return 0;
+}
+
+/* Take room at once for what will be written: the file system has less to decide with each piece,
+ * and a full disk shows before the bytes are copied.
+ */
+int copy_reserve(struct copy *copy, int to, uint64_t bytes, const char *name)
+{
+    if (bytes < LARGE_BYTES)
+        return 0;
+    while (fallocate(to, 0, 0, (off_t)bytes) < 0) {
+        if (errno == EINTR && !(copy->stop && *copy->stop))
+            continue;
+        if (errno == EINTR)
+            return fail_stopped(copy);
+        if (errno == EOPNOTSUPP || errno == ENOSYS || errno == EPERM || errno == EINVAL)
+            return 0;
+        return copy_fail_system(copy->error, errno, "%s: cannot be written", name);
+    }
+    return 0;
+}
+
+/* Tell the disk to begin with what was copied, so that it works while the next bytes are copied.
+ * What fails here fails again, or is told, when all is flushed.
+ */
+static void begin_writing(int to, uint64_t at, uint64_t bytes)
+{
+    if (bytes >= LARGE_BYTES)
+        sync_file_range(to, (off_t)at, (off_t)bytes, SYNC_FILE_RANGE_WRITE);
 }
 
 /* The source --------------------------------------------------------------------------------------
@@ -205,6 +238,7 @@ static int copy_in_kernel(struct copy *copy, uint64_t from, int to, uint64_t at,
             copy->in_kernel = got == 0;
             return 0;
         }
+        begin_writing(to, at + *done, (uint64_t)got);
         *done += (uint64_t)got;
         res = moved(copy, (uint64_t)got);
         if (res)
@@ -240,6 +274,8 @@ static int copy_range(struct copy *copy, uint64_t from, int to, uint64_t at, uin
         if (got == 0)
             return refuse_short(copy);
         res = copy_write(copy, to, at + done, copy->buffer, (size_t)got, name);
+        if (res == 0)
+            begin_writing(to, at + done, (uint64_t)got);
         done += (uint64_t)got;
         if (res == 0)
             res = moved(copy, (uint64_t)got);
@@ -325,6 +361,8 @@ static int write_view(struct copy *copy, const struct tensor *tensor, const char
 
         gather(&walk, first, copy->buffer, chunk, &into_run);
         res = copy_write(copy, to, at + done, copy->buffer, chunk, name);
+        if (res == 0)
+            begin_writing(to, at + done, chunk);
         done += chunk;
         if (res == 0)
             res = moved(copy, chunk);
@@ -369,10 +407,6 @@ void copy_finish_file(struct copy *copy, int file)
 {
     size_t index = copy->unflushed_count++;
 
-    if (copy->done_bytes - copy->begun_bytes >= WRITE_EVERY_BYTES) {
-        sync_file_range(file, 0, 0, SYNC_FILE_RANGE_WRITE);
-        copy->begun_bytes = copy->done_bytes;
-    }
     if (index < COPY_UNFLUSHED) {
         copy->unflushed[index] = file;
         return;

@@ -46,7 +46,6 @@ struct copy {
     size_t unflushed_count; /* all files; those of unflushed[] are open */
     int syncfs_tells;       /* of what could not be written */
     int flush_errno;
-    uint64_t begun_bytes; /* done_bytes when the disk was last told to begin */
 };
 
 /* owner    the caller ends with copy_end() */
@@ -60,7 +59,13 @@ void copy_end(struct copy *copy);
 int copy_write(struct copy *copy, int to, uint64_t at, const void *bytes, size_t count,
                const char *name);
 
-/* Write a tensor densely.
+/* Take room for a file of which all will be written, where its file system can and it is worth it.
+ *
+ * returns  0; -errno and the error, -ENOSPC where the disk has no room for it
+ */
+int copy_reserve(struct copy *copy, int to, uint64_t bytes, const char *name);
+
+/* Write a tensor densely. The disk begins with it meanwhile.
  *
  * to       writable
  * at       where its bytes go
@@ -71,7 +76,7 @@ int copy_write(struct copy *copy, int to, uint64_t at, const void *bytes, size_t
 int copy_tensor(struct copy *copy, const struct tensor *tensor, int to, uint64_t at,
                 const char *name);
 
-/* Hand over a file that is complete: a large one begins to go to the disk. */
+/* Hand over a file that is complete. */
 void copy_finish_file(struct copy *copy, int file);
 
 /* See that the last source is unchanged and that all files are on the disk. Many are flushed with

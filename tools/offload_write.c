@@ -202,8 +202,10 @@ static int write_data(struct writer *w, const struct tensor *tensor)
     file = create(w, name);
     if (file < 0)
         return -EIO;
-    res = tensor->bytes ? copy_tensor(w->copy, tensor, file, 0, name)
-                        : copy_write(w->copy, file, 0, "", 1, name);
+    res = copy_reserve(w->copy, file, tensor_dense_bytes(tensor), name);
+    if (res == 0)
+        res = tensor->bytes ? copy_tensor(w->copy, tensor, file, 0, name)
+                            : copy_write(w->copy, file, 0, "", 1, name);
     if (res == 0)
         copy_finish_file(w->copy, file);
     else
@@ -251,6 +253,8 @@ static int write_tensors(struct writer *w)
     int res = 0;
 
     if (w->beside_file >= 0)
+        res = copy_reserve(w->copy, w->beside_file, w->layout.file_bytes, STAGE_BESIDE);
+    if (w->beside_file >= 0 && res == 0)
         res = copy_write(w->copy, w->beside_file, 0, w->layout.header, w->layout.header_bytes,
                          STAGE_BESIDE);
     for (rank = 0; res == 0; rank++) {

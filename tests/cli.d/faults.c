@@ -172,6 +172,24 @@ ssize_t copy_file_range(int from, off64_t *in, int to, off64_t *out, size_t byte
     return after(what, REAL(copy_file_range)(from, in, to, out, bytes, flags));
 }
 
+int fallocate(int fd, int mode, off_t at, off_t bytes)
+{
+    COUNT("reserve", fd, NULL);
+
+    if (fails(what))
+        return -1;
+    return (int)after(what, REAL(fallocate)(fd, mode, at, bytes));
+}
+
+int sync_file_range(int fd, off64_t at, off64_t bytes, unsigned flags)
+{
+    COUNT("begin", fd, NULL);
+
+    if (fails(what))
+        return -1;
+    return (int)after(what, REAL(sync_file_range)(fd, at, bytes, flags));
+}
+
 int ftruncate(int fd, off_t bytes)
 {
     COUNT("truncate", fd, NULL);

@@ -129,6 +129,21 @@ for number in 18 22 38 95; do # EXDEV, EINVAL, ENOSYS, EOPNOTSUPP
     expect "offload without copies in the kernel ($number)" 0 '' faulty 0 $number copy "$CHECKPOINT" "$OFFLOAD/one"
     compare one single.safetensors
 done
+"$PYTHON" - <<'END' >"$OFFLOAD/large.safetensors" || exit 1
+import json, struct, sys
+header = json.dumps({"large": {"dtype": "I8", "shape": [1 << 18], "data_offsets": [0, 1 << 18]}}).encode()
+sys.stdout.buffer.write(struct.pack("<Q", len(header)) + header + b"large-ne" * (1 << 15))
+END
+for number in 22 38 95; do # EINVAL, ENOSYS, EOPNOTSUPP
+    expect "offload without reserved room ($number)" 0 '1 tensors' \
+        faulty 0 $number reserve "$OFFLOAD/large.safetensors" "$OFFLOAD/reserved"
+    check "offload without reserved room ($number) copies all" \
+        cmp <(tail -c $((1 << 18)) "$OFFLOAD/large.safetensors") "$OFFLOAD/reserved/large.dat"
+done
+expect "offload to a full disk" 125 'No space left on device; make room' \
+    faulty 1 28 reserve "$OFFLOAD/large.safetensors" "$OFFLOAD/reserved"
+expect "offload where the disk cannot be told to begin" 0 '1 tensors' \
+    faulty 0 5 begin "$OFFLOAD/large.safetensors" "$OFFLOAD/reserved"
 expect "offload where folders cannot be exchanged" 125 'cannot exchange two folders.*remove it first' \
     faulty 1 22 exchange "$CHECKPOINT" "$OFFLOAD/one"
 compare one single.safetensors

@@ -90,7 +90,9 @@ def run(*arguments, at=None, do=None, log=None):
 old = {"a": ("F32", [3], b"old-old-old-"), "b.weight": ("I8", [2, 2], b"OLD!"), "gone": ("I8", [1], b"x"),
        "gone/too": ("I8", [2], b"yz")}
 new = {"a": ("F32", [3], b"new-new-new-"), "b.weight": ("BF16", [2], b"NEW!"), "empty": ("F32", [0, 4], b""),
-       "x/y": ("I8", [3], b"new"), "four": ("F4", [2, 4], b"1234"), "scalar": ("F32", [], b"1.0f")}
+       "x/y": ("I8", [3], b"new"), "four": ("F4", [2, 4], b"1234"), "scalar": ("F32", [], b"1.0f"),
+       # So large that its room is reserved, and the disk begins with it early.
+       "large": ("I8", [1 << 18], b"large-ne" * (1 << 15))}
 if SCENARIO == "many": # so many that they are not flushed one by one
     new.update({"layers.%d" % i: ("I8", [1], b"n") for i in range(8)})
 write_checkpoint(OLD, old)
@@ -135,11 +137,13 @@ def check_order(lines):
     for line in lines:
         call, path = line.split(" ", 1)
         beside = ".berth-offload" in path
-        if call in ("create", "mkdir", "write", "copy", "truncate", "chmod"):
+        if call in ("create", "mkdir", "reserve", "write", "copy", "truncate", "chmod"):
             assert not renamed and beside, line
             dirty.add(path)
             if call == "create" and not RESTORE:
                 dirty.add(os.path.dirname(path))
+        elif call == "begin":
+            assert not renamed and path in dirty, line # no flush: it stays dirty
         elif call == "syncfs":
             assert not renamed and SCENARIO == "many", line
             dirty.clear()
@@ -156,6 +160,7 @@ def check_order(lines):
             assert flushed, line
             removed += 1
     assert renamed and flushed and ("syncfs" in [line.split(" ")[0] for line in lines]) == (SCENARIO == "many")
+    assert {"reserve", "begin"} <= {line.split(" ")[0] for line in lines}, lines
     assert removed == (len(old) + 2 if SCENARIO in ("replace", "left", "many") else 0), removed
 
 
@@ -181,6 +186,9 @@ def check_one(at, do, log):
             ".offload.berth-offload" not in os.listdir(PLACE), where
         if do == str(errno.ENOSPC):
             assert "No space left on device; make room" in result.stderr, (where, result)
+    elif hits[0].startswith("fault begin "):
+        # Only the time that it takes suffers; that it cannot be flushed shows at the end.
+        assert not result.stderr and state() == "new", (where, result)
     else:
         # What cannot be removed any more is said, and is no failure.
         assert ("unlink" in where or "rmdir" in where) and "is left" in result.stderr, (where, result)
