@@ -1,8 +1,8 @@
 /* offload_copy.h - the bytes of a checkpoint's tensors on their way into files.
  *
- * Bytes are copied in the kernel where it can, and written densely whatever strides a tensor has. A
- * source that is not the file any more whose header was read is refused, before and after its bytes
- * were copied. What was written is on the disk only after copy_flush().
+ * Bytes are copied in the kernel where it can and is quicker, and written densely whatever strides
+ * a tensor has. A source that is not the file any more whose header was read is refused, before and
+ * after its bytes were copied. What was written is on the disk only after copy_flush().
  */
 #ifndef BERTH_TOOLS_OFFLOAD_COPY_H
 #define BERTH_TOOLS_OFFLOAD_COPY_H
