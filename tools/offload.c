@@ -81,6 +81,7 @@ static void watch_signals(void)
     static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
     struct sigaction action = {.sa_handler = note_signal};
 
+    signal(SIGXFSZ, SIG_IGN); /* a file beyond ulimit -f is an error, and cleaned up after */
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
         struct sigaction before;
 

@@ -141,6 +141,9 @@ for number in 22 38 95; do # EINVAL, ENOSYS, EOPNOTSUPP
     check "offload without reserved room ($number) copies all" \
         cmp <(tail -c $((1 << 18)) "$OFFLOAD/large.safetensors") "$OFFLOAD/reserved/large.dat"
 done
+expect "offload beyond the limit of a file's size" 125 'File too large; raise the limit .*ulimit -f' \
+    bash -c 'ulimit -f 100; exec "$0" "$@"' "$BERTH" offload "$OFFLOAD/large.safetensors" "$OFFLOAD/reserved"
+check "offload beyond a limit leaves nothing beside" test -z "$(find "$OFFLOAD" -name '.*')"
 expect "offload to a full disk" 125 'No space left on device; make room' \
     faulty 1 28 reserve "$OFFLOAD/large.safetensors" "$OFFLOAD/reserved"
 expect "offload where the disk cannot be told to begin" 0 '1 tensors' \
