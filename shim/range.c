@@ -15,7 +15,7 @@
  * already, the larger is the next one, so that such tails stay a small share. */
 #define SHARED_RANGE_MIN  ((size_t)32 << 20)
 #define SHARED_RANGE_MAX  ((size_t)1 << 30)
-#define RANGES_PER_BUDGET 8 /* at least */
+#define RANGES_PER_BUDGET 2 /* at least */
 
 static struct range *g_ranges; /* g_range_lock */
 
