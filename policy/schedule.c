@@ -192,7 +192,7 @@ static int check_trace(const struct schedule_trace *step, size_t extent_count)
 
 int schedule_plan_create(const struct schedule_trace *step, const struct schedule_extent *extents,
                          size_t extent_count, uint64_t budget_bytes, uint64_t window_bytes,
-                         struct schedule_plan *out)
+                         enum schedule_ahead ahead, struct schedule_plan *out)
 {
     int err = check_trace(step, extent_count);
 
@@ -204,7 +204,7 @@ int schedule_plan_create(const struct schedule_trace *step, const struct schedul
     out->fixed = calloc(extent_count ? extent_count : 1, 1);
     if (!out->fixed)
         return -ENOMEM;
-    err = schedule_choose_fixed(step, extents, budget_bytes, window_bytes, out);
+    err = schedule_choose_fixed(step, extents, budget_bytes, window_bytes, ahead, out);
     if (!err)
         err = schedule_list_loads(step, extents, out, budget_bytes - out->fixed_bytes);
     if (!err)

@@ -44,6 +44,13 @@ struct schedule_extent {
  * is read, and one is free before the host notices that a launch has ended. */
 #define SCHEDULE_WINDOW_EXTENTS 3u
 
+/* What the window has room for beside the launch that runs, of the next one that streams. */
+enum schedule_ahead {
+    SCHEDULE_AHEAD_WIDE, /* all of it: the link is busy however long launches run */
+    SCHEDULE_AHEAD_LEAN, /* some extents, SCHEDULE_WINDOW_EXTENTS less the one that is read: enough
+                            where launches run shorter than their bytes take to come */
+};
+
 /* One load of the streaming part: before launch `launch` of the step, `extent` is brought in. An
  * extent that is used, given up and used again within one step has several. */
 struct schedule_load {
@@ -82,16 +89,16 @@ size_t schedule_find_step(const uint64_t *signature, size_t count);
  * step          whose extents are all less than extent_count
  * extents       extent_count of them
  * budget_bytes  of memory for all of them together
- * window_bytes  wanted for streaming; it is raised to what streams for two launches in a row, the
- *               one that runs and the one whose bytes arrive meanwhile, and limited to the budget.
- *               0 takes SCHEDULE_WINDOW_EXTENTS times the largest extent
+ * window_bytes  wanted for streaming; it is raised to what streams for the launch that runs and
+ *               what of the next one arrives meanwhile (ahead), and limited to the budget. 0 takes
+ *               SCHEDULE_WINDOW_EXTENTS times the largest extent
  * out           zeroed on failure
  * returns       0, -ENOMEM, or -EINVAL for an identity out of range or an empty step
  * owner         schedule_plan_destroy()
  */
 int schedule_plan_create(const struct schedule_trace *step, const struct schedule_extent *extents,
                          size_t extent_count, uint64_t budget_bytes, uint64_t window_bytes,
-                         struct schedule_plan *out);
+                         enum schedule_ahead ahead, struct schedule_plan *out);
 void schedule_plan_destroy(struct schedule_plan *plan);
 
 /* What is known of an extent where no step repeats (a mixture of experts), indexed by identity. */

@@ -27,6 +27,7 @@ struct workspace {
     uint8_t *fixed; /* of the window that is tried */
     uint8_t *kept;  /* what stays whatever window is tried, of kept_bytes */
     uint64_t kept_bytes;
+    uint64_t ahead_bytes; /* of a launch, that the window has room for beside the one before */
     size_t used_count, extent_count;
     uint64_t extent_bytes; /* of the largest that is used */
 };
@@ -170,11 +171,11 @@ static uint64_t choose_fixed(const struct schedule_extent *extents, const struct
 }
 
 /* The least that keeps the link busy: what streams for the launch that runs, and beside it what
- * arrives for the next one that streams anything, the step being a ring. last_seen is scratch, by
- * identity. */
+ * arrives for the next one that streams anything, ahead_bytes of it at most, the step being a ring.
+ * last_seen is scratch, by identity. */
 static uint64_t window_needed(const struct schedule_trace *step,
                               const struct schedule_extent *extents, const uint8_t *fixed,
-                              size_t extent_count, uint32_t *last_seen)
+                              size_t extent_count, uint64_t ahead_bytes, uint32_t *last_seen)
 {
     uint64_t largest = 0, before = 0;
     uint32_t round = 0; /* launches that stream anything, so far */
@@ -183,7 +184,7 @@ static uint64_t window_needed(const struct schedule_trace *step,
         last_seen[e] = NO_LAUNCH;
     for (size_t l = 0; l < 2 * step->launches; l++) {
         size_t at = l % step->launches;
-        uint64_t bytes = 0, both = before;
+        uint64_t bytes = 0, more = 0;
 
         for (uint32_t i = step->first[at]; i < step->first[at + 1]; i++) {
             uint32_t e = step->extent[i];
@@ -192,14 +193,15 @@ static uint64_t window_needed(const struct schedule_trace *step,
                 continue;
             bytes += extents[e].bytes;
             if (last_seen[e] == NO_LAUNCH || last_seen[e] + 1 != round)
-                both += extents[e].bytes;
+                more += extents[e].bytes;
             last_seen[e] = round;
         }
         if (!bytes)
             continue;
         round++;
-        if (both > largest)
-            largest = both;
+        more = before + (more < ahead_bytes ? more : ahead_bytes);
+        largest = more > largest ? more : largest;
+        largest = bytes > largest ? bytes : largest;
         before = bytes;
     }
     return largest;
@@ -222,19 +224,21 @@ static uint64_t hold_busy(const struct schedule_extent *extents, struct workspac
     return taken;
 }
 
-/* Fix extents until no launch and the next that streams need more than window_bytes together, and
- * none takes more than half of that but for a single extent. returns the bytes that it took */
+/* Fix extents until no launch and the next that streams (ahead_bytes of it at most) need more than
+ * window_bytes together, and none takes more than half of that, or leaves less than ahead_bytes,
+ * but for a single extent. returns the bytes that it took */
 static uint64_t hold_down(const struct schedule_trace *step, const struct schedule_extent *extents,
-                          uint64_t window_bytes, struct workspace *work)
+                          uint64_t window_bytes, uint64_t ahead_bytes, struct workspace *work)
 {
-    uint64_t taken = 0, before = 0;
+    uint64_t half = window_bytes / 2, taken = 0, before = 0;
+    uint64_t most = ahead_bytes < half ? window_bytes - ahead_bytes : half;
     uint32_t round = 0; /* launches that stream anything, so far */
 
     for (size_t e = 0; e < work->extent_count; e++)
         work->last_seen[e] = NO_LAUNCH;
     for (size_t l = 0; l < 2 * step->launches; l++) {
         size_t at = l % step->launches;
-        uint64_t own = 0, both = before;
+        uint64_t own = 0, more = 0;
 
         for (uint32_t i = step->first[at]; i < step->first[at + 1]; i++) {
             uint32_t e = step->extent[i];
@@ -244,13 +248,14 @@ static uint64_t hold_down(const struct schedule_trace *step, const struct schedu
             if (work->fixed[e])
                 continue;
             if (!shared && extents[e].place != SCHEDULE_STREAM &&
-                (both + bytes > window_bytes || (own && own + bytes > window_bytes / 2))) {
+                ((more + bytes <= ahead_bytes && before + more + bytes > window_bytes) ||
+                 (own && own + bytes > most))) {
                 work->fixed[e] = 1;
                 taken += bytes;
                 continue;
             }
             own += bytes;
-            both += shared ? 0 : bytes;
+            more += shared ? 0 : bytes;
             work->last_seen[e] = round;
         }
         if (own) {
@@ -282,14 +287,14 @@ static uint64_t fill(const struct schedule_trace *step, const struct schedule_ex
         memcpy(work->fixed, work->kept, work->extent_count);
         held = work->kept_bytes + hold_busy(extents, work);
         if (manner == MANNER_HELD)
-            held += hold_down(step, extents, window_bytes, work);
+            held += hold_down(step, extents, window_bytes, work->ahead_bytes, work);
         if (held > room)
             return UINT64_MAX;
         taken = choose_fixed(extents, work->usage, work->used, work->used_count, room - held,
                              work->fixed, work->class);
     }
-    if (window_needed(step, extents, work->fixed, work->extent_count, work->last_seen) >
-        window_bytes)
+    if (window_needed(step, extents, work->fixed, work->extent_count, work->ahead_bytes,
+                      work->last_seen) > window_bytes)
         return UINT64_MAX;
     return held + taken;
 }
@@ -439,7 +444,8 @@ static void keep_whole(const struct schedule_trace *step, const struct schedule_
 }
 
 int schedule_choose_fixed(const struct schedule_trace *step, const struct schedule_extent *extents,
-                          uint64_t budget_bytes, uint64_t window_bytes, struct schedule_plan *out)
+                          uint64_t budget_bytes, uint64_t window_bytes, enum schedule_ahead ahead,
+                          struct schedule_plan *out)
 {
     size_t room = out->extent_count + 1;
     uint64_t all_bytes;
@@ -451,6 +457,7 @@ int schedule_choose_fixed(const struct schedule_trace *step, const struct schedu
         .fixed = calloc(room, 1),
         .kept = calloc(room, 1),
         .extent_count = out->extent_count,
+        .ahead_bytes = UINT64_MAX,
     };
     int err = 0;
 
@@ -465,6 +472,8 @@ int schedule_choose_fixed(const struct schedule_trace *step, const struct schedu
     } else {
         if (!window_bytes)
             window_bytes = SCHEDULE_WINDOW_EXTENTS * work.extent_bytes;
+        if (ahead == SCHEDULE_AHEAD_LEAN)
+            work.ahead_bytes = (SCHEDULE_WINDOW_EXTENTS - 1) * work.extent_bytes;
         if (window_bytes > budget_bytes)
             window_bytes = budget_bytes;
         keep_whole(step, extents, budget_bytes, window_bytes, &work);

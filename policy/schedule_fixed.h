@@ -11,11 +11,13 @@
  *
  * step          checked: not empty, its extents all less than out->extent_count
  * window_bytes  the least that the rest shall have to stream through; 0: some extents
+ * ahead         what the window has room for beside a launch
  * out           its fixed, all zero, fixed_bytes and window_bytes are filled in
  * returns       0 or -ENOMEM
  */
 int schedule_choose_fixed(const struct schedule_trace *step, const struct schedule_extent *extents,
-                          uint64_t budget_bytes, uint64_t window_bytes, struct schedule_plan *out);
+                          uint64_t budget_bytes, uint64_t window_bytes, enum schedule_ahead ahead,
+                          struct schedule_plan *out);
 
 /* schedule.c: list the loads of one step with plan->fixed, through a window of room_bytes.
  *

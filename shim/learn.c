@@ -9,6 +9,7 @@
 #include "stats.h"
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define HISTORY_LAUNCHES_MAX ((size_t)1 << 16)
 #define HISTORY_EXTENTS_MAX  ((size_t)1 << 20)
@@ -112,6 +113,25 @@ static size_t next_load(const struct residency *res, const struct extent *e)
     return best;
 }
 
+/* A step of the plan has passed: is its window the right one? */
+static void note_step(struct residency *res)
+{
+    struct link_load link = link_speed_get(&res->link);
+    struct timespec now;
+    uint64_t now_ns, link_ns = 0;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    now_ns = (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
+    if (link_speed_is_known(&res->link))
+        link_ns = (uint64_t)((double)res->plan.load_bytes * (double)link.ns / (double)link.bytes);
+    if (res->step_began_ns &&
+        schedule_tempo_note(&res->tempo, now_ns - res->step_began_ns, link_ns)) {
+        res->tempo_changed = 1;
+        pager_wake(res);
+    }
+    res->step_began_ns = now_ns;
+}
+
 /* The program has come to a use. returns 1 when it left others out that were loaded for it */
 static int set_cursor(struct residency *res, uint64_t use)
 {
@@ -128,6 +148,7 @@ static int set_cursor(struct residency *res, uint64_t use)
         if ((res->cursor_use + 1) % n == 0) {
             stats_add(steps, 1);
             res->misses = 0;
+            note_step(res);
         }
     }
     if (res->cursor_load < res->cursor_use)
@@ -290,6 +311,7 @@ static int make_plan(struct residency *res, size_t step_first, size_t launches,
                      struct schedule_plan *plan, uint64_t *limit)
 {
     uint64_t begun = res->history.begun;
+    enum schedule_ahead ahead = res->tempo.ahead;
     struct step_copy copy;
     int err;
 
@@ -297,7 +319,8 @@ static int make_plan(struct residency *res, size_t step_first, size_t launches,
     if (step_copy_make(res, step_first, launches, &copy))
         return -1;
     pthread_mutex_unlock(&res->lock);
-    err = schedule_plan_create(&copy.trace, copy.extents, copy.extent_count, *limit, 0, plan);
+    err = schedule_plan_create(&copy.trace, copy.extents, copy.extent_count, *limit, 0, ahead,
+                               plan);
     step_copy_free(&copy);
     pthread_mutex_lock(&res->lock);
     if (!err && begun != res->history.begun) {
@@ -378,6 +401,8 @@ static void adopt_plan(struct residency *res, const struct schedule_plan *plan, 
     res->cursor_use = res->cursor_load = 0;
     res->placed = 0;
     res->misses = 0;
+    schedule_tempo_replanned(&res->tempo);
+    res->step_began_ns = 0;
     res->hot_limit = 0;
     adopt_fixed(res, plan->fixed, plan->extent_count);
     tell_kept(res);
@@ -484,6 +509,7 @@ void learn_plan(struct residency *res)
     }
     first = h->launches - length;
     steady = is_steady(h, length);
+    schedule_tempo_begin(&res->tempo);
     if (make_plan(res, first, length, &plan, &limit))
         return;
     if (plan.load_count || steady) {
@@ -537,7 +563,7 @@ void learn_room_changed(struct residency *res)
 
 void learn_places(struct residency *res)
 {
-    res->misplaced = 0;
+    res->misplaced = res->tempo_changed = 0;
     if (res->learned)
         plan_anew(res);
     else
@@ -547,6 +573,7 @@ void learn_places(struct residency *res)
 void learn_forget(struct residency *res)
 {
     res->history.begun++;
+    res->tempo_changed = 0;
     if (res->learned) {
         res->learned = 0;
         schedule_plan_destroy(&res->plan);

@@ -521,7 +521,7 @@ static int turn(struct residency *res)
     use_retire(res);
     retire_loads(res);
     measure_link(res);
-    if (res->misplaced)
+    if (res->misplaced || res->tempo_changed)
         learn_places(res);
     if (learn_is_due(res)) {
         ask_what_is_clean(res);

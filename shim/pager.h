@@ -16,6 +16,7 @@
 #include "link_speed.h"
 #include "residency.h"
 #include "schedule.h"
+#include "schedule_tempo.h"
 #include "transfer.h"
 
 #define EXTENT_NONE    UINT32_MAX
@@ -127,6 +128,9 @@ struct residency {
     uint64_t cursor_use, cursor_load; /* in the plan's loads, never wrapped */
     int placed;                       /* the program's place in the plan is known */
     unsigned misses;                  /* in the present step */
+    struct schedule_tempo tempo;
+    uint64_t step_began_ns; /* of the present step of the plan; 0: it was entered in the middle */
+    int tempo_changed;      /* the plan is to be made anew, with tempo.ahead */
 };
 
 /* Start the pager's thread if it does not run. returns 0 or -1 */
@@ -148,7 +152,8 @@ void learn_touch(struct residency *res, struct extent *const *set, size_t count)
 int learn_is_due(const struct residency *res);
 /* Look for a step, plan it. Gives the lock up: the pager's alone, as the next. */
 void learn_plan(struct residency *res);
-/* The policy wants something else of some extents than what is done with them. */
+/* The policy wants something else of some extents than what is done with them, or the window is to
+ * be another. */
 void learn_places(struct residency *res);
 /* There may be less room than the plan was made for: the pager is to make it anew. */
 void learn_room_changed(struct residency *res);

@@ -58,7 +58,9 @@ static void plan(const struct trace *t, uint64_t budget, struct schedule_plan *o
 {
     struct schedule_trace step = view(t);
 
-    assert_int_equal(schedule_plan_create(&step, t->extents, t->extent_count, budget, 0, out), 0);
+    assert_int_equal(schedule_plan_create(&step, t->extents, t->extent_count, budget, 0,
+                                          SCHEDULE_AHEAD_WIDE, out),
+                     0);
 }
 
 /* Make room: what was used longest ago leaves, but never what the present launch has used. */
@@ -167,7 +169,8 @@ static void test_moves_little_more_than_the_fewest_bytes(void **state)
         struct schedule_plan p;
         struct schedule_trace step = view(&t);
 
-        assert_int_equal(schedule_plan_create(&step, t.extents, t.extent_count, budget, 8 * MB, &p),
+        assert_int_equal(schedule_plan_create(&step, t.extents, t.extent_count, budget, 8 * MB,
+                                              SCHEDULE_AHEAD_WIDE, &p),
                          0);
         assert_true(p.fixed_bytes + p.window_bytes <= budget);
         assert_true(p.load_bytes <= 400ull * MB - budget + 8 * MB);
@@ -187,7 +190,9 @@ static void test_window_is_two_launches(void **state)
     (void)state;
     make_layers(&t, 100, 2, 0);
     step = view(&t);
-    assert_int_equal(schedule_plan_create(&step, t.extents, t.extent_count, 100 * MB, 1, &p), 0);
+    assert_int_equal(schedule_plan_create(&step, t.extents, t.extent_count, 100 * MB, 1,
+                                          SCHEDULE_AHEAD_WIDE, &p),
+                     0);
     assert_true(p.window_bytes <= 8 * MB);
     assert_int_equal(p.load_bytes, 400 * MB - p.fixed_bytes);
     assert_true(p.load_bytes <= 400 * MB - 100 * MB + 8 * MB);
@@ -203,7 +208,8 @@ static void test_window_is_two_launches(void **state)
         launch(&t, 2, set);
     }
     step = view(&t);
-    assert_int_equal(schedule_plan_create(&step, t.extents, 60, 8 * MB, 1, &p), 0);
+    assert_int_equal(schedule_plan_create(&step, t.extents, 60, 8 * MB, 1, SCHEDULE_AHEAD_WIDE, &p),
+                     0);
     assert_in_range(p.window_bytes, 4 * MB, 6 * MB);
     replay(&t, &p, 8 * MB);
     schedule_plan_destroy(&p);
@@ -228,7 +234,8 @@ static void test_window_is_not_made_for_one_launch(void **state)
     launch(&t, 20, (uint32_t[]){100, 101, 102, 103, 104, 105, 106, 107, 108, 109,
                                 110, 111, 112, 113, 114, 115, 116, 117, 118, 119});
     step = view(&t);
-    assert_int_equal(schedule_plan_create(&step, t.extents, 120, 120 * MB, 1, &p), 0);
+    assert_int_equal(
+        schedule_plan_create(&step, t.extents, 120, 120 * MB, 1, SCHEDULE_AHEAD_WIDE, &p), 0);
     assert_true(p.window_bytes <= 8 * MB);
     assert_true(p.load_bytes <= 240 * MB - 120 * MB + 8 * MB);
     for (size_t e = 100; e < 120; e++)
@@ -272,6 +279,36 @@ static void test_spreads_evenly_through_the_step(void **state)
     schedule_plan_destroy(&p);
 }
 
+/* Where the link sets the pace, room for two extents beside the launch that runs is enough, and
+ * more stays. */
+static void test_lean_window_lets_more_stay(void **state)
+{
+    static struct trace t;
+    struct schedule_plan wide, lean;
+    struct schedule_trace step;
+
+    (void)state;
+    make_layers(&t, 12, 10, 0);
+    step = view(&t);
+    plan(&t, 80 * MB, &wide);
+    assert_int_equal(schedule_plan_create(&step, t.extents, t.extent_count, 80 * MB, 0,
+                                          SCHEDULE_AHEAD_LEAN, &lean),
+                     0);
+    assert_true(lean.load_bytes < wide.load_bytes);
+    assert_true(lean.window_bytes >= SCHEDULE_WINDOW_EXTENTS * 2 * MB);
+    for (size_t l = 0; l < t.launches; l++) {
+        uint64_t own = 0;
+
+        for (uint32_t i = t.first[l]; i < t.first[l + 1]; i++)
+            own += lean.fixed[t.extent[i]] ? 0 : 2 * MB;
+        assert_true(own + (SCHEDULE_WINDOW_EXTENTS - 1) * 2 * MB <= lean.window_bytes);
+    }
+    assert_true(lean.fixed_bytes + lean.window_bytes <= 80 * MB);
+    replay(&t, &lean, 80 * MB);
+    schedule_plan_destroy(&wide);
+    schedule_plan_destroy(&lean);
+}
+
 static void test_keeps_what_is_used_most_often(void **state)
 {
     static struct trace t;
@@ -289,7 +326,8 @@ static void test_keeps_what_is_used_most_often(void **state)
     for (size_t i = 0; i < 41; i++)
         t.extents[i].bytes = 2 * MB;
     struct schedule_trace step = view(&t);
-    assert_int_equal(schedule_plan_create(&step, t.extents, 41, 12 * MB, 4 * MB, &p), 0);
+    assert_int_equal(
+        schedule_plan_create(&step, t.extents, 41, 12 * MB, 4 * MB, SCHEDULE_AHEAD_WIDE, &p), 0);
     assert_true(p.fixed[40]);
     replay(&t, &p, 12 * MB);
     schedule_plan_destroy(&p);
@@ -501,13 +539,16 @@ static void test_refuses_what_is_no_trace(void **state)
     (void)state;
     make_layers(&t, 4, 1, 0);
     step = view(&t);
-    assert_int_equal(schedule_plan_create(&step, t.extents, 3, MB, 0, &p), -EINVAL);
+    assert_int_equal(schedule_plan_create(&step, t.extents, 3, MB, 0, SCHEDULE_AHEAD_WIDE, &p),
+                     -EINVAL);
     step.launches = 0;
-    assert_int_equal(schedule_plan_create(&step, t.extents, 4, MB, 0, &p), -EINVAL);
+    assert_int_equal(schedule_plan_create(&step, t.extents, 4, MB, 0, SCHEDULE_AHEAD_WIDE, &p),
+                     -EINVAL);
     assert_null(p.load);
     step = view(&t);
     t.first[1] = 9;
-    assert_int_equal(schedule_plan_create(&step, t.extents, 4, MB, 0, &p), -EINVAL);
+    assert_int_equal(schedule_plan_create(&step, t.extents, 4, MB, 0, SCHEDULE_AHEAD_WIDE, &p),
+                     -EINVAL);
 }
 
 /* Half of 60 extents, each visited as often as its identity says, and one that is always busy. */
@@ -576,6 +617,7 @@ int main(void)
         cmocka_unit_test(test_window_is_two_launches),
         cmocka_unit_test(test_window_is_not_made_for_one_launch),
         cmocka_unit_test(test_spreads_evenly_through_the_step),
+        cmocka_unit_test(test_lean_window_lets_more_stay),
         cmocka_unit_test(test_keeps_what_is_used_most_often),
         cmocka_unit_test(test_keeps_what_every_launch_uses),
         cmocka_unit_test(test_prefers_to_stream_what_needs_no_copy_back),
