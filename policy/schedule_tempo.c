@@ -1,7 +1,7 @@
 #include "schedule_tempo.h"
 
 #define BUSY_PERCENT   92 /* of a step's time: the link sets the pace */
-#define FASTER_PERCENT 98 /* of the lean plan's time: the wide one is worth its bytes */
+#define FASTER_PERCENT 95 /* of the lean plan's time: the wide one is worth its bytes */
 
 void schedule_tempo_begin(struct schedule_tempo *tempo)
 {

@@ -17,8 +17,9 @@
 
 #include "schedule.h"
 
-#define SCHEDULE_TEMPO_SETTLE 2u /* steps of a new plan that are not timed: it moves what it keeps */
-#define SCHEDULE_TEMPO_STEPS  4u /* that are timed, and the fastest counts: programs pause */
+#define SCHEDULE_TEMPO_SETTLE                                                                      \
+    2u                          /* steps of a new plan that are not timed: it moves what it keeps */
+#define SCHEDULE_TEMPO_STEPS 4u /* that are timed, and the fastest counts: programs pause */
 
 enum schedule_tempo_phase { TEMPO_LEAN, TEMPO_WIDE, TEMPO_DECIDED };
 

@@ -19,13 +19,14 @@ from .common import (MIB, execute, fail, program, read_json, read_stats, spread,
 from .optimum import check, fewest, online
 
 # warm: steps before those that are measured: the first pass loads, a step is known once it has come
-# round twice, and the first turns of a new plan move what it keeps. A prompt with its tokens is one
+# round twice, the first turns of a new plan move what it keeps, and up to three plans are tried, of
+# six steps each, for one of them to be settled on. A prompt with its tokens is one
 # turn of 8 steps, two alternating models one of 4. The peers have nothing to learn.
 # times: how much larger the model is than --mib says, up to MIB_MOST. An expert's matrices shall be
 # larger than a page, as they are; a step reads a quarter of them.
 SHAPES = {
-    "minilm": {"warm": 10, "peer_warm": 2, "steps": 8, "by_step": True},
-    "dense": {"warm": 8, "peer_warm": 2, "steps": 6, "by_step": True},
+    "minilm": {"warm": 18, "peer_warm": 2, "steps": 8, "by_step": True},
+    "dense": {"warm": 18, "peer_warm": 2, "steps": 6, "by_step": True},
     "phases": {"warm": 24, "peer_warm": 8, "steps": 8, "by_step": True},
     "moe": {"warm": 24, "peer_warm": 2, "steps": 24, "by_step": False, "times": 4},
     "alternate": {"warm": 16, "peer_warm": 4, "steps": 8, "by_step": False},

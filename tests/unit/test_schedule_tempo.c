@@ -64,7 +64,7 @@ static void test_lean_comes_back_where_wide_gains_nothing(void **state)
     (void)state;
     schedule_tempo_begin(&tempo);
     assert_int_equal(run_plan(&tempo, 1000, 1500), 1);
-    assert_int_equal(run_plan(&tempo, 1000, 1490), 1);
+    assert_int_equal(run_plan(&tempo, 1000, 1440), 1);
     assert_stays(&tempo, SCHEDULE_AHEAD_LEAN);
 }
 
