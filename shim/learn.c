@@ -319,8 +319,8 @@ static int make_plan(struct residency *res, size_t step_first, size_t launches,
     if (step_copy_make(res, step_first, launches, &copy))
         return -1;
     pthread_mutex_unlock(&res->lock);
-    err = schedule_plan_create(&copy.trace, copy.extents, copy.extent_count, *limit, 0, ahead,
-                               plan);
+    err =
+        schedule_plan_create(&copy.trace, copy.extents, copy.extent_count, *limit, 0, ahead, plan);
     step_copy_free(&copy);
     pthread_mutex_lock(&res->lock);
     if (!err && begun != res->history.begun) {
