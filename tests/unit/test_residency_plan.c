@@ -12,22 +12,15 @@ static const struct bench *g_bench;
 static void (*g_meanwhile)(const struct bench *b); /* once, while a plan is being made */
 static int g_done;
 
-int __real_schedule_plan_create(const struct schedule_trace *step,
-                                const struct schedule_extent *extents, size_t extent_count,
-                                uint64_t budget_bytes, uint64_t window_bytes,
-                                struct schedule_plan *out);
-int __wrap_schedule_plan_create(const struct schedule_trace *step,
-                                const struct schedule_extent *extents, size_t extent_count,
-                                uint64_t budget_bytes, uint64_t window_bytes,
-                                struct schedule_plan *out);
+__typeof__(schedule_plan_create) __real_schedule_plan_create, __wrap_schedule_plan_create;
 
 int __wrap_schedule_plan_create(const struct schedule_trace *step,
                                 const struct schedule_extent *extents, size_t extent_count,
                                 uint64_t budget_bytes, uint64_t window_bytes,
-                                struct schedule_plan *out)
+                                enum schedule_ahead ahead, struct schedule_plan *out)
 {
-    int err =
-        __real_schedule_plan_create(step, extents, extent_count, budget_bytes, window_bytes, out);
+    int err = __real_schedule_plan_create(step, extents, extent_count, budget_bytes, window_bytes,
+                                          ahead, out);
 
     if (g_meanwhile && pthread_mutex_trylock(&g_bench->res->lock) == 0) {
         g_meanwhile(g_bench);
