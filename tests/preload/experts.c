@@ -124,6 +124,7 @@ static void ask(const struct kernels *k, unsigned tensor, CUstream stream)
 
 int main(int argc, char **argv)
 {
+    unsigned rare[LAYERS] = {0}; /* tokens of each layer that the hot expert was not asked for */
     uint64_t seed = program_seed(argc, argv);
     const char *path = choose_model(argc, argv);
     struct kernels k;
@@ -135,8 +136,10 @@ int main(int argc, char **argv)
     load_model(path);
     for (int token = 0; token < TOKENS; token++) {
         for (unsigned layer = 0; layer < LAYERS; layer++) {
-            unsigned rare = layer + 1 + (unsigned)(next_random(&seed) % 4);
-            unsigned expert = next_random(&seed) % 4 ? layer : rare % EXPERTS;
+            unsigned expert = layer;
+
+            if (next_random(&seed) % 4 == 0) /* every fourth token or so, and all four in turn */
+                expert = (layer + 1 + rare[layer]++ % 4) % EXPERTS;
 
             ask(&k, layer * PER_LAYER, stream);
             ask(&k, layer * PER_LAYER + 1 + expert, stream);
