@@ -221,12 +221,15 @@ static int open_folder(const char *path, struct checkpoint **out, struct input_e
     return res;
 }
 
-/* Is a file JSON, and so at most an index? */
-static bool is_json(int fd)
+/* Is a file JSON, and so at most an index? The length that a safetensors file begins with may read
+ * as '{', or as blanks and '{'; no text has the zeros that follow it. */
+static bool is_json(int fd, uint64_t file_bytes)
 {
     char head[CHECKPOINT_HEAD_BYTES];
     ssize_t bytes = read_head(fd, head), i = 0;
 
+    if (bytes > 0 && checkpoint_identify(head, (size_t)bytes, file_bytes) != CHECKPOINT_UNKNOWN)
+        return false;
     while (i < bytes && memchr(" \t\r\n", head[i], 4))
         i++;
     return i < bytes && head[i] == '{';
@@ -245,7 +248,7 @@ int checkpoint_open(const char *path, struct checkpoint **out, struct input_erro
         res = read_refuse_system(error, errno);
     else if (S_ISDIR(status.st_mode))
         res = open_folder(path, out, error);
-    else if (S_ISREG(status.st_mode) && is_json(fd))
+    else if (S_ISREG(status.st_mode) && is_json(fd, (uint64_t)status.st_size))
         res = open_index(path, out, error);
     else
         res = open_file(fd, path, true, out, error);

@@ -386,6 +386,31 @@ static void put_large_shard(size_t shard, char *weight_map)
 }
 
 /* 200 GB in 30 shards that take no room, whose bytes nobody could read in the time of a test. */
+/* A header's length is the first thing in a file of safetensors, and may look like JSON. */
+static void lengths_that_read_like_text(void **state)
+{
+    static const size_t lengths[] = {0x7B, 0x7B20, 0x7B0A, 0x7B2020};
+    static const char header[] = "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}";
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+        size_t bytes = 8 + lengths[i] + 4;
+        char *content = malloc(bytes);
+        struct checkpoint *c;
+
+        assert_non_null(content);
+        memset(content, ' ', bytes);
+        memcpy(content, &lengths[i], 8);
+        memcpy(content + 8, header, sizeof(header) - 1);
+        put("m.safetensors", content, bytes);
+        c = expect_open("m.safetensors");
+        assert_int_equal(c->tensor_count, 1);
+        assert_int_equal(c->tensors[0].offset, 8 + lengths[i]);
+        checkpoint_close(c);
+        free(content);
+    }
+}
+
 static void large_and_little_memory(void **state)
 {
     char *index = calloc(1, 100000);
@@ -418,7 +443,7 @@ int main(void)
         TEST(what_an_index_may_not_say), TEST(links_stay_in_the_folder),
         TEST(a_cache_of_links),          TEST(folders_of_one),
         TEST(folders_of_several),        TEST(folders_of_parts),
-        TEST(large_and_little_memory),
+        TEST(large_and_little_memory),   TEST(lengths_that_read_like_text),
     };
 
     return cmocka_run_group_tests_name("checkpoint_open", tests, NULL, NULL);
