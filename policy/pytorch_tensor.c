@@ -223,6 +223,33 @@ static int place_tensor(struct pytorch_state *s, const struct pickle_value *at,
     return 0;
 }
 
+/* Refuse a tensor whose bytes are not its values: complex ones may be conjugated, and their parts
+ * negated, when they are read. What is to be done is said in a dict, or nothing is.
+ *
+ * metadata  of the call that makes the tensor; may be NULL
+ */
+static int check_metadata(const struct pytorch_state *s, const struct pickle_value *at,
+                          const struct pickle_value *metadata)
+{
+    uint32_t item;
+
+    if (!metadata || metadata->kind != PICKLE_DICT)
+        return 0;
+    for (item = metadata->items.first; item != PICKLE_NONE; item = s->pickle->items[item].next) {
+        const struct pickle_value *key = &s->pickle->values[s->pickle->items[item].key];
+        const struct pickle_value *value = &s->pickle->values[s->pickle->items[item].value];
+
+        if ((is_string(key, "conj") || is_string(key, "neg")) && value->kind == PICKLE_BOOL &&
+            value->integer)
+            return input_error_set(s->error, -EINVAL, s->pickle_offset + at->at,
+                                   "a tensor whose bytes are its values; save it after "
+                                   "resolve_conj() and resolve_neg()",
+                                   "one that is %s when it is read",
+                                   is_string(key, "conj") ? "conjugated" : "negated");
+    }
+    return 0;
+}
+
 int pytorch_read_tensor(struct pytorch_state *s, const struct pickle_value *value,
                         struct tensor *tensor, uint64_t *extents)
 {
@@ -253,6 +280,10 @@ int pytorch_read_tensor(struct pytorch_state *s, const struct pickle_value *valu
     if (!dtype || dtype->kind != PICKLE_GLOBAL ||
         pytorch_role_of(dtype) != (dtype == class ? PYTORCH_STORAGE : PYTORCH_DTYPE))
         return refuse(s, value, "a dtype such as torch.float32", dtype);
+    res = check_metadata(s, value,
+                         pickle_element(s->pickle, args, role == PYTORCH_TENSOR_V3 ? 7 : 6));
+    if (res)
+        return res;
     tensor->dtype = (uint16_t)pytorch_dtype_of(dtype);
     tensor->rank = (uint16_t)rank;
     tensor->shape = extents;

@@ -109,6 +109,13 @@ static void refused_pickles(void **state)
                      "0U\3cpuK\4(U\1vK\1K\2ttQ",
                      "\1", "K\2", "K\1")),
          "a: expected a tensor inside its storage, found 2 elements from 1 on in a storage of 2"},
+        {ONE(P_PLACE(P_FLOATS, "\0", "K\4", "K\1") "\x89N" P_DICT("U\4conj\x88")),
+         "a: expected a tensor whose bytes are its values; save it after resolve_conj() and resolve_neg(), found one that is conjugated when it is read"},
+        {P_TEXT(P_DICT(
+             "U\1a" P_CALL("_rebuild_tensor_v3",
+                           P_PLACE(P_FLOATS, "\0", "K\4",
+                                   "K\1") "\x89Nctorch\nfloat32\n" P_DICT("U\3neg\x88"))) "."),
+         "a: expected a tensor whose bytes are its values; save it after resolve_conj() and resolve_neg(), found one that is negated when it is read"},
         {P_TEXT(P_DICT("U\1a" P_CALL("_rebuild_tensor_v3",
                                      P_PLACE(P_FLOATS, "\0", "K\4", "K\1") "\x89N")) "."),
          "a: expected a dtype such as torch.float32, found none"},
