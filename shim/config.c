@@ -65,6 +65,7 @@ static void check_placement(const struct policy *policy)
     if (policy->group_count)
         log_warn("config",
                  "this version does not follow the policy's groups: all else of it counts");
+    g_config.holds_disk = on_disk != 0;
     if (on_disk)
         log_warn("config",
                  "the policy's device_map puts %zu module%s on disk: this version keeps what "

@@ -20,6 +20,7 @@
 struct config {
     struct policy *policy; /* never NULL; max_memory has the flags' values in it */
     int off;               /* pass everything through */
+    int holds_disk;        /* the map has places on disk, and host memory holds what lives there */
     const char *stats_path;
 };
 

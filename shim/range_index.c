@@ -50,16 +50,19 @@ void range_bounds(uint64_t *first, uint64_t *end)
     *end = atomic_load_explicit(&g_end, memory_order_relaxed);
 }
 
+/* What homes may take of the host's memory. A budget of cpu does not count what lives on disk,
+ * which is kept there all the same. */
 static uint64_t host_capacity(void)
 {
-    uint64_t given = config()->policy->max_memory.cpu_bytes;
+    const struct config *asked = config();
+    uint64_t given = asked->policy->max_memory.cpu_bytes, share = 0;
     long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
 
-    if (given != POLICY_UNSET)
+    if (pages > 0 && page_bytes > 0)
+        share = (uint64_t)pages * (uint64_t)page_bytes / HOST_SHARE_OF * HOST_SHARE;
+    if (given != POLICY_UNSET && (!asked->holds_disk || given > share))
         return given;
-    if (pages <= 0 || page_bytes <= 0)
-        return 0;
-    return (uint64_t)pages * (uint64_t)page_bytes / HOST_SHARE_OF * HOST_SHARE;
+    return share;
 }
 
 void range_capacity(CUdevice device, uint64_t *free_bytes, uint64_t *total_bytes)
