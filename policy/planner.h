@@ -49,7 +49,8 @@ enum plan_kind {
 #define PLAN_ALL_ENTRIES 0x1u /* do not merge entries of one place into their module's */
 /* A unit of more than a quarter of the first GPU streams in pieces, or is read in place: no room is
  * kept for it. */
-#define PLAN_IN_PIECES 0x8u
+#define PLAN_IN_PIECES   0x8u
+#define PLAN_PIECES_PART 4 /* of the first GPU, that a unit may take and have room kept for it */
 #define PLAN_FALLBACK                                                                              \
     0x2u /* a device that would stay empty takes any module, or waiting tensor, that fits */
 #define PLAN_OFFLOAD_BUFFERS                                                                       \

@@ -374,7 +374,8 @@ static bool may_split(const struct plan_walk *walk, uint32_t node)
 
 uint64_t plan_walk_most_bits(const struct plan_walk *walk)
 {
-    return walk->flags & PLAN_IN_PIECES ? walk->devices[0].limit_bits / 4 : UINT64_MAX;
+    return walk->flags & PLAN_IN_PIECES ? walk->devices[0].limit_bits / PLAN_PIECES_PART
+                                        : UINT64_MAX;
 }
 
 int plan_walk_begin(const struct plan_model *model, const struct policy_memory *limits,

@@ -3,6 +3,7 @@
  */
 
 #include "architecture.h"
+#include "planner.h"
 #include "policy_checker.h"
 #include <errno.h>
 #include <stdio.h>
@@ -174,7 +175,7 @@ int checker_check_room(struct checker *c)
     c->check->unit_count = c->units->count;
     if (res || !c->check->streamed_unit || first->place < 0 || first->limit == POLICY_UNSET ||
         first->bytes > first->limit || first->limit - first->bytes >= c->check->streamed_bytes ||
-        c->check->streamed_bytes > first->limit) /* that is read in place, whatever there is */
+        c->check->streamed_bytes > first->limit / PLAN_PIECES_PART) /* it streams in pieces */
         return res;
     snprintf(field, sizeof(field), "max_memory.%s", first->name);
     return checker_add_warning(

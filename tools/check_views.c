@@ -23,7 +23,7 @@ static void print_label(FILE *out, const char *colour, const char *label, const 
 static const char *place_meaning(int place)
 {
     return place == POLICY_CPU    ? "pinned host memory, streamed"
-           : place == POLICY_DISK ? "the checkpoint's file, streamed"
+           : place == POLICY_DISK ? "as cpu, until there is a disk tier"
                                   : "stays in VRAM";
 }
 
