@@ -36,6 +36,26 @@ static void tell_conflicts(int count, const struct input_error *conflict)
                  conflict->expected, conflict->found, count, count == 1 ? "" : "s");
 }
 
+/* A map that is no whole one is told as often as files are: each may have other names. */
+static void tell_uncovered(const struct checkpoint *checkpoint, const int8_t *places,
+                           const char *path)
+{
+    size_t count = 0, first = 0;
+
+    for (size_t i = checkpoint->tensor_count; i-- > 0;) {
+        if (places[i] != POLICY_NOWHERE)
+            continue;
+        count++;
+        first = i;
+    }
+    if (count)
+        log_warn(
+            "policy",
+            "device_map: no entry is for %zu tensor%s of %s, %s first: they live where use has "
+            "them; the entry \"\" is for all that no other names",
+            count, count == 1 ? "" : "s", path, checkpoint->tensors[first].name);
+}
+
 /* returns NULL where there is no telling */
 static int8_t *resolve(const struct checkpoint *checkpoint, const char *path)
 {
@@ -52,6 +72,8 @@ static int8_t *resolve(const struct checkpoint *checkpoint, const char *path)
                  path, -count);
     else if (count)
         tell_conflicts(count, &error);
+    if (places)
+        tell_uncovered(checkpoint, places, path);
     return places;
 }
 

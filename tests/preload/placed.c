@@ -60,13 +60,16 @@
  * stats: all(p["loads"] > 2 for p in .parameters if p["name"].startswith("layers.5."))
  * stats: all((p["place"] == "disk") == p["name"].startswith("layers.5.") for p in .parameters)
  * stats: .policy.disk_bytes == 2 * 2**20
- * run: only=berth max-memory=0=18MiB max-memory=cpu=2MiB policy=tests/preload/policies/disk.json
- * arg=gguf stats: .weights.total_bytes >= 28 * 2**20 run: only=berth max-memory=0=18MiB
- * env=SIMCUDA_DEVICES=2 policy=tests/preload/policies/gpu1.json stderr: puts layers.3.[ab] on GPU
- * 1, and the program puts it on GPU 0 stats: .policy.elsewhere_bytes == 2 * 2**20 stats:
- * all(p["place"] == 1 for p in .parameters if p["name"].startswith("layers.3.")) run: only=berth
- * max-memory=0=18MiB policy=tests/preload/policies/parts.json arg=safetensors stderr: 1 such
- * conflict stats: all(p["evictions"] == 0 for p in .parameters if p["name"][7:9] in ("0.", "4."))
+ * run: only=berth max-memory=0=18MiB max-memory=cpu=2MiB policy=tests/preload/policies/disk.json arg=gguf
+ * stats: .weights.total_bytes >= 27 * 2**20
+ * run: only=berth max-memory=0=18MiB env=SIMCUDA_DEVICES=2 policy=tests/preload/policies/gpu1.json
+ * stderr: puts layers.3.[ab] on GPU 1, and the program puts it on GPU 0
+ * stats: .policy.elsewhere_bytes == 2 * 2**20
+ * stats: all(p["place"] == 1 for p in .parameters if p["name"].startswith("layers.3."))
+ * run: only=berth max-memory=0=18MiB policy=tests/preload/policies/parts.json arg=safetensors
+ * stderr: 1 such conflict
+ * stderr: no entry is for 21 tensors of .*, embed.weight first
+ * stats: all(p["evictions"] == 0 for p in .parameters if p["name"][7:9] in ("0.", "4."))
  * stats: all(p["tier"] == "vram" for p in .parameters if p["name"][7:9] in ("0.", "4."))
  */
 #include "common.h"
