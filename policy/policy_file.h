@@ -231,6 +231,9 @@ int policy_map_add(struct policy_map *map, const char *prefix, int place);
 /* Put the entries of a map that was filled by hand into the order that policy_resolve() needs. */
 void policy_map_sort(struct policy_map *map);
 
+/* How many entries of the map say so: a GPU index, POLICY_CPU or POLICY_DISK. */
+size_t policy_map_count(const struct policy_map *map, int place);
+
 /* The entry that says where a tensor lives; NULL where no prefix covers it. */
 const struct policy_map_entry *policy_map_find(const struct policy_map *map, const char *name);
 

@@ -67,6 +67,15 @@ static const struct policy_map_entry *find_prefix(const struct policy_map *map, 
     return NULL;
 }
 
+size_t policy_map_count(const struct policy_map *map, int place)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < map->count; i++)
+        count += map->entries[i].place == place;
+    return count;
+}
+
 const struct policy_map_entry *policy_map_find(const struct policy_map *map, const char *name)
 {
     size_t bytes = strlen(name);

@@ -40,19 +40,10 @@ static void read_flags(struct policy *policy)
     }
 }
 
-static size_t count_on_disk(const struct policy_map *map)
-{
-    size_t count = 0;
-
-    for (size_t i = 0; i < map->count; i++)
-        count += map->entries[i].place == POLICY_DISK;
-    return count;
-}
-
 /* Asked to be strict, berth does nothing rather than something else. */
 static void check_placement(const struct policy *policy)
 {
-    size_t on_disk = count_on_disk(&policy->map);
+    size_t on_disk = policy_map_count(&policy->map, POLICY_DISK);
 
     if (policy->strict && (policy->group_count || on_disk)) {
         log_warn("config",

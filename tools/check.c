@@ -100,6 +100,27 @@ static int check_offload_folder(struct check *check)
     return 0;
 }
 
+/* What this version does not follow turns it off where the policy is strict: `berth run` says so,
+ * too late for who has checked. */
+static int check_followed(struct check *check)
+{
+    const struct policy *policy = check->policy;
+    int res = 0;
+
+    if (!policy->strict)
+        return 0;
+    if (policy->group_count)
+        res =
+            policy_check_add(check->result, POLICY_ERROR, "groups",
+                             "not followed by this version, and the policy is strict: berth would "
+                             "be off; leave groups or strict out");
+    if (!res && policy_map_count(&policy->map, POLICY_DISK))
+        res = policy_check_add(check->result, POLICY_ERROR, "device_map",
+                               "disk is as cpu in this version, and the policy is strict: berth "
+                               "would be off; say cpu, or leave strict out");
+    return res;
+}
+
 /* Read what the model says of itself. A config.json that is wrong is no fault of the policy. */
 static int find_config(struct check *check, struct model_config *config)
 {
@@ -137,7 +158,7 @@ static int hold_against_checkpoint(struct check *check)
     if (refused && policy_check_add(check->result, POLICY_ERROR, "checkpoint", "%s",
                                     input_error_format(&error, line, sizeof(line))))
         return fail_memory();
-    return check_offload_folder(check) ? fail_memory() : 0;
+    return check_offload_folder(check) || check_followed(check) ? fail_memory() : 0;
 }
 
 static int print_report(const struct check *check)

@@ -95,6 +95,9 @@ expect "check of a strict policy" 1 '^error +preload' "$BERTH" check "$WORK/poli
 expect "check --json of a strict policy" 1 '"ok": false' "$BERTH" check --json "$WORK/policy.json" --checkpoint "$CHECKPOINT"
 check "check --json is one document" json "$WORK/out" \
     'd["errors"] == [{"field": "preload", "text": "\"*.mlp\" matches no module and no tensor"}] and d["warnings"] == []'
+echo '{"version": 1, "strict": true, "device_map": {"": "disk"}, "groups": {"all": ["*"]}}' >"$WORK/policy.json"
+expect "check of a strict policy for disk" 1 '^error +device_map.*disk is as cpu' "$BERTH" check "$WORK/policy.json" --checkpoint "$CHECKPOINT"
+expect "check of a strict policy with groups" 1 '^error +groups.*not followed' "$BERTH" check "$WORK/policy.json" --checkpoint "$CHECKPOINT"
 expect "check of a missing policy" 125 'nothing.json: expected a readable policy file' "$BERTH" check "$WORK/nothing.json"
 expect "check of nothing" 2 'no policy given' "$BERTH" check
 expect "check of two" 2 'more than one' "$BERTH" check a b
