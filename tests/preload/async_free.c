@@ -87,6 +87,7 @@ int main(int argc, char **argv)
     CUDA_CHECK(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
     if (option(argc, argv, "sizes", 0)) {
         check_other_sizes(&k, held, stream);
+        CUDA_CHECK(cuCtxDestroy(context));
         return 0;
     }
     for (int i = 0; i < 2; i++) {
