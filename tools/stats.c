@@ -242,6 +242,8 @@ const struct tool_command tool_stats = {
         "          do meanwhile: only that costs time\n"
         "steps     turns of the program's repeating sequence of launches (a token, a sentence)\n"
         "tier      where a parameter is now: vram or host\n"
+        "loads     times that the beginning of a parameter came, evictions that it went; large\n"
+        "          parameters and those that share pages come in parts: moved counts all of them\n"
         "named by  how its name is known: file (copied out of a mapped checkpoint), content\n"
         "          (its bytes are the checkpoint's) or none\n"
         "advice    what to change, where the figures say that it would help\n",
