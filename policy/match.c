@@ -16,6 +16,7 @@ enum key_kind { KEY_WHOLE, KEY_RUN, KEY_PART };
 struct verdict {
     size_t count, unbound_count;
     struct match_place first, unbound;
+    const struct tensor *first_tensor, *unbound_tensor;
 };
 
 /* The index ------------------------------------------------------------------------------------ */
@@ -306,15 +307,30 @@ static uint64_t head_key(enum key_kind kind, uint64_t bytes, uint64_t head)
     return x ^ x >> 29;
 }
 
+/* Do two checkpoints hold the same of a tensor of one name? Then they are copies of one model, or
+ * two that share it, and the one that was known first will do: it tells the same name. */
+static int is_same_parameter(const struct tensor *a, const struct match_place *at,
+                             const struct tensor *b, const struct match_place *place)
+{
+    return a && at->checkpoint != place->checkpoint && at->bytes == place->bytes &&
+           at->offset - a->offset == place->offset - b->offset && !strcmp(a->name, b->name);
+}
+
 static void consider(struct verdict *v, const struct match_entry *e, unsigned device,
                      const struct match_place *place)
 {
-    if (v->count && same_place(&v->first, place))
+    if ((v->count && same_place(&v->first, place)) ||
+        is_same_parameter(v->first_tensor, &v->first, e->tensor, place) ||
+        is_same_parameter(v->unbound_tensor, &v->unbound, e->tensor, place))
         return;
-    if (!v->count++)
+    if (!v->count++) {
         v->first = *place;
-    if (!(e->bound_devices >> (device & 63) & 1) && !v->unbound_count++)
+        v->first_tensor = e->tensor;
+    }
+    if (!(e->bound_devices >> (device & 63) & 1) && !v->unbound_count++) {
         v->unbound = *place;
+        v->unbound_tensor = e->tensor;
+    }
 }
 
 /* Look at what begins as the run does. */

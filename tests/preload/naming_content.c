@@ -60,6 +60,8 @@
  * stats: .weights.named_bytes == 0 and .weights.total_bytes == 4222988
  * run: max-memory=0=3MiB arg=--how arg=deleted
  * stats: .weights.named_bytes == 4222988 and .weights.ambiguous_bytes == 0
+ * run: max-memory=0=3MiB arg=--how arg=copied
+ * stats: .weights.named_bytes == 4222988 and .weights.ambiguous_bytes == 0
  * run: max-memory=0=3MiB arg=--how arg=twins
  * stats: .weights.named_bytes == 2097160 and .weights.ambiguous_bytes == 4096 + 1536
  * run: max-memory=0=3MiB arg=--how arg=changed only=berth
@@ -425,6 +427,19 @@ static void others(void)
     }
 }
 
+/* A copy of the file is open as well: it says the same names. */
+static void open_copy(void)
+{
+    char path[PATH_MAX + 8];
+    int fd;
+
+    snprintf(path, sizeof(path), "%s.copy", g_file.path);
+    fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+    EXPECT(fd >= 0 && write(fd, g_file.image, g_file.bytes) == (ssize_t)g_file.bytes,
+           "cannot write %s", path);
+    unlink(path);
+}
+
 /* All bytes are in memory before the first of them is uploaded, and the file is closed. */
 static void closed(void)
 {
@@ -477,6 +492,8 @@ static void upload(const char *how, uint64_t *seed)
         place_each();
     if (!strcmp(how, "deleted"))
         unlink(g_file.path);
+    if (!strcmp(how, "copied"))
+        open_copy();
     if (!strcmp(how, "packed"))
         packed();
     else if (!strcmp(how, "chunks") || !strcmp(how, "shuffled"))
@@ -493,7 +510,8 @@ static void upload(const char *how, uint64_t *seed)
         others();
     else if (!strcmp(how, "closed"))
         closed();
-    else if (!strcmp(how, "bounce") || !strcmp(how, "twice") || !strcmp(how, "deleted"))
+    else if (!strcmp(how, "bounce") || !strcmp(how, "twice") || !strcmp(how, "deleted") ||
+             !strcmp(how, "copied"))
         bounce_all();
     else
         each(!strcmp(how, "backwards"), !strcmp(how, "rows")      ? copy_rows

@@ -227,6 +227,31 @@ static void test_two_checkpoints(void **state)
     assert_string_equal(ask_tensor(1, 0, 4000), "t1+0,4000"); /* it has no twin any more */
 }
 
+/* What two files hold under one name is one parameter, under two names it is one of two. */
+static void test_copies(void **state)
+{
+    static const struct spec copy[] = {{5000, 1}, {4000, 2}, {140000, 3},
+                                       {4000, 2}, {8000, 9}, {6000, 5}};
+
+    (void)state;
+    MODEL({5000, 1}, {4000, 2}, {140000, 3}, {4000, 2}, {6000, 5});
+    make_model(&g_model[1], copy, 6);
+    assert_int_equal(match_index_add(g_index, g_model[1].checkpoint), 0);
+    assert_string_equal(ask_tensor(2, 0, 140000), "t2+0,140000");
+    assert_int_equal(g_order.rank, 2); /* of the file that was known first */
+    start_over();
+    assert_string_equal(ask_tensor(2, 0, 10000), "t2+0,10000");
+    start_over();
+    assert_string_equal(ask_tensor(2, 70000, 70000), "t2+70000,70000");
+    start_over();
+    assert_string_equal(ask_tensor(1, 0, 4000), "several");
+    assert_string_equal(ask_tensor(4, 0, 6000), "several");
+    assert_string_equal(ask_tensor(0, 0, 5000), "t0+0,5000");
+    assert_string_equal(ask_tensor(1, 0, 4000), "t1+0,4000");
+    start_over();
+    assert_string_equal(ask_tensor(1, 0, 4000), "t3+0,4000"); /* the last of its twins */
+}
+
 /* Parts of one length are looked for in what is added later, too. */
 static void test_parts_of_two(void **state)
 {
@@ -289,7 +314,7 @@ int main(void)
         TEST(test_is_at),        TEST(test_two_checkpoints),
         TEST(test_bind),         TEST(test_unreadable),
         TEST(test_table),        TEST(test_last_twin),
-        TEST(test_parts_of_two),
+        TEST(test_parts_of_two), TEST(test_copies),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
