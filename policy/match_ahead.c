@@ -85,8 +85,10 @@ size_t match_ahead_plan(struct match_ahead *a, const struct match_entries *all,
         return 0;
     while (count < room && count < free && step(all, a->chunk_bytes, &rank, &distance, &out[count]))
         count++;
-    if (!count && free)
-        a->rank = all->count; /* there are no more */
+    if (!count && free) { /* there are no more, until a checkpoint is added */
+        a->rank = all->count;
+        a->distance = 0;
+    }
     return count;
 }
 

@@ -84,10 +84,13 @@ static void ask_chunks(unsigned tensor, uint64_t from, uint64_t end, uint64_t ch
     }
 }
 
-/* Two chunks say how it goes on, in the next tensors too; their content is asked all the same. */
+/* Two chunks say how it goes on, in the next tensors too, and in the next file; their content is
+ * asked all the same. */
 static void test_ahead(void **state)
 {
+    static const struct spec next_file[] = {{2000000, 7}};
     unsigned char other[10000];
+    struct match_place place;
 
     (void)state;
     MODEL({40000, 1}, {3000, 2}, {35000, 3}, {900000, 4});
@@ -118,6 +121,11 @@ static void test_ahead(void **state)
     assert_int_equal(read_ahead(), 0);
     assert_false(match_wants_runs(g_index));
     ask_chunks(3, 850000, 900000, 10000);
+    make_model(&g_model[1], next_file, 1);
+    assert_int_equal(match_index_add(g_index, g_model[1].checkpoint), 0);
+    assert_true(match_wants_runs(g_index));
+    assert_int_equal(match_next_runs(g_index, &place, 1), 1);
+    assert_string_equal(place_text(&place), "t0+0,10000");
 }
 
 /* Of two loaders the first is followed, until it has stopped. A chunk that was foreseen but could
