@@ -339,6 +339,8 @@ static CUresult alloc_paged(struct residency *res, CUdevice device, CUcontext ct
             released = release_count();
             result = wants_own_range(bytes) ? alloc_own(a, res) : alloc_packed(a, res);
         } while (result == CUDA_ERROR_OUT_OF_MEMORY && wait_for_emptied(released));
+    } else {
+        range_tell_full(device, bytes);
     }
     if (result == CUDA_SUCCESS)
         *out = a->base;

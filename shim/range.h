@@ -160,6 +160,8 @@ void range_changed(void);
 /* What the device can hold for the program by our account, VRAM and host together, and what of it
  * is not allocated: what cuMemGetInfo answers, and what an allocation is held against. */
 void range_capacity(CUdevice device, uint64_t *free_bytes, uint64_t *total_bytes);
+/* An allocation is refused, for that is less than it asks for: said once. */
+void range_tell_full(CUdevice device, size_t bytes);
 
 /* The program has taken so much of that by other means than an allocation, or given it back. */
 void range_count_allocated(CUdevice device, int64_t bytes);

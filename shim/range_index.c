@@ -1,7 +1,9 @@
 #include "range_index.h"
 #include "config.h"
+#include "log.h"
 #include "object.h"
 #include "residency.h"
+#include "size.h"
 #include "stats.h"
 #include <pthread.h>
 #include <stdlib.h>
@@ -73,6 +75,23 @@ void range_capacity(CUdevice device, uint64_t *free_bytes, uint64_t *total_bytes
         allocated = atomic_load_explicit(&g_allocated[device], memory_order_relaxed);
     *total_bytes = residency_budget(device) + host_capacity();
     *free_bytes = *total_bytes > allocated ? *total_bytes - allocated : 0;
+}
+
+void range_tell_full(CUdevice device, size_t bytes)
+{
+    static atomic_flag told = ATOMIC_FLAG_INIT;
+    char size[SIZE_TEXT_BYTES], left[SIZE_TEXT_BYTES], all[SIZE_TEXT_BYTES];
+    uint64_t free_bytes, total_bytes;
+
+    if (atomic_flag_test_and_set(&told))
+        return;
+    range_capacity(device, &free_bytes, &total_bytes);
+    log_warn("range",
+             "no room for an allocation of %s: %s are left of the %s that the budget of GPU %d and "
+             "host memory are together, and the program is told so; give more with --max-memory "
+             "%d=SIZE or cpu=SIZE",
+             size_format(bytes, SIZE_BINARY, size), size_format(free_bytes, SIZE_BINARY, left),
+             size_format(total_bytes, SIZE_BINARY, all), device, device);
 }
 
 void range_count_allocated(CUdevice device, int64_t bytes)

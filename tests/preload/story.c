@@ -1,6 +1,7 @@
 /* story.c - sizes, bounds and attributes tell one story, and it is that of device memory.
  *
  * run: max-memory=0=8MiB max-memory=cpu=64MiB env=SIMCUDA_VRAM=24MiB arg=--paged arg=1 only=berth
+ * stderr: no room for an allocation of 16.0 MiB: [0-9.]+ [KM]iB are left of the 72.0 MiB
  * run: backend=off arg=--paged arg=0
  * run: only=plain arg=--paged arg=0
  */
