@@ -472,7 +472,7 @@ static struct use *acquire(struct remembered *r, int try, CUstream stream)
         return residency_acquire(r->res, r->set, r->count, need, NULL, stream);
     /* Trials are judged by how fast the link is. That must be known from loads which no kernel
      * disturbs that reads in place, so this one waits for all that it may read. */
-    if (residency_link_wants_loads(r->res))
+    if (residency_link_wants_loads(r->res, trial.set, trial.count))
         return residency_acquire(r->res, r->set, r->count + r->in_place, RESIDENCY_LOAD, NULL,
                                  stream);
     trial.verdict = &r->habit->reading;

@@ -193,13 +193,15 @@ uint64_t residency_limit(struct residency *res)
     return bytes;
 }
 
-int residency_link_wants_loads(struct residency *res)
+int residency_link_wants_loads(struct residency *res, struct extent *const *set, size_t count)
 {
-    int wants;
+    int wants, loads = 0;
 
     pthread_mutex_lock(&res->lock);
     wants = !link_speed_is_known(&res->link) && res->link_tries < LINK_TRIES_MAX;
-    res->link_tries += (unsigned)wants;
+    for (size_t i = 0; i < count && wants && !loads; i++)
+        loads = set[i]->state == EXTENT_ABSENT;
+    res->link_tries += (unsigned)loads;
     pthread_mutex_unlock(&res->lock);
     return wants;
 }

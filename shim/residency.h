@@ -112,12 +112,13 @@ uint64_t residency_budget(CUdevice device);
 uint64_t residency_limit(struct residency *res);
 
 /* Is this launch to load what it may read sparsely, so that loads are timed and trials can be
- * judged by them? The first of a device's launches that ask hear so, while the link is not known:
- * a driver that does not tell how long their loads took would not tell of more either.
+ * judged by them? The first of a device's launches that have anything of the set to load hear so,
+ * while the link is not known: a driver that does not tell how long their loads took would not tell
+ * of more either.
  *
  * locks    takes res->lock
  */
-int residency_link_wants_loads(struct residency *res);
+int residency_link_wants_loads(struct residency *res, struct extent *const *set, size_t count);
 
 /* The extent size that suits the device's budget: a power of two, PAGE_BYTES to 32 MiB. */
 size_t residency_extent_bytes(const struct residency *res);
