@@ -6,8 +6,10 @@
 #include <string.h>
 #include <unistd.h>
 
-static pthread_rwlock_t g_lock;
-static pthread_once_t g_lock_once = PTHREAD_ONCE_INIT;
+/* Of the kind that lets readers in: with writers preferred, a thread that writes to a block and a
+ * device that reads it took it from each other without getting on, where both had a processor of
+ * their own. */
+static pthread_rwlock_t g_lock = PTHREAD_RWLOCK_INITIALIZER;
 
 /* Read in the fault handler, so it must not be allocated lazily. */
 static _Thread_local int t_lock_held __attribute__((tls_model("initial-exec")));
@@ -34,21 +36,8 @@ void memory_fatal(const char *what)
     abort();
 }
 
-/* Without writer preference a device that is never idle would keep every migration waiting. */
-static void lock_init(void)
-{
-    pthread_rwlockattr_t attributes;
-
-    pthread_rwlockattr_init(&attributes);
-    pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
-    if (pthread_rwlock_init(&g_lock, &attributes) != 0)
-        memory_fatal("no lock");
-    pthread_rwlockattr_destroy(&attributes);
-}
-
 static void lock_enter(void)
 {
-    pthread_once(&g_lock_once, lock_init);
     if (t_lock_held)
         memory_fatal("memory's lock is taken twice by one thread");
 }
