@@ -405,7 +405,8 @@ static void adopt_plan(struct residency *res, const struct schedule_plan *plan, 
     res->step_began_ns = 0;
     res->hot_limit = 0;
     adopt_fixed(res, plan->fixed, plan->extent_count);
-    tell_kept(res);
+    if (!res->misplaced) /* else the places are others by now, and the plan is made anew at once */
+        tell_kept(res);
     stats_set(step_learned, 1);
     stats_set(launches_per_step, res->plan.launches);
     stats_set(step_load_bytes, res->plan.load_bytes);

@@ -540,7 +540,7 @@ static int turn(struct residency *res)
         room = run_ahead_by_successors(res);
     if (room == ROOM_LATER)
         wait_for_use(res);
-    return room == ROOM_MADE || room == ROOM_LATER || res->misplaced;
+    return room == ROOM_MADE || room == ROOM_LATER || res->misplaced || learn_is_due(res);
 }
 
 static void *pager_main(void *arg)
