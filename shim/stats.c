@@ -7,6 +7,7 @@
 #include "stats.h"
 
 #include "log.h"
+#include "stats_ended.h"
 #include "stats_report.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -19,10 +20,9 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <uthash.h>
 
 #define CHUNK_BYTES  (256u << 10) /* what is reserved at a time */
-#define NO_RECORD    UINT32_MAX
+#define NO_RECORD    STATS_ENDED_NONE
 #define NAME_BYTES   4096u /* a longer name is cut */
 #define OTHERS       "(others)"
 #define OTHERS_INDEX (STATS_UNKNOWN_MAX - 1)
@@ -32,15 +32,6 @@ static struct stats_header g_private;
 static _Atomic(struct stats_header *) g_stats = &g_private;
 
 static pthread_mutex_t g_lock = PTHREAD_MUTEX_INITIALIZER;
-
-/* The record of a parameter that was freed. It stays as it was, for a tidy program frees its
- * weights before it ends and its user still wants to know; the same parameter loaded anew goes on
- * with it. */
-struct ended {
-    uint32_t record;
-    UT_hash_handle hh; /* by name */
-    char name[];
-};
 
 /* All guarded by g_lock. */
 static struct {
@@ -58,7 +49,7 @@ static struct {
     size_t records_reserved; /* bytes of each tail that may be touched */
     size_t names_reserved;
     uint32_t free_head; /* of the records to use again, or NO_RECORD */
-    struct ended *ended;
+    struct stats_ended *ended;
 } g_writer = {.free_head = NO_RECORD};
 
 static atomic_uint g_next_shard;
@@ -424,15 +415,13 @@ static void give_record(struct stats_record *record)
 /* Go on with the record of a parameter that was freed. NULL when there is none. */
 static struct stats_record *take_ended(const char *name, unsigned device)
 {
+    uint32_t index = g_writer.records ? stats_ended_find(g_writer.ended, name) : NO_RECORD;
     struct stats_record *record;
-    struct ended *ended = NULL;
 
-    HASH_FIND_STR(g_writer.ended, name, ended);
-    if (!ended || !g_writer.records || g_writer.records[ended->record].device != device)
+    if (index == NO_RECORD || g_writer.records[index].device != device)
         return NULL;
-    record = &g_writer.records[ended->record];
-    HASH_DEL(g_writer.ended, ended);
-    free(ended);
+    record = &g_writer.records[index];
+    stats_ended_remove(&g_writer.ended, name);
     atomic_fetch_add_explicit(&record->generation, 1, memory_order_release);
     /* What is written here next must not be seen before the generation. */
     atomic_thread_fence(memory_order_seq_cst);
@@ -442,21 +431,10 @@ static struct stats_record *take_ended(const char *name, unsigned device)
 /* Keep a named record as it is. returns 0, or -1 when it must be given back instead */
 static int keep_ended(const struct stats_record *record)
 {
-    const char *name = g_writer.names + record->name_offset;
-    struct ended *ended = NULL;
-
     if (record->evidence == STATS_EVIDENCE_NONE)
         return -1;
-    HASH_FIND(hh, g_writer.ended, name, record->name_bytes, ended);
-    if (ended)
-        return -1; /* the parameter was there twice: one account of it is enough */
-    ended = calloc(1, sizeof(*ended) + record->name_bytes + 1);
-    if (!ended)
-        return -1;
-    ended->record = (uint32_t)(record - g_writer.records);
-    memcpy(ended->name, name, record->name_bytes);
-    HASH_ADD_KEYPTR(hh, g_writer.ended, ended->name, record->name_bytes, ended);
-    return 0;
+    return stats_ended_add(&g_writer.ended, g_writer.names + record->name_offset,
+                           record->name_bytes, (uint32_t)(record - g_writer.records));
 }
 
 /* A record that nobody has seen, or whose generation says that it is being written. */

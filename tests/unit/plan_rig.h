@@ -142,6 +142,16 @@ static inline void rig_check(const struct rig *rig)
     }
 }
 
+/* Plan for two GPUs and the host's memory, in bytes. */
+static inline void rig_plan_within(struct rig *rig, uint64_t gpu0, uint64_t gpu1, uint64_t cpu)
+{
+    rig->options.max_memory.device_bytes[0] = gpu0;
+    rig->options.max_memory.device_bytes[1] = gpu1;
+    rig->options.max_memory.cpu_bytes = cpu;
+    rig_plan(rig);
+    rig_check(rig);
+}
+
 /* Where the first GPU holds anything, the largest unit that streams fits beside it. */
 static inline void rig_check_room(const struct rig *rig)
 {

@@ -28,11 +28,7 @@ static void no_room_where_nothing_streams(void **state)
     (void)state;
     rig_begin(&rig, PLAN_BALANCED);
     add_layers(&rig, 3);
-    rig.options.max_memory.device_bytes[0] = 100;
-    rig.options.max_memory.device_bytes[1] = 200;
-    rig.options.max_memory.cpu_bytes = 1000;
-    rig_plan(&rig);
-    rig_check(&rig);
+    rig_plan_within(&rig, 100, 200, 1000);
     assert_int_equal(rig.plan->device_bits[0], 100 * 8);
     assert_int_equal(rig.plan->device_bits[1], 200 * 8);
     /* One byte less, and something streams. */
@@ -52,11 +48,7 @@ static void no_room_where_nothing_streams(void **state)
     rig_add(&rig, "b.w", 60);
     rig_add(&rig, "large.w", 200);
     rig_add(&rig, "c.w", 30);
-    rig.options.max_memory.device_bytes[0] = 150;
-    rig.options.max_memory.device_bytes[1] = 200;
-    rig.options.max_memory.cpu_bytes = 1000;
-    rig_plan(&rig);
-    rig_check(&rig);
+    rig_plan_within(&rig, 150, 200, 1000);
     rig_check_room(&rig);
     assert_int_equal(rig.plan->device_bits[0], 110 * 8);
     assert_int_equal(rig.plan->device_bits[1], 200 * 8);
@@ -99,11 +91,7 @@ static void no_room_where_nothing_is_read(void **state)
     rig_add(&rig, "a.w", 50);
     rig_add(&rig, "b.w", 50);
     rig_add(&rig, "c.w", 20);
-    rig.options.max_memory.device_bytes[0] = 0;
-    rig.options.max_memory.device_bytes[1] = 60;
-    rig.options.max_memory.cpu_bytes = 60;
-    rig_plan(&rig);
-    rig_check(&rig);
+    rig_plan_within(&rig, 0, 60, 60);
     assert_int_equal(rig.plan->cpu_bits, 0);
     rig_end(&rig);
 }
@@ -119,11 +107,7 @@ static void mentioned(void **state)
     rig_add(&rig, "large.w", 100);
     add_tied(&rig, "enc.m.t", 5);
     add_tied(&rig, "enc.t", 5);
-    rig.options.max_memory.device_bytes[0] = 0;
-    rig.options.max_memory.device_bytes[1] = 60;
-    rig.options.max_memory.cpu_bytes = 1000;
-    rig_plan(&rig);
-    rig_check(&rig);
+    rig_plan_within(&rig, 0, 60, 1000);
     assert_int_equal(rig.plan->device_bits[1], 15 * 8);
     /* No room for both: "m" goes alone. */
     rig.options.max_memory.device_bytes[1] = 14;
@@ -148,11 +132,7 @@ static void mentioned_twice(void **state)
     rig.tensors[rig_add(&rig, "q.u", 5)].tie = 1;
     rig.tensors[rig_add(&rig, "q.a.t", 5)].tie = 1;
     rig_add(&rig, "q.x.w", 90);
-    rig.options.max_memory.device_bytes[0] = 0;
-    rig.options.max_memory.device_bytes[1] = 102;
-    rig.options.max_memory.cpu_bytes = 2000;
-    rig_plan(&rig);
-    rig_check(&rig);
+    rig_plan_within(&rig, 0, 102, 2000);
     assert_int_equal(rig.plan->device_bits[1], 102 * 8);
     rig_end(&rig);
 }
@@ -170,11 +150,7 @@ static void covered_twice(void **state)
     add_tied(&rig, "m.l.t", 10);
     add_tied(&rig, "m.l.u", 10);
     rig_add(&rig, "m.l.w", 5);
-    rig.options.max_memory.device_bytes[0] = 0;
-    rig.options.max_memory.device_bytes[1] = 100;
-    rig.options.max_memory.cpu_bytes = 1000;
-    rig_plan(&rig);
-    rig_check(&rig);
+    rig_plan_within(&rig, 0, 100, 1000);
     assert_int_equal(rig.plan->device_bits[1], 95 * 8);
     rig_end(&rig);
 }
@@ -191,11 +167,7 @@ static void mentioned_by_one_name(void **state)
     add_tied(&rig, "z.m.t", 5);
     add_tied(&rig, "y.t", 5);
     rig_add(&rig, "y.w", 20);
-    rig.options.max_memory.device_bytes[0] = 0;
-    rig.options.max_memory.device_bytes[1] = 60;
-    rig.options.max_memory.cpu_bytes = 1000;
-    rig_plan(&rig);
-    rig_check(&rig);
+    rig_plan_within(&rig, 0, 60, 1000);
     assert_int_equal(rig.plan->device_bits[1], 10 * 8);
     rig_end(&rig);
 }
@@ -213,11 +185,7 @@ static void last_one_split_first(void **state)
     rig.tensors[rig_add(&rig, "p.y.w", 1)].tie = 0;
     rig_add(&rig, "q.x.w", 50);
     rig.tensors[rig_add(&rig, "q.y.w", 1)].tie = 1;
-    rig.options.max_memory.device_bytes[0] = 0;
-    rig.options.max_memory.device_bytes[1] = 100;
-    rig.options.max_memory.cpu_bytes = 1000;
-    rig_plan(&rig);
-    rig_check(&rig);
+    rig_plan_within(&rig, 0, 100, 1000);
     assert_int_equal(rig.plan->device_bits[1], 92 * 8);
     rig_end(&rig);
 }

@@ -4,9 +4,9 @@
  * records that are used again. Each test runs in a child of its own, for the writer has one state
  * for each process; the child's exit code carries its verdict.
  */
-#include "shim/log.h"
 #include "shim/stats.h"
 #include "shim/stats_report.h"
+#include "tests/unit/stats_child.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -23,34 +23,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-/* In children cmocka's assertions have nobody to report to: this ends the child instead. */
-#define CHECK(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                        \
-            _exit(1);                                                                              \
-        }                                                                                          \
-    } while (0)
-
-static void in_child(void (*body)(void))
-{
-    pid_t pid = fork();
-    int status;
-
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        body();
-        _exit(0);
-    }
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_int_equal(status, 0);
-}
-
-static void own_path(char path[STATS_PATH_BYTES])
-{
-    stats_file_path(path, geteuid(), getpid());
-}
 
 static void read_own(struct stats_view *view, struct stats_report *report)
 {
@@ -490,96 +462,6 @@ static void test_unknown_overflow(void **state)
     in_child(unknown_overflow_body);
 }
 
-/* The process's own JSON, and who writes it. */
-
-static char g_export[64];
-
-static void set_pid_variable(const char *variable, pid_t pid)
-{
-    char text[16];
-
-    snprintf(text, sizeof(text), "%d", (int)pid);
-    setenv(variable, text, 1);
-}
-
-static void export_alone_body(void)
-{
-    stats_open("", "um", g_export);
-    stats_close();
-    CHECK(access(g_export, F_OK) == 0);
-}
-
-static void export_relative_body(void)
-{
-    CHECK(chdir("/tmp") == 0);
-    stats_open("", "um", g_export + strlen("/tmp/"));
-    CHECK(chdir("/") == 0);
-    stats_close();
-    CHECK(access(g_export, F_OK) == 0);
-}
-
-static void export_by_launcher_body(void)
-{
-    char path[STATS_PATH_BYTES];
-
-    set_pid_variable(STATS_LAUNCHER_VARIABLE, getppid());
-    set_pid_variable(STATS_PID_VARIABLE, getpid());
-    stats_open("", "um", g_export);
-    stats_close();
-    own_path(path);
-    CHECK(access(path, F_OK) == 0); /* for the launcher */
-    CHECK(access(g_export, F_OK) != 0);
-    CHECK(unlink(path) == 0);
-}
-
-static void export_launcher_gone_body(void)
-{
-    char path[STATS_PATH_BYTES];
-
-    set_pid_variable(STATS_LAUNCHER_VARIABLE, getppid() + 1);
-    set_pid_variable(STATS_PID_VARIABLE, getpid());
-    stats_open("", "um", g_export);
-    stats_close();
-    own_path(path);
-    CHECK(access(path, F_OK) != 0);
-    CHECK(access(g_export, F_OK) == 0);
-}
-
-static void export_grandchild_body(void)
-{
-    char path[STATS_PATH_BYTES];
-
-    set_pid_variable(STATS_LAUNCHER_VARIABLE, getppid());
-    set_pid_variable(STATS_PID_VARIABLE, getppid());
-    stats_open("", "um", g_export);
-    stats_close();
-    own_path(path);
-    CHECK(access(path, F_OK) != 0);
-    CHECK(access(g_export, F_OK) != 0);
-}
-
-static void export_impossible_body(void)
-{
-    stats_open("", "um", "/nonexistent/folder/stats.json");
-    log_set_level(LOG_OFF);
-    stats_close();
-}
-
-static void test_export(void **state)
-{
-    void (*const bodies[])(void) = {
-        export_alone_body,         export_relative_body,   export_by_launcher_body,
-        export_launcher_gone_body, export_grandchild_body, export_impossible_body,
-    };
-
-    (void)state;
-    snprintf(g_export, sizeof(g_export), "/tmp/berth-test-stats-%d.json", (int)getpid());
-    for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
-        in_child(bodies[i]);
-        unlink(g_export);
-    }
-}
-
 /* Readable after the process was killed, and until its pid is taken again. */
 static void test_killed(void **state)
 {
@@ -630,7 +512,6 @@ int main(void)
         cmocka_unit_test(test_threads),
         cmocka_unit_test(test_no_room),
         cmocka_unit_test(test_unknown_overflow),
-        cmocka_unit_test(test_export),
         cmocka_unit_test(test_killed),
     };
 
