@@ -3,13 +3,18 @@
  * The home of a page is its CPU page. While an extent is absent its preferred location is the CPU
  * and the device has a mapping of it (ACCESSED_BY), so that a kernel which touches it reads over
  * the link instead of faulting the page in behind the budget's back. Loading sets READ_MOSTLY and
- * prefetches: the device gets a duplicate. Dropping unsets it: the driver collapses the duplicates
+ * prefetches: the device gets a duplicate, which it may read. That it may not write it without a
+ * fault takes a mapping by the CPU: pages that nobody has mapped, as copy engines fill them, a
+ * prefetch maps for the device with write access though the CPU keeps its copy, and what a kernel
+ * writes then is lost with the duplicate. So a load prefetches to the CPU first, which maps what
+ * lies there and has nothing else to do. Dropping unsets it: the driver collapses the duplicates
  * to the preferred location, the CPU, without a transfer. A kernel's write collapses them the other
  * way, so that the device has the only copy; therefore a drop also prefetches to the CPU, which
  * moves just such pages and finds nothing to do for the others.
  *
- * source: CUDA Driver API, unified memory; the open kernel module's uvm policy code for what
- * unsetting read duplication does.
+ * source: CUDA Driver API, unified memory; the open kernel module's uvm code, for what unsetting
+ * read duplication does and which rights a migration maps with; an H200 with driver 580, on which
+ * in-place updates were lost without that first prefetch.
  */
 #include "backend.h"
 
@@ -57,6 +62,8 @@ static CUresult um_load(const struct driver *drv, CUdevice device, CUdeviceptr a
     CUresult res = CUDA_SUCCESS;
 
     if (mode == BACKEND_SHARED)
+        res = drv->cuMemPrefetchAsync(addr, bytes, CU_DEVICE_CPU, stream);
+    if (res == CUDA_SUCCESS && mode == BACKEND_SHARED)
         res = drv->cuMemAdvise(addr, bytes, CU_MEM_ADVISE_SET_READ_MOSTLY, device);
     if (res != CUDA_SUCCESS)
         return res;

@@ -48,6 +48,12 @@ static void host_protect(struct um_block *block, int prot)
     block->host_prot = prot;
 }
 
+/* May the device write where its copy is, without a fault? */
+static int may_write(const struct um_block *block, int d)
+{
+    return copies(block) <= 1 || (block->unguarded & 1u << d);
+}
+
 /* Bring the program's mapping and every page table in line with the copies that exist. */
 static void publish(struct um_block *block)
 {
@@ -56,10 +62,10 @@ static void publish(struct um_block *block)
 
     for (d = 0; d < memory_device_count(); d++)
         mmu_set(&memory_device_at(d)->mmu, block->addr, block->frame[d],
-                !block->frame[d] ? 0
-                : is_shared      ? MMU_READ
-                                 : MMU_READ | MMU_WRITE);
-    if (!block->host_valid || um_is_busy())
+                !block->frame[d]      ? 0
+                : may_write(block, d) ? MMU_READ | MMU_WRITE
+                                      : MMU_READ);
+    if (!block->host_valid || !block->is_host_mapped || um_is_busy())
         host_protect(block, PROT_NONE);
     else
         host_protect(block, is_shared ? PROT_READ : PROT_READ | PROT_WRITE);
@@ -84,6 +90,7 @@ static void frame_drop(struct um_block *block, int d)
 
     frame_give(block->frame[d]);
     block->frame[d] = NULL;
+    block->unguarded &= ~(1u << d);
     *(link->older ? &link->older->link[d].newer : &device->oldest) = link->newer;
     *(link->newer ? &link->newer->link[d].older : &device->newest) = link->older;
     device->managed_pages--;
@@ -127,7 +134,7 @@ static uint64_t keep_only(struct um_block *block, int keep)
         bytes += block->bytes;
     }
     if (keep != UM_CPU)
-        block->host_valid = 0;
+        block->host_valid = block->is_host_mapped = 0;
     return bytes;
 }
 
@@ -196,9 +203,7 @@ static int is_duplicating(const struct um_block *block)
 enum um_route um_route(const struct um_block *block, int device, enum mmu_access access,
                        uint8_t **at)
 {
-    const int is_shared_write = access == MMU_WRITE && copies(block) > 1;
-
-    if (is_shared_write)
+    if (access == MMU_WRITE && !may_write(block, device))
         return UM_MISS;
     *at = block->frame[device];
     if (*at)
@@ -249,7 +254,7 @@ void um_device_fault(struct um_block *block, int device, enum mmu_access access)
 
 uint8_t *um_place(const struct um_block *block, int device, enum mmu_access access, int *where)
 {
-    if (access == MMU_WRITE && copies(block) > 1)
+    if (access == MMU_WRITE && !may_write(block, device))
         return NULL;
     *where = block->frame[device] ? device : block->host_valid ? UM_CPU : first_device(block);
     if (*where == UM_NONE)
@@ -294,6 +299,7 @@ void um_host_fault(struct um_block *block, enum mmu_access access)
         counters->cpu_faults++;
         counters->collapsed_bytes += keep_only(block, UM_CPU);
     }
+    block->is_host_mapped = 1;
     publish(block);
 }
 
@@ -322,7 +328,7 @@ void um_host_revoke(void)
 
 void um_block_prefetch(struct um_block *block, int to)
 {
-    const int from = first_device(block);
+    const int from = first_device(block), is_unmapped = from == UM_NONE && !block->is_host_mapped;
     struct memory_counters *counters = &memory_device_at(to != UM_CPU      ? to
                                                          : from != UM_NONE ? from
                                                                            : block->owner)
@@ -331,14 +337,18 @@ void um_block_prefetch(struct um_block *block, int to)
     block->last_prefetch = to;
     if (copies(block) == 0) {
         populate(block, to);
+        block->is_host_mapped = to == UM_CPU;
     } else if (to == UM_CPU) {
         if (!block->host_valid)
             copy_to_host(block, &counters->prefetch_d2h_bytes);
         if (!is_duplicating(block))
             keep_only(block, UM_CPU);
+        block->is_host_mapped = 1;
     } else if (block->frame[to] || copy_to_device(block, to, &counters->prefetch_h2d_bytes)) {
         if (!is_duplicating(block))
             keep_only(block, to);
+        else if (is_unmapped)
+            block->unguarded |= 1u << to;
     }
     publish(block);
 }

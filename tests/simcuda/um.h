@@ -14,7 +14,13 @@
  *       else a device's; eviction gives the device's copy up. Nothing is transferred.
  *
  * More than one copy exists only while READ_MOSTLY is set, and while it does all copies are
- * read-only. A device reaches the host's copy without moving it (a remote access) when the
+ * read-only, with one exception, which the hardware has (seen on an H200 with driver 580): a
+ * prefetch gives the device write access to pages that nobody has mapped. Pages that a copy engine
+ * filled and that the program's threads never touched are such; READ_MOSTLY ended the device's own
+ * mapping. Kernels then write the duplicate without a fault, so the host's copy stays as it was,
+ * and ending READ_MOSTLY leaves that one: what was written is lost. A prefetch to the CPU maps.
+ *
+ * A device reaches the host's copy without moving it (a remote access) when the
  * preferred location is the CPU, when ACCESSED_BY is set for it and the preferred location is not
  * that device, or when nothing can make room for the block.
  *
@@ -44,11 +50,13 @@ struct um_block {
     uint32_t bytes; /* 2 MiB, less in an allocation's last block: whole 4 KiB pages */
     int owner;      /* device whose counters count what the host does to it */
     int host_valid;
-    int host_prot; /* what the program's mapping has now */
+    int is_host_mapped; /* in the driver's books: by a touch of the host, or a prefetch to it */
+    int host_prot;      /* what the program's mapping has now */
     int is_read_mostly;
     int preferred;        /* ordinal, UM_CPU or UM_NONE */
     int last_prefetch;    /* as preferred */
     unsigned accessed_by; /* bit ordinal for a device, UM_ACCESSED_BY_CPU */
+    unsigned unguarded;   /* bit ordinal: the device writes its duplicate without a fault */
     uint8_t *frame[SIM_DEVICES_MAX];
     uint64_t no_room_epoch[SIM_DEVICES_MAX]; /* the room_epoch in which nothing could be evicted */
     struct um_link link[SIM_DEVICES_MAX];    /* among the blocks with a frame on that device */

@@ -399,6 +399,29 @@ static void test_unset_never_loses_the_only_copy(void **state)
     release(a);
 }
 
+/* As the hardware does: see um.h. */
+static void test_duplicates_that_nobody_had_mapped_lose_writes(void **state)
+{
+    CUdeviceptr a = managed(BLOCK);
+
+    (void)state;
+    advise(a, BLOCK, CU_MEM_ADVISE_SET_PREFERRED_LOCATION, CPU);
+    store(a, 60); /* fills the host's page; no thread of the program maps it */
+    for (int is_mapped = 0; is_mapped < 2; is_mapped++) {
+        if (is_mapped)
+            prefetch(a, BLOCK, CPU);
+        advise(a, BLOCK, CU_MEM_ADVISE_SET_READ_MOSTLY, 0);
+        prefetch(a, BLOCK, 0);
+        mark();
+        store(a, 61);
+        assert_int_equal(DELTA(0, gpu_faults), is_mapped);
+        assert_int_equal(load(a), 61);
+        advise(a, BLOCK, CU_MEM_ADVISE_UNSET_READ_MOSTLY, 0);
+        assert_int_equal(load(a), is_mapped ? 61 : 60);
+    }
+    release(a);
+}
+
 static void test_partial_advice(void **state)
 {
     CUdeviceptr a = managed(2 * BLOCK);
@@ -462,6 +485,7 @@ int main(void)
         TEST(unset_otherwise_keeps_the_device_copy),
         TEST(unset_keeps_the_preferred_devices_copy),
         TEST(unset_never_loses_the_only_copy),
+        TEST(duplicates_that_nobody_had_mapped_lose_writes),
         TEST(partial_advice),
         TEST(last_block_is_covered_by_its_pages),
     };

@@ -94,7 +94,7 @@ static void test_load_and_drop(void **state)
     traced();
     assert_int_equal(backend_um.load(drv, 3, base, 2 * FAKE_PAGE, BACKEND_SHARED, stream),
                      CUDA_SUCCESS);
-    assert_string_equal(traced(), "READ_MOSTLY(2, 3) prefetch(2, 3) ");
+    assert_string_equal(traced(), "prefetch(2, -1) READ_MOSTLY(2, 3) prefetch(2, 3) ");
     assert_int_equal(g_fake.resident[3], 2 * FAKE_PAGE);
     assert_int_equal(backend_um.drop(drv, 3, base, 2 * FAKE_PAGE, BACKEND_SHARED, stream),
                      CUDA_SUCCESS);
@@ -122,11 +122,15 @@ static void test_failures(void **state)
     fake_fail("cuMemAdvise", 0, 1, CUDA_ERROR_UNKNOWN);
     assert_int_equal(backend_um.load(drv, 3, base, FAKE_PAGE, BACKEND_SHARED, stream),
                      CUDA_ERROR_UNKNOWN);
-    assert_string_equal(traced(), "");
+    assert_string_equal(traced(), "prefetch(1, -1) ");
     fake_fail("cuMemPrefetchAsync", 0, 1, CUDA_ERROR_UNKNOWN);
     assert_int_equal(backend_um.load(drv, 3, base, FAKE_PAGE, BACKEND_SHARED, stream),
                      CUDA_ERROR_UNKNOWN);
-    assert_string_equal(traced(), "READ_MOSTLY(1, 3) not READ_MOSTLY(1, 3) ");
+    assert_string_equal(traced(), "");
+    fake_fail("cuMemPrefetchAsync", 1, 1, CUDA_ERROR_UNKNOWN);
+    assert_int_equal(backend_um.load(drv, 3, base, FAKE_PAGE, BACKEND_SHARED, stream),
+                     CUDA_ERROR_UNKNOWN);
+    assert_string_equal(traced(), "prefetch(1, -1) READ_MOSTLY(1, 3) not READ_MOSTLY(1, 3) ");
     fake_fail("cuMemPrefetchAsync", 0, 1, CUDA_ERROR_UNKNOWN);
     assert_int_equal(backend_um.load(drv, 3, base, FAKE_PAGE, BACKEND_MOVED, stream),
                      CUDA_ERROR_UNKNOWN);
