@@ -94,13 +94,13 @@ static void init_extent(struct extent *e, struct range *range, size_t index)
  * lane's context is current, the lock is held. */
 static void order_drops_behind_births(struct residency *res, struct lane *lane)
 {
-    int is_open = lane && lane->h2d && lane->d2h;
+    int is_open = lane && lane->h2d[0] && lane->d2h;
     CUevent born = is_open ? transfer_take_event(res->drv, lane) : NULL;
-    int is_ordered = born && !stats_note(res->drv->cuEventRecord(born, lane->h2d)) &&
+    int is_ordered = born && !stats_note(res->drv->cuEventRecord(born, lane->h2d[0])) &&
                      !stats_note(res->drv->cuStreamWaitEvent(lane->d2h, born, 0));
 
     if (is_open && !is_ordered)
-        stats_note(res->drv->cuStreamSynchronize(lane->h2d));
+        stats_note(res->drv->cuStreamSynchronize(lane->h2d[0]));
     if (born)
         transfer_give_event(res->drv, lane, born);
 }
@@ -169,6 +169,7 @@ static void give_birth(struct residency *res, struct range *range, size_t from, 
     if (!bytes)
         return;
     extent_reclaim(res, bytes);
+    transfer_settle_gone(res->drv, res->lanes);
     if (res->resident_bytes + bytes > room_limit(res)) { /* what leaves at the moment is not gone */
         residency_activate(res);
         return;
@@ -184,7 +185,7 @@ static void give_birth(struct residency *res, struct range *range, size_t from, 
         /* Where that fails it is born at its first touch. */
         if (is_open)
             stats_note(res->backend->load(res->drv, res->device, e->first, e->bytes, BACKEND_MOVED,
-                                          lane->h2d));
+                                          lane->h2d[0]));
     }
     order_drops_behind_births(res, lane);
 }

@@ -130,29 +130,33 @@ static void load(struct residency *res, struct extent *e)
     enum backend_mode mode = BACKEND_SHARED;
     CUevent ready = NULL;
     struct lane *lane;
+    CUstream stream = NULL;
     CUresult result;
     int recorded = 0, again = e->load_number != 0;
 
     extent_set_state(res, e, EXTENT_LOADING);
     residency_count(res, e->bytes);
+    /* What leaves may take its room until it has been copied back. */
+    transfer_settle_gone(res->drv, res->lanes);
     result = enter(res, e->range, &lane, &ready);
     if (result == CUDA_SUCCESS) {
         int timed;
 
+        stream = transfer_next_stream(lane, e->bytes);
         mode = object_mode(e->first, e->first + e->bytes);
         /* What nobody has written comes into being on the device, and crosses no link. */
         timed = (again || (mode == BACKEND_SHARED && object_fills_ends(e->first, e->bytes))) &&
                 transfer_timing_begin(res->drv, lane);
-        result = res->backend->load(res->drv, res->device, e->first, e->bytes, mode, lane->h2d);
+        result = res->backend->load(res->drv, res->device, e->first, e->bytes, mode, stream);
         if (timed)
             transfer_timing_end(res->drv, lane, result == CUDA_SUCCESS ? e->bytes : 0);
     }
     if (result == CUDA_SUCCESS) {
         object_account(e->first, e->first + e->bytes, OBJECT_LOADED);
-        recorded = ready && stats_note(res->drv->cuEventRecord(ready, lane->h2d)) == CUDA_SUCCESS;
+        recorded = ready && stats_note(res->drv->cuEventRecord(ready, stream)) == CUDA_SUCCESS;
         /* Without an event nobody could wait for it, a drop as little as a launch. */
         if (!recorded)
-            stats_note(res->drv->cuStreamSynchronize(lane->h2d));
+            stats_note(res->drv->cuStreamSynchronize(stream));
     }
     leave(res);
     if (ready && !recorded)
@@ -197,8 +201,8 @@ static void drop(struct residency *res, struct extent *e)
     }
     leave(res);
     if (dropped)
-        transfer_order_loads(res->drv, res->lanes, gone);
-    if (gone)
+        transfer_note_gone(res->drv, lane, gone);
+    else if (gone)
         transfer_give_event(res->drv, lane, gone);
     if (result != CUDA_SUCCESS) {
         extent_set_state(res, e, EXTENT_RESIDENT);

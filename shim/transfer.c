@@ -22,8 +22,9 @@ CUresult transfer_open_streams(const struct driver *drv, struct lane *lane)
 {
     CUresult result = CUDA_SUCCESS;
 
-    if (!lane->h2d)
-        result = drv->cuStreamCreate(&lane->h2d, CU_STREAM_NON_BLOCKING);
+    for (int i = 0; i < TRANSFER_LOAD_STREAMS && result == CUDA_SUCCESS; i++)
+        if (!lane->h2d[i])
+            result = drv->cuStreamCreate(&lane->h2d[i], CU_STREAM_NON_BLOCKING);
     if (result == CUDA_SUCCESS && !lane->d2h)
         result = drv->cuStreamCreate(&lane->d2h, CU_STREAM_NON_BLOCKING);
     return result;
@@ -74,8 +75,48 @@ uint64_t transfer_elapsed_ns(const struct driver *drv, CUevent from, CUevent to)
 void transfer_order_loads(const struct driver *drv, struct lane *list, CUevent gone)
 {
     for (struct lane *lane = list; lane; lane = lane->next)
-        if (lane->h2d)
-            stats_note(drv->cuStreamWaitEvent(lane->h2d, gone, 0));
+        for (int i = 0; i < TRANSFER_LOAD_STREAMS; i++)
+            if (lane->h2d[i])
+                stats_note(drv->cuStreamWaitEvent(lane->h2d[i], gone, 0));
+}
+
+void transfer_note_gone(const struct driver *drv, struct lane *lane, CUevent gone)
+{
+    if (lane->gone) /* of the same stream: over before this one is */
+        transfer_give_event(drv, lane, lane->gone);
+    lane->gone = gone;
+}
+
+void transfer_settle_gone(const struct driver *drv, struct lane *list)
+{
+    for (struct lane *lane = list; lane; lane = lane->next) {
+        if (!lane->gone)
+            continue;
+        if (stats_note(drv->cuEventQuery(lane->gone)) != CUDA_SUCCESS)
+            transfer_order_loads(drv, list, lane->gone);
+        transfer_give_event(drv, lane, lane->gone);
+        lane->gone = NULL;
+    }
+}
+
+CUstream transfer_next_stream(struct lane *lane, uint64_t bytes)
+{
+    lane->turn = (lane->turn + 1) % TRANSFER_LOAD_STREAMS;
+    lane->loaded_bytes[lane->turn] = bytes;
+    return lane->h2d[lane->turn];
+}
+
+/* What crosses the link from the end of the last load on this stream to the end of the next: the
+ * loads on the others, in between; or nothing more, when the stream is idle. */
+static uint64_t bytes_beside(const struct driver *drv, const struct lane *lane)
+{
+    uint64_t bytes = 0;
+
+    if (stats_note(drv->cuStreamQuery(lane->h2d[lane->turn])) != CUDA_ERROR_NOT_READY)
+        return 0;
+    for (unsigned i = 0; i < TRANSFER_LOAD_STREAMS; i++)
+        bytes += i == lane->turn ? 0 : lane->loaded_bytes[i];
+    return bytes;
 }
 
 int transfer_timing_begin(const struct driver *drv, struct lane *lane)
@@ -86,13 +127,15 @@ int transfer_timing_begin(const struct driver *drv, struct lane *lane)
         return 0;
     if (!lane->timed_to && stats_note(drv->cuEventCreate(&lane->timed_to, CU_EVENT_DEFAULT)))
         return 0;
-    return stats_note(drv->cuEventRecord(lane->timed_from, lane->h2d)) == CUDA_SUCCESS;
+    lane->timed_behind_bytes = bytes_beside(drv, lane);
+    return stats_note(drv->cuEventRecord(lane->timed_from, lane->h2d[lane->turn])) == CUDA_SUCCESS;
 }
 
 void transfer_timing_end(const struct driver *drv, struct lane *lane, uint64_t bytes)
 {
-    if (bytes && stats_note(drv->cuEventRecord(lane->timed_to, lane->h2d)) == CUDA_SUCCESS)
-        lane->timed_bytes = bytes;
+    if (bytes &&
+        stats_note(drv->cuEventRecord(lane->timed_to, lane->h2d[lane->turn])) == CUDA_SUCCESS)
+        lane->timed_bytes = bytes + lane->timed_behind_bytes;
 }
 
 int transfer_timing_take(const struct driver *drv, struct lane *lane, uint64_t *bytes, uint64_t *ns)
@@ -119,8 +162,11 @@ void transfer_close(const struct driver *drv, struct lane **list, CUcontext ctx,
             stats_note(drv->cuEventDestroy_v2(lane->timed_from));
         if (lane->timed_to && !gone)
             stats_note(drv->cuEventDestroy_v2(lane->timed_to));
-        if (lane->h2d && !gone)
-            stats_note(drv->cuStreamDestroy_v2(lane->h2d));
+        if (lane->gone && !gone)
+            stats_note(drv->cuEventDestroy_v2(lane->gone));
+        for (int i = 0; i < TRANSFER_LOAD_STREAMS && !gone; i++)
+            if (lane->h2d[i])
+                stats_note(drv->cuStreamDestroy_v2(lane->h2d[i]));
         if (lane->d2h && !gone)
             stats_note(drv->cuStreamDestroy_v2(lane->d2h));
         free(lane->events);

@@ -106,6 +106,8 @@ void memory_device_busy(int delta);
  * CPU. um_prefetch is executed in stream order by the caller; um_advise acts at the time of the
  * call. */
 CUresult um_prefetch(CUdeviceptr addr, size_t bytes, int device);
+/* Blocks that it would have to bring. */
+uint64_t um_prefetch_blocks(CUdeviceptr addr, size_t bytes, int device);
 /* What um_prefetch() and um_advise() would refuse: 1, or 101 for a device that is not there. */
 CUresult um_check(CUdeviceptr addr, size_t bytes, int device);
 CUresult um_advise(CUdeviceptr addr, size_t bytes, CUmem_advise advice, int device);

@@ -43,8 +43,10 @@ enum pace_engine {
     X(launch_ns, LAUNCH_NS)                                                                        \
     X(gpu_fault_ns, GPU_FAULT_NS)                                                                  \
     X(cpu_fault_ns, CPU_FAULT_NS)                                                                  \
+    X(prefetch_ns, PREFETCH_NS)                                                                    \
     X(prefetch_block_ns, PREFETCH_BLOCK_NS)                                                        \
     X(collapse_block_ns, COLLAPSE_BLOCK_NS)                                                        \
+    X(remap_block_ns, REMAP_BLOCK_NS)                                                              \
     X(advise_ns, ADVISE_NS)                                                                        \
     X(create_page_ns, CREATE_PAGE_NS)                                                              \
     X(map_page_ns, MAP_PAGE_NS)                                                                    \
@@ -80,6 +82,7 @@ struct pace_tally {
     uint64_t h2h_bytes;
     uint64_t gpu_faults;
     uint64_t collapses; /* blocks of which duplicates were given up by advice */
+    uint64_t remaps;    /* of those, what a device is given a mapping of instead */
 };
 
 /* What a kernel did. */

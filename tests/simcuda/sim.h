@@ -43,9 +43,11 @@
     X(LAUNCH_NS, COUNT, "3000", "paced: what a kernel takes beside its memory accesses")           \
     X(GPU_FAULT_NS, COUNT, "50000", "paced: a kernel's fault on a managed block, beside the copy") \
     X(CPU_FAULT_NS, COUNT, "20000", "paced: the host's fault on a managed block, likewise")        \
-    X(PREFETCH_BLOCK_NS, COUNT, "10000", "paced: the caller's work for each 2 MiB of a prefetch")  \
-    X(COLLAPSE_BLOCK_NS, COUNT, "10000", "paced: the caller's for each duplicate that it drops")   \
-    X(ADVISE_NS, COUNT, "2000", "paced: the caller's for each cuMemAdvise")                        \
+    X(PREFETCH_NS, COUNT, "2000", "paced: the caller's work for each prefetch")                    \
+    X(PREFETCH_BLOCK_NS, COUNT, "30000", "paced: for each 2 MiB that it moves; see um_api.c")      \
+    X(COLLAPSE_BLOCK_NS, COUNT, "3000", "paced: the caller's for each duplicate that it drops")    \
+    X(REMAP_BLOCK_NS, COUNT, "45000", "paced: likewise, where ACCESSED_BY is set beside")          \
+    X(ADVISE_NS, COUNT, "1500", "paced: the caller's for each cuMemAdvise")                        \
     X(CREATE_PAGE_NS, COUNT, "193000", "paced: the caller's for each 2 MiB of cuMemCreate")        \
     X(MAP_PAGE_NS, COUNT, "1500", "paced: the caller's for each 2 MiB of cuMemMap")                \
     X(ACCESS_PAGE_NS, COUNT, "36000", "paced: the caller's for each 2 MiB of cuMemSetAccess")      \

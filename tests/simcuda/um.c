@@ -353,9 +353,14 @@ void um_block_prefetch(struct um_block *block, int to)
     publish(block);
 }
 
+int um_block_is_at(const struct um_block *block, int to)
+{
+    return to == UM_CPU ? block->host_valid : block->frame[to] != NULL;
+}
+
 int um_block_source(const struct um_block *block, int to)
 {
-    if (copies(block) == 0 || (to == UM_CPU ? block->host_valid : block->frame[to] != NULL))
+    if (copies(block) == 0 || um_block_is_at(block, to))
         return UM_NONE;
     return to != UM_CPU && block->host_valid ? UM_CPU : first_device(block);
 }
@@ -373,6 +378,7 @@ void um_block_collapse(struct um_block *block)
     else if (block->preferred >= 0 && block->frame[block->preferred])
         keep = block->preferred;
     t_pace_tally.collapses++;
+    t_pace_tally.remaps += (block->accessed_by & ~UM_ACCESSED_BY_CPU) != 0;
     memory_device_at(first)->counters.dropped_bytes += keep_only(block, keep);
     publish(block);
 }

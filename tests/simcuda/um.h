@@ -109,6 +109,8 @@ void um_block_prefetch(struct um_block *block, int to);
 /* Where such a prefetch would copy the block from: an ordinal or UM_CPU, UM_NONE when nothing would
  * be copied. Reading side. */
 int um_block_source(const struct um_block *block, int to);
+/* Is a copy where a prefetch would bring it? Reading side. */
+int um_block_is_at(const struct um_block *block, int to);
 void um_block_collapse(struct um_block *block);
 
 /* Evict the block that came first to the device. returns 0 when there is none */

@@ -90,6 +90,19 @@ static uint64_t prefetch_bytes(struct walk walk, int device, int *engine_device)
     return bytes;
 }
 
+uint64_t um_prefetch_blocks(CUdeviceptr addr, size_t bytes, int device)
+{
+    struct walk walk = walk_begin(addr, bytes);
+    struct um_block *block;
+    uint64_t count = 0;
+
+    memory_lock_read();
+    while ((block = walk_next(&walk)) != NULL)
+        count += !um_block_is_at(block, device);
+    memory_unlock();
+    return count;
+}
+
 /* Take the engine for all that a prefetch will copy. */
 static struct pace_slot prefetch_pace_begin(struct walk walk, int device)
 {
@@ -187,6 +200,7 @@ static int advice_has_device(CUmem_advise advice)
 CUresult um_advise(CUdeviceptr addr, size_t bytes, CUmem_advise advice, int device)
 {
     struct walk walk = walk_begin(addr, bytes);
+    struct pace_tally tally;
     struct um_block *block;
     CUresult res;
 
@@ -206,8 +220,9 @@ CUresult um_advise(CUdeviceptr addr, size_t bytes, CUmem_advise advice, int devi
     while ((block = walk_next(&walk)) != NULL)
         advise_block(block, walk_covers(&walk, block), advice, device);
     memory_unlock();
-    pace_host_spend(pace_costs()->advise_ns +
-                    pace_tally_take().collapses * pace_costs()->collapse_block_ns);
+    tally = pace_tally_take();
+    pace_host_spend(pace_costs()->advise_ns + tally.collapses * pace_costs()->collapse_block_ns +
+                    tally.remaps * pace_costs()->remap_block_ns);
     return CUDA_SUCCESS;
 }
 

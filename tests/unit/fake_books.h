@@ -59,6 +59,7 @@ struct fake {
     uint64_t resident[FAKE_DEVICES], peak[FAKE_DEVICES]; /* bytes in VRAM, in order of the calls */
     uint64_t limit[FAKE_DEVICES];      /* more than this in VRAM is misuse; 0: no limit */
     uint64_t drop_order[FAKE_DEVICES]; /* of the last drop */
+    uint64_t known_done;               /* the latest event that was asked for and had come */
     uint64_t order;
     CUevent events[FAKE_HANDLES];
     CUstream streams[FAKE_HANDLES];

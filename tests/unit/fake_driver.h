@@ -98,6 +98,12 @@ static inline CUresult fake_cuStreamSynchronize(CUstream stream)
     return fake_leave(CUDA_SUCCESS);
 }
 
+static inline CUresult fake_cuStreamQuery(CUstream stream)
+{
+    FAKE_ENTER("cuStreamQuery");
+    return fake_leave(stream->held ? CUDA_ERROR_NOT_READY : CUDA_SUCCESS);
+}
+
 static inline CUresult fake_cuCtxSynchronize(void)
 {
     FAKE_ENTER("cuCtxSynchronize");
@@ -238,6 +244,8 @@ static inline CUresult fake_cuEventQuery(CUevent event)
     FAKE_ENTER("cuEventQuery");
     if (!event->alive)
         FAKE_MISUSE("an event that was destroyed is queried");
+    if (!event->pending && event->order > g_fake.known_done)
+        g_fake.known_done = event->order;
     return fake_leave(event->pending ? CUDA_ERROR_NOT_READY : CUDA_SUCCESS);
 }
 
@@ -356,7 +364,8 @@ static inline CUresult fake_cuMemPrefetchAsync(CUdeviceptr addr, size_t bytes, C
             g_fake.drop_order[p->at] = g_fake.order;
     } else {
         g_fake.loads++;
-        if (stream->seen < g_fake.drop_order[device])
+        if (stream->seen < g_fake.drop_order[device] &&
+            g_fake.known_done < g_fake.drop_order[device])
             FAKE_MISUSE("a load does not wait for the drop that makes its room");
     }
     for (size_t i = 0; p && i < bytes / FAKE_PAGE; i++)
@@ -375,6 +384,7 @@ static struct driver g_fake_driver = {
     .cuCtxGetDevice = fake_cuCtxGetDevice,
     .cuCtxSynchronize = fake_cuCtxSynchronize,
     .cuStreamSynchronize = fake_cuStreamSynchronize,
+    .cuStreamQuery = fake_cuStreamQuery,
     .cuMemGetInfo_v2 = fake_cuMemGetInfo,
     .cuDeviceTotalMem_v2 = fake_cuDeviceTotalMem,
     .cuStreamCreate = fake_cuStreamCreate,

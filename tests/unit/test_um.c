@@ -94,7 +94,8 @@ static void test_load_and_drop(void **state)
     traced();
     assert_int_equal(backend_um.load(drv, 3, base, 2 * FAKE_PAGE, BACKEND_SHARED, stream),
                      CUDA_SUCCESS);
-    assert_string_equal(traced(), "prefetch(2, -1) READ_MOSTLY(2, 3) prefetch(2, 3) ");
+    assert_string_equal(traced(),
+                        "not ACCESSED_BY(2, 3) prefetch(2, -1) READ_MOSTLY(2, 3) prefetch(2, 3) ");
     assert_int_equal(g_fake.resident[3], 2 * FAKE_PAGE);
     assert_int_equal(backend_um.drop(drv, 3, base, 2 * FAKE_PAGE, BACKEND_SHARED, stream),
                      CUDA_SUCCESS);
@@ -102,7 +103,7 @@ static void test_load_and_drop(void **state)
     assert_int_equal(g_fake.resident[3], 0);
 
     assert_int_equal(backend_um.load(drv, 3, base, FAKE_PAGE, BACKEND_MOVED, stream), CUDA_SUCCESS);
-    assert_string_equal(traced(), "prefetch(1, 3) ");
+    assert_string_equal(traced(), "not ACCESSED_BY(1, 3) prefetch(1, 3) ");
     assert_int_equal(backend_um.drop(drv, 3, base, FAKE_PAGE, BACKEND_MOVED, stream), CUDA_SUCCESS);
     assert_string_equal(traced(), "prefetch(1, -1) ");
     assert_int_equal(g_fake.resident[3], 0);
@@ -119,22 +120,24 @@ static void test_failures(void **state)
 
     (void)state;
     traced();
-    fake_fail("cuMemAdvise", 0, 1, CUDA_ERROR_UNKNOWN);
-    assert_int_equal(backend_um.load(drv, 3, base, FAKE_PAGE, BACKEND_SHARED, stream),
-                     CUDA_ERROR_UNKNOWN);
-    assert_string_equal(traced(), "prefetch(1, -1) ");
-    fake_fail("cuMemPrefetchAsync", 0, 1, CUDA_ERROR_UNKNOWN);
-    assert_int_equal(backend_um.load(drv, 3, base, FAKE_PAGE, BACKEND_SHARED, stream),
-                     CUDA_ERROR_UNKNOWN);
-    assert_string_equal(traced(), "");
-    fake_fail("cuMemPrefetchAsync", 1, 1, CUDA_ERROR_UNKNOWN);
-    assert_int_equal(backend_um.load(drv, 3, base, FAKE_PAGE, BACKEND_SHARED, stream),
-                     CUDA_ERROR_UNKNOWN);
-    assert_string_equal(traced(), "prefetch(1, -1) READ_MOSTLY(1, 3) not READ_MOSTLY(1, 3) ");
+    for (unsigned call = 0; call < 2; call++) {
+        fake_fail("cuMemAdvise", call, 1, CUDA_ERROR_UNKNOWN);
+        assert_int_equal(backend_um.load(drv, 3, base, FAKE_PAGE, BACKEND_SHARED, stream),
+                         CUDA_ERROR_UNKNOWN);
+        assert_string_equal(traced(), call ? "not ACCESSED_BY(1, 3) prefetch(1, -1) " : "");
+    }
+    for (unsigned call = 0; call < 2; call++) {
+        fake_fail("cuMemPrefetchAsync", call, 1, CUDA_ERROR_UNKNOWN);
+        assert_int_equal(backend_um.load(drv, 3, base, FAKE_PAGE, BACKEND_SHARED, stream),
+                         CUDA_ERROR_UNKNOWN);
+        assert_string_equal(traced(), call ? "not ACCESSED_BY(1, 3) prefetch(1, -1) "
+                                             "READ_MOSTLY(1, 3) not READ_MOSTLY(1, 3) "
+                                           : "not ACCESSED_BY(1, 3) ");
+    }
     fake_fail("cuMemPrefetchAsync", 0, 1, CUDA_ERROR_UNKNOWN);
     assert_int_equal(backend_um.load(drv, 3, base, FAKE_PAGE, BACKEND_MOVED, stream),
                      CUDA_ERROR_UNKNOWN);
-    assert_string_equal(traced(), "");
+    assert_string_equal(traced(), "not ACCESSED_BY(1, 3) ");
     fake_fail("cuMemAdvise", 0, 1, CUDA_ERROR_UNKNOWN);
     assert_int_equal(backend_um.drop(drv, 3, base, FAKE_PAGE, BACKEND_SHARED, stream),
                      CUDA_ERROR_UNKNOWN);
