@@ -335,20 +335,46 @@ CUresult memory_free(enum memory_kind kind, CUdeviceptr base)
     return res;
 }
 
-/* Is there memory behind every byte of the range that can be pinned for that use? Pages that cannot
- * be written can be pinned for reading only. */
+/* Does a mapping of that name have its pages in memory alone? A file in another folder that is kept
+ * in memory counts as one on disk. */
+static int is_in_memory(const char *name)
+{
+    static const char *const prefixes[] = {"/dev/shm/", "/dev/zero", "/memfd:", "/SYSV", "["};
+    size_t i;
+
+    for (i = 0; i < sizeof(prefixes) / sizeof(*prefixes); i++) {
+        if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0)
+            return 1;
+    }
+    return name[0] == '\0';
+}
+
+/* Can the pages of a mapping be pinned for that use, as /proc/self/maps shows its rights and name?
+ * Those that cannot be written can be pinned for reading only; so can a file's that are shared, for
+ * its filesystem would not learn what a device writes: the kernel refuses that. */
+static int mapping_can_be_pinned(const char *rights, const char *name, unsigned flags)
+{
+    if (rights[0] != 'r')
+        return 0;
+    if (flags & CU_MEMHOSTREGISTER_READ_ONLY)
+        return 1;
+    return rights[1] == 'w' && (rights[3] != 's' || is_in_memory(name));
+}
+
+/* Is there memory behind every byte of the range that can be pinned for that use? */
 static int host_can_be_pinned(uint64_t first, uint64_t end, unsigned flags)
 {
     FILE *maps = fopen("/proc/self/maps", "re");
     unsigned long long from, to;
     uint64_t covered = first;
     char rights[5], line[512];
+    int name = 0;
 
     while (maps && covered < end && fgets(line, sizeof(line), maps)) {
-        if (sscanf(line, "%llx-%llx %4s", &from, &to, rights) != 3 || to <= covered)
+        if (sscanf(line, "%llx-%llx %4s %*s %*s %*s %n", &from, &to, rights, &name) != 3 ||
+            to <= covered)
             continue;
-        if (from > covered || rights[0] != 'r' ||
-            (rights[1] != 'w' && !(flags & CU_MEMHOSTREGISTER_READ_ONLY)))
+        if (from > covered || !mapping_can_be_pinned(rights, line + name, flags))
             break;
         covered = to;
     }

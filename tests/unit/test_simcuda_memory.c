@@ -294,6 +294,43 @@ static void test_registration(void **state)
     free(block);
 }
 
+/* What the kernel would not pin for writing: pages of a file that others share. */
+static void test_registration_of_files(void **state)
+{
+    char path[] = "/tmp/simcuda-file-XXXXXX";
+    int file = mkstemp(path), memory = memfd_create("simcuda", 0), flag;
+    const struct {
+        int file, protection, sharing;
+        CUresult plain;
+    } cases[] = {
+        {file, PROT_READ | PROT_WRITE, MAP_SHARED, CUDA_ERROR_INVALID_VALUE},
+        {file, PROT_READ, MAP_SHARED, CUDA_ERROR_INVALID_VALUE},
+        {file, PROT_READ | PROT_WRITE, MAP_PRIVATE, CUDA_SUCCESS},
+        {memory, PROT_READ | PROT_WRITE, MAP_SHARED, CUDA_SUCCESS},
+        {memory, PROT_READ, MAP_SHARED, CUDA_ERROR_INVALID_VALUE},
+    };
+
+    (void)state;
+    assert_true(file >= 0 && memory >= 0);
+    assert_int_equal(ftruncate(file, 8192), 0);
+    assert_int_equal(ftruncate(memory, 8192), 0);
+    for (size_t i = 0; i < 2 * sizeof(cases) / sizeof(cases[0]); i++) {
+        char *map =
+            mmap(NULL, 8192, cases[i / 2].protection, cases[i / 2].sharing, cases[i / 2].file, 0);
+
+        assert_true(map != MAP_FAILED);
+        flag = i % 2 ? CU_MEMHOSTREGISTER_READ_ONLY : 0;
+        assert_int_equal(memory_host_register(map, 8000, (unsigned)flag, CTX),
+                         flag ? CUDA_SUCCESS : cases[i / 2].plain);
+        if (flag || cases[i / 2].plain == CUDA_SUCCESS)
+            assert_int_equal(memory_host_unregister(map), CUDA_SUCCESS);
+        munmap(map, 8192);
+    }
+    close(file);
+    close(memory);
+    unlink(path);
+}
+
 static void test_read_only_registration_refuses_writes(void **state)
 {
     char *block = aligned_alloc(4096, 4096);
@@ -539,6 +576,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_other_devices_memory_faults),
         cmocka_unit_test(test_pageable_memory_faults_and_pinned_does_not),
         cmocka_unit_test(test_registration),
+        cmocka_unit_test(test_registration_of_files),
         cmocka_unit_test(test_read_only_registration_refuses_writes),
         cmocka_unit_test(test_copies_cross_pages),
         cmocka_unit_test(test_copy_to_another_device),
