@@ -103,7 +103,7 @@ int main(int argc, char **argv)
     int paged = (int)option(argc, argv, "paged", 0);
     CUmemLocation location = {.type = CU_MEM_LOCATION_TYPE_DEVICE, .id = 0};
     size_t free_before, free_after, total, device_total, sum = 0;
-    CUdeviceptr p[4], more[8];
+    CUdeviceptr p[4], more[8], base = 0;
     struct kernels k;
     int n = 0;
 
@@ -123,9 +123,10 @@ int main(int argc, char **argv)
         sum += sizes[i];
     }
     CUDA_CHECK(cuMemGetInfo(&free_after, &total));
-    EXPECT(free_before - free_after >= sum, "free fell by %zu for %zu", free_before - free_after,
-           sum);
     if (paged) {
+        /* The driver's own figures tell of others on the card, too. */
+        EXPECT(free_before - free_after >= sum, "free fell by %zu for %zu",
+               free_before - free_after, sum);
         check_no_hints(p, sizes);
         /* More than the card has, up to what it says that it has; then the driver's own error. */
         EXPECT(total == 72 * MIB, "total is %zu", total);
@@ -139,9 +140,12 @@ int main(int argc, char **argv)
     for (int i = 0; i < (paged ? 4 : 3); i++)
         CUDA_CHECK(cuMemFree(p[i]));
     EXPECT(cuMemFree(p[2]) == CUDA_ERROR_INVALID_VALUE, "freed twice");
-    EXPECT(cuMemGetAddressRange(NULL, NULL, p[2]) != CUDA_SUCCESS, "freed memory has bounds");
-    EXPECT(!paged || cuMemsetD8(p[2], 0, 64) == CUDA_ERROR_INVALID_VALUE, "freed memory is set");
-    CUDA_CHECK(cuMemGetInfo(&free_after, &total));
-    EXPECT(free_after == free_before, "free is %zu, was %zu", free_after, free_before);
+    if (paged) {
+        /* The driver itself may have put other memory there. */
+        EXPECT(cuMemGetAddressRange(&base, NULL, p[2]) != CUDA_SUCCESS, "freed memory has bounds");
+        EXPECT(cuMemsetD8(p[2], 0, 64) == CUDA_ERROR_INVALID_VALUE, "freed memory is set");
+        CUDA_CHECK(cuMemGetInfo(&free_after, &total));
+        EXPECT(free_after == free_before, "free is %zu, was %zu", free_after, free_before);
+    }
     return 0;
 }
