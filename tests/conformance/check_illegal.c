@@ -222,6 +222,22 @@ static void destroy_after(void)
     answer("destroy", cuCtxDestroy(context));
 }
 
+/* The error is the process's: no context takes it away. Whether one that was there before goes on
+ * is not said. */
+static void for_good(void)
+{
+    CUcontext other = begin(), context = new_context(), primary = NULL;
+
+    warm_up();
+    poke(0, 16);
+    EXPECT_CU(CUDA_ERROR_ILLEGAL_ADDRESS, cuCtxSynchronize());
+    OK(cuCtxDestroy(context));
+    EXPECT_CU(CUDA_ERROR_ILLEGAL_ADDRESS, cuCtxCreate(&context, NULL, 0, 0));
+    answer("primary", cuDevicePrimaryCtxRetain(&primary, 0));
+    OK(cuCtxSetCurrent(other));
+    answer("other_context", cuCtxSynchronize());
+}
+
 /* Neither an allocation that is refused nor a wrong call is sticky. */
 static void errors_that_pass(void)
 {
@@ -246,5 +262,6 @@ static void errors_that_pass(void)
     X(unregistered)                                                                                \
     X(misaligned)                                                                                  \
     X(reported_late)                                                                               \
-    X(reported_by_event) X(reported_by_copy) X(sticky) X(destroy_after) X(errors_that_pass)
+    X(reported_by_event)                                                                           \
+    X(reported_by_copy) X(sticky) X(destroy_after) X(for_good) X(errors_that_pass)
 CHECK_GROUP(illegal, ILLEGAL_CHECKS);

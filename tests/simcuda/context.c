@@ -19,6 +19,7 @@ static pthread_mutex_t g_driver_lock = PTHREAD_MUTEX_INITIALIZER;
 static CUcontext _Atomic g_contexts; /* the newest */
 static _Atomic uint64_t g_context_ids;
 static _Atomic int g_lost[SIM_DEVICES_MAX];
+static _Atomic int g_fault; /* CUresult of the first fault of device work in this process */
 
 static __thread CUcontext t_stack[STACK_DEPTH];
 static __thread unsigned t_depth;
@@ -91,12 +92,31 @@ int sim_context_device(CUcontext ctx)
     return ctx->device;
 }
 
-void sim_set_sticky(CUcontext ctx, CUresult fault)
+static void set_sticky(CUcontext ctx, CUresult fault)
 {
     int none = 0;
 
     if (atomic_compare_exchange_strong(&ctx->sticky, &none, (int)fault))
         sim_log("context %llu is lost: error %d", (unsigned long long)ctx->id, (int)fault);
+}
+
+/* Every context of the device, or of all for a negative one. */
+static void set_sticky_on(int device, CUresult fault)
+{
+    CUcontext ctx;
+
+    for (ctx = context_first(); ctx; ctx = context_next(ctx)) {
+        if (atomic_load(&ctx->alive) && (device < 0 || ctx->device == device))
+            set_sticky(ctx, fault);
+    }
+}
+
+void sim_fault(CUresult fault)
+{
+    int none = 0;
+
+    atomic_compare_exchange_strong(&g_fault, &none, (int)fault);
+    set_sticky_on(-1, (CUresult)atomic_load(&g_fault));
 }
 
 /* Life
@@ -116,13 +136,8 @@ CUcontext context_new(void)
 
 void context_lose_device(int device, CUresult fault)
 {
-    CUcontext ctx;
-
     atomic_store(&g_lost[device], 1);
-    for (ctx = context_first(); ctx; ctx = context_next(ctx)) {
-        if (atomic_load(&ctx->alive) && ctx->device == device)
-            sim_set_sticky(ctx, fault);
-    }
+    set_sticky_on(device, fault);
 }
 
 CUresult context_open(CUcontext ctx, int device, unsigned flags)
@@ -132,6 +147,8 @@ CUresult context_open(CUcontext ctx, int device, unsigned flags)
 
     if (atomic_load(&g_lost[device]))
         return (CUresult)DEVICE_UNAVAILABLE;
+    if (atomic_load(&g_fault))
+        return (CUresult)atomic_load(&g_fault);
     res = memory_charge(device, (long long)sim_setting(SIM_CONTEXT_BYTES));
     if (res != CUDA_SUCCESS)
         return res;
@@ -149,6 +166,8 @@ CUresult context_open(CUcontext ctx, int device, unsigned flags)
         return CUDA_ERROR_OUT_OF_MEMORY;
     }
     atomic_store(&ctx->alive, 1);
+    if (atomic_load(&g_fault)) /* it came too late to find this context alive */
+        set_sticky(ctx, (CUresult)atomic_load(&g_fault));
     return CUDA_SUCCESS;
 }
 
@@ -314,6 +333,8 @@ static CUresult destroy(CUcontext ctx)
 
     if (res != CUDA_SUCCESS)
         return res;
+    if (!ctx)
+        return CUDA_ERROR_INVALID_VALUE;
     res = context_check(ctx);
     if (res != CUDA_SUCCESS)
         return res;

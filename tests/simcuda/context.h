@@ -41,7 +41,8 @@ void driver_unlock(void);
 
 /* The context on top of the calling thread's stack, or NULL; no checks. */
 CUcontext context_current(void);
-/* Make ctx alive on its device with flags. returns 0 or 2 */
+/* Make ctx alive on its device with flags. returns 0; 2; 46 for a lost device; the error of an
+ * earlier fault */
 CUresult context_open(CUcontext ctx, int device, unsigned flags);
 /* Run what is queued to its end, then take streams, events, modules and memory away. */
 void context_close(CUcontext ctx);

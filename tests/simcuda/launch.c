@@ -117,7 +117,7 @@ static int launch_run(void *arg)
 
     if (launch_is_fatal(launch, &code)) {
         context_lose_device(launch->ctx->device, code);
-        return (int)code;
+        return 0; /* the other devices are as they were */
     }
     pace_kernel_begin(launch->ctx->device);
     pace_slow(PACE_COMPUTE);

@@ -75,7 +75,7 @@ SIM_ENTRY(cuDevicePrimaryCtxRelease, CUdevice device)
     return release(device);
 }
 
-/* Ends the life of the context whoever holds it; a fault is forgotten with it. */
+/* Ends the life of the context whoever holds it; a fault outlives it. */
 static CUresult reset(CUdevice device)
 {
     CUresult res = sim_call_device(device);

@@ -251,7 +251,7 @@ static void work_run(CUstream stream, struct work *work)
     if (spec->run && (!atomic_load(&stream->ctx->sticky) || spec->flags == WORK_ALWAYS))
         fault = spec->run(spec->arg);
     if (fault)
-        sim_set_sticky(stream->ctx, (CUresult)fault);
+        sim_fault((CUresult)fault);
     if (spec->release)
         spec->release(spec->arg);
 }

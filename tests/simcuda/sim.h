@@ -145,8 +145,9 @@ CUresult sim_call_device(CUdevice device);
  * destroyed, the sticky error after a fault, else as sim_call(). Every entry point that needs a
  * context starts here. Either pointer may be NULL. */
 CUresult sim_enter(CUcontext *ctx, int *device);
-/* A fault of device work: sticky for the context, answered by every later call. */
-void sim_set_sticky(CUcontext ctx, CUresult fault);
+/* A fault of device work: sticky for every context of the process, on all devices, and none can be
+ * made any more. The first one is what every later call answers. */
+void sim_fault(CUresult fault);
 int sim_context_device(CUcontext ctx);
 
 /* Number of devices that exist; 0 before cuInit. */
@@ -157,7 +158,7 @@ int sim_device_count(void);
 CUresult sim_context_synchronize(CUcontext ctx);
 
 /* Queue a piece of work on a stream: run(arg) is called by the stream's worker when all earlier
- * work has finished; it returns 0 or a CUresult that becomes the context's sticky error.
+ * work has finished; it returns 0 or a CUresult that becomes the process's sticky error.
  * release(arg) frees arg, also when the work never ran; it may be NULL. Resolves 0,
  * CU_STREAM_LEGACY, CU_STREAM_PER_THREAD.
  *
