@@ -59,7 +59,8 @@ static void version_1_missing(void)
     EXPECT(get_proc != NULL);
     OK(cuInit(0));
     EXPECT_ERROR("missing", get_proc("cuNoSuchFunction", &function, 11030, 0));
-    EXPECT(function == NULL);
+    /* Nothing is said of the function then. */
+    answer("untouched", function == (void *)1);
 }
 
 static void version_2(void)
@@ -99,6 +100,7 @@ static void status_too_old(void)
     EXPECT(function == NULL);
 }
 
+/* The status is optional; without a name, or a place for the answer, the driver may crash. */
 static void arguments(void)
 {
     CUdriverProcAddressQueryResult status;
@@ -107,10 +109,8 @@ static void arguments(void)
     OK(cuInit(0));
     OK(cuGetProcAddress("cuInit", &function, 12000, 0, NULL));
     EXPECT(function != NULL);
-    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuGetProcAddress(NULL, &function, 12000, 0, &status));
-    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuGetProcAddress("cuInit", NULL, 12000, 0, &status));
-    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuGetProcAddress("cuInit", &function, 12000, 64, &status));
-    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuGetProcAddress("cuInit", &function, 90000, 0, &status));
+    answer("flags_unknown", cuGetProcAddress("cuInit", &function, 12000, 64, &status));
+    answer("version_to_come", cuGetProcAddress("cuInit", &function, 90000, 0, &status));
 }
 
 /* The runtime asks before it initialises. */

@@ -142,6 +142,7 @@ static void address_range(void)
     EXPECT_EQ(base, p);
     OK(cuMemFree(p));
     EXPECT_ERROR("freed", cuMemGetAddressRange(&base, &bytes, p));
+    answer("nothing_asked", cuMemGetAddressRange(NULL, NULL, p));
     EXPECT_ERROR("stack", cuMemGetAddressRange(&base, &bytes, (CUdeviceptr)(uintptr_t)&bytes));
     p = device_alloc(1000);
     OK(cuMemGetAddressRange(&base, &bytes, p + 999));

@@ -133,7 +133,7 @@ static void errors(void)
     EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuMemPrefetchAsync(p, 0, g_device, 0, 0));
     EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuMemPrefetchAsync(p, MIB, g_device, 1, 0));
     EXPECT_CU(CUDA_ERROR_INVALID_DEVICE, cuMemPrefetchAsync(p, MIB, no_device, 0, 0));
-    EXPECT_CU(CUDA_ERROR_INVALID_DEVICE,
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE,
               cuMemAdvise(p, MIB, CU_MEM_ADVISE_SET_PREFERRED_LOCATION, no_device));
     EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuMemAdvise(p, MIB, (CUmem_advise)99, g_device));
     EXPECT_CU(CUDA_ERROR_INVALID_VALUE,

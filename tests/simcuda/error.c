@@ -44,7 +44,7 @@
     X(CUDA_ERROR_NVLINK_UNCORRECTABLE, 220, "uncorrectable NVLink error detected") \
     X(CUDA_ERROR_JIT_COMPILER_NOT_FOUND, 221, "PTX JIT compiler library not found") \
     X(CUDA_ERROR_UNSUPPORTED_PTX_VERSION, 222, \
-      "the provided PTX was compiled with an unsupported toolchain") \
+      "the provided PTX was compiled with an unsupported toolchain.") \
     X(CUDA_ERROR_JIT_COMPILATION_DISABLED, 223, "PTX JIT compilation was disabled") \
     X(CUDA_ERROR_UNSUPPORTED_EXEC_AFFINITY, 224, \
       "the provided execution affinity is not supported") \

@@ -155,7 +155,8 @@ CUresult image_find_ptx(const void *image, const char **text, size_t *bytes, cha
     }
     *text = image;
     *bytes = strlen(*text);
-    return CUDA_SUCCESS;
+    /* Text that is no PTX at all is no image; what is wrong with PTX is the compiler's to say. */
+    return strstr(*text, ".version") ? CUDA_SUCCESS : CUDA_ERROR_INVALID_IMAGE;
 }
 
 /* The number in ".target sm_70". text need not end in a NUL. */

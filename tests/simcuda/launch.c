@@ -16,6 +16,8 @@
 #define ATTRIBUTE_CLUSTER     4 /* CUlaunchAttributeID */
 #define ATTRIBUTE_COOPERATIVE 2
 
+#define UNSET_PARAM 0xa5 /* what stands in parameters that a launch leaves out */
+
 static _Atomic uint64_t g_launches;
 
 uint64_t launch_count(void)
@@ -191,6 +193,8 @@ static CUresult extra_parse(void **extra, const void **buffer, size_t *bytes)
     return CUDA_SUCCESS;
 }
 
+/* A buffer may be shorter than the parameters are together, and the kernel finds rubbish in the
+ * rest; a longer one is refused, be it by the padding at the end of a struct. */
 static CUresult params_copy(const struct launch_request *request, struct launch *launch)
 {
     const struct ptx_param *params;
@@ -206,9 +210,10 @@ static CUresult params_copy(const struct launch_request *request, struct launch 
         res = extra_parse(request->extra, &buffer, &bytes);
         if (res != CUDA_SUCCESS)
             return res;
-        if (bytes < needed)
-            return CUDA_ERROR_INVALID_VALUE;
-        memcpy(launch->params, buffer, needed);
+        if (bytes > needed)
+            return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
+        memcpy(launch->params, buffer, bytes);
+        memset(launch->params + bytes, UNSET_PARAM, needed - bytes);
         return CUDA_SUCCESS;
     }
     if (count && !request->params)

@@ -96,6 +96,8 @@ SIM_ENTRY(cuMemGetAddressRange_v2, CUdeviceptr *base, size_t *bytes, CUdeviceptr
 
     if (res != CUDA_SUCCESS)
         return res;
+    if (!base && !bytes)
+        return CUDA_SUCCESS; /* asked for nothing, the driver does not look the address up */
     if (!memory_find(dptr, &info))
         return CUDA_ERROR_NOT_FOUND;
     if (base)

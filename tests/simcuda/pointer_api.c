@@ -144,8 +144,18 @@ SIM_ENTRY(cuPointerGetAttribute, void *data, CUpointer_attribute attribute, CUde
     return res;
 }
 
-/* Unlike the singular this one succeeds for any pointer: what does not apply is zero, and a device
- * that does not exist is -2. */
+/* What the plural form answers where an attribute does not apply: zero, and -2 for a device. The
+ * bounds of what nobody allocated are not written at all. returns the bytes to be written */
+static size_t attribute_none(CUpointer_attribute attribute, int is_ours, uint64_t *value)
+{
+    *value = attribute == CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL ? (uint32_t)CU_DEVICE_INVALID : 0;
+    if (!is_ours && (attribute == CU_POINTER_ATTRIBUTE_RANGE_START_ADDR ||
+                     attribute == CU_POINTER_ATTRIBUTE_RANGE_SIZE))
+        return 0;
+    return attribute_bytes(attribute);
+}
+
+/* Unlike the singular this one succeeds for any pointer. */
 SIM_ENTRY(cuPointerGetAttributes, unsigned int count, CUpointer_attribute *attributes, void **data,
           CUdeviceptr ptr)
 {
@@ -160,15 +170,13 @@ SIM_ENTRY(cuPointerGetAttributes, unsigned int count, CUpointer_attribute *attri
         return CUDA_ERROR_INVALID_VALUE;
     is_ours = memory_find(ptr, &info);
     for (i = 0; i < count; i++) {
-        const size_t bytes = attribute_bytes(attributes[i]);
+        size_t bytes = attribute_bytes(attributes[i]);
         uint64_t value = 0;
 
         if (!bytes || !data[i])
             return CUDA_ERROR_INVALID_VALUE;
         if (!is_ours || attribute_of(&info, ptr, attributes[i], &value) != CUDA_SUCCESS)
-            value = attributes[i] == CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
-                        ? (uint32_t)CU_DEVICE_INVALID
-                        : 0;
+            bytes = attribute_none(attributes[i], is_ours, &value);
         memcpy(data[i], &value, bytes);
     }
     return CUDA_SUCCESS;

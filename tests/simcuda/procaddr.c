@@ -119,12 +119,17 @@ static CUresult get_proc_address(const char *name, void **function, int version,
 }
 
 /* Both work before cuInit: it is how a program finds cuInit. What is not there is an error to the
- * first form, while the second answers with NULL and the status. */
+ * first form, which writes nothing, while the second answers with NULL and the status. */
 SIM_ENTRY(cuGetProcAddress, const char *name, void **function, int version, cuuint64_t flags)
 {
-    CUresult res = get_proc_address(name, function, version, flags, NULL);
+    void *found = NULL;
+    CUresult res = get_proc_address(name, function ? &found : NULL, version, flags, NULL);
 
-    return res == CUDA_SUCCESS && !*function ? CUDA_ERROR_NOT_FOUND : res;
+    if (res == CUDA_SUCCESS && !found)
+        return CUDA_ERROR_NOT_FOUND;
+    if (res == CUDA_SUCCESS)
+        *function = found;
+    return res;
 }
 
 SIM_ENTRY(cuGetProcAddress_v2, const char *name, void **function, int version, cuuint64_t flags,

@@ -209,7 +209,10 @@ CUresult um_advise(CUdeviceptr addr, size_t bytes, CUmem_advise advice, int devi
     /* The location of the other advice is ignored. */
     if (!advice_has_device(advice))
         device = UM_CPU;
+    /* Unlike a prefetch, advice takes a device that is not there for a wrong value. */
     res = um_check(addr, bytes, device);
+    if (res == CUDA_ERROR_INVALID_DEVICE)
+        res = CUDA_ERROR_INVALID_VALUE;
     if (res != CUDA_SUCCESS)
         return res;
     if (device != UM_CPU && advice != CU_MEM_ADVISE_UNSET_ACCESSED_BY && !um_is_concurrent())

@@ -257,12 +257,12 @@ CUresult vmm_map(CUdeviceptr addr, size_t bytes, CUmemGenericAllocationHandle ha
     CUresult res = CUDA_ERROR_INVALID_VALUE;
     struct physical *memory;
 
-    if (!bytes || !is_granular(addr) || !is_granular(bytes))
-        return CUDA_ERROR_INVALID_VALUE;
     memory_lock_write();
     memory = find(handle);
-    if (memory && bytes <= memory->pages * VMM_GRANULE_BYTES && is_reserved(addr, bytes) &&
-        !allocation_overlaps(addr, addr + bytes)) {
+    if (memory && bytes != memory->pages * VMM_GRANULE_BYTES) {
+        res = CUDA_ERROR_NOT_SUPPORTED;
+    } else if (memory && is_granular(addr) && is_reserved(addr, bytes) &&
+               !allocation_overlaps(addr, addr + bytes)) {
         model.device = memory->device;
         model.physical = memory;
         res = region_new(&model, bytes, 0) ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;

@@ -5,10 +5,10 @@
 #include "sim.h"
 #include "vmm.h"
 
-/* returns 0; 1; 101; 801 for what is not modelled */
+/* All but the type. returns 0; 1; 101; 801 for what is not modelled */
 static CUresult prop_check(const CUmemAllocationProp *prop)
 {
-    if (!prop || prop->type != CU_MEM_ALLOCATION_TYPE_PINNED)
+    if (!prop)
         return CUDA_ERROR_INVALID_VALUE;
     switch (prop->location.type) {
     case CU_MEM_LOCATION_TYPE_DEVICE:
@@ -68,6 +68,8 @@ SIM_ENTRY(cuMemCreate, CUmemGenericAllocationHandle *handle, size_t size,
     if (!handle || flags)
         return CUDA_ERROR_INVALID_VALUE;
     res = prop_check(prop);
+    if (res == CUDA_SUCCESS && prop->type != CU_MEM_ALLOCATION_TYPE_PINNED)
+        res = CUDA_ERROR_INVALID_VALUE;
     return res == CUDA_SUCCESS ? vmm_create(size, prop, handle) : res;
 }
 
@@ -85,7 +87,9 @@ SIM_ENTRY(cuMemMap, CUdeviceptr ptr, size_t size, size_t offset,
 
     if (res != CUDA_SUCCESS)
         return res;
-    return offset || flags ? CUDA_ERROR_INVALID_VALUE : vmm_map(ptr, size, handle);
+    if (flags)
+        return CUDA_ERROR_INVALID_VALUE;
+    return offset ? CUDA_ERROR_NOT_SUPPORTED : vmm_map(ptr, size, handle);
 }
 
 SIM_ENTRY(cuMemUnmap, CUdeviceptr ptr, size_t size)
@@ -135,6 +139,7 @@ SIM_ENTRY(cuMemGetAccess, unsigned long long *flags, const CUmemLocation *locati
     return res;
 }
 
+/* The driver answers for a type that is none, too. */
 SIM_ENTRY(cuMemGetAllocationGranularity, size_t *granularity, const CUmemAllocationProp *prop,
           CUmemAllocationGranularity_flags option)
 {

@@ -54,7 +54,7 @@ static void test_arguments_are_checked(void **state)
     assert_int_equal(um_prefetch(a, BLOCK, 2), CUDA_ERROR_INVALID_DEVICE);
     assert_int_equal(um_prefetch(a, BLOCK, NONE), CUDA_ERROR_INVALID_DEVICE);
     assert_int_equal(um_advise(a, BLOCK, CU_MEM_ADVISE_SET_ACCESSED_BY, 5),
-                     CUDA_ERROR_INVALID_DEVICE);
+                     CUDA_ERROR_INVALID_VALUE);
     assert_int_equal(um_advise(a, BLOCK, CU_MEM_ADVISE_SET_READ_MOSTLY, 5), 0);
     assert_int_equal(um_advise(a, BLOCK, (CUmem_advise)7, 0), CUDA_ERROR_INVALID_VALUE);
     assert_int_equal(um_advise(plain, BLOCK, CU_MEM_ADVISE_SET_READ_MOSTLY, 0),

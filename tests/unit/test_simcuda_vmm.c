@@ -187,6 +187,25 @@ static void test_handles(void **state)
     assert_int_equal(vmm_release(17), CUDA_ERROR_INVALID_VALUE);
 }
 
+/* A handle is mapped whole, at a place of its own that is reserved to its end. */
+static void test_mappings_refused(void **state)
+{
+    CUmemGenericAllocationHandle handle = on_device(0, 2);
+    CUdeviceptr last = slot_at(SLOTS - 1);
+
+    (void)state;
+    assert_int_equal(vmm_map(slot_at(0), PAGE, handle), CUDA_ERROR_NOT_SUPPORTED);
+    assert_int_equal(vmm_map(slot_at(0), 3 * PAGE, handle), CUDA_ERROR_NOT_SUPPORTED);
+    assert_int_equal(vmm_map(slot_at(0), PAGE / 2, handle), CUDA_ERROR_NOT_SUPPORTED);
+    assert_int_equal(vmm_map(slot_at(0) + PAGE / 2, 2 * PAGE, handle), CUDA_ERROR_INVALID_VALUE);
+    assert_int_equal(vmm_map(last, 2 * PAGE, handle), CUDA_ERROR_INVALID_VALUE);
+    assert_int_equal(vmm_map(last + PAGE, 2 * PAGE, handle), CUDA_ERROR_INVALID_VALUE);
+    assert_int_equal(vmm_map(slot_at(0), 2 * PAGE, handle), CUDA_SUCCESS);
+    assert_int_equal(vmm_map(slot_at(1), 2 * PAGE, handle), CUDA_ERROR_INVALID_VALUE);
+    assert_int_equal(vmm_unmap(slot_at(0), 2 * PAGE), CUDA_SUCCESS);
+    assert_int_equal(vmm_release(handle), CUDA_SUCCESS);
+}
+
 static void test_reservations(void **state)
 {
     CUdeviceptr p[8], single[200];
@@ -245,7 +264,7 @@ static int is_whole(size_t first, size_t pages)
 
 static void random_map(const CUmemGenericAllocationHandle handles[3])
 {
-    size_t h = random_below(3), slot = random_below(SLOTS), pages = 1 + random_below(3);
+    size_t h = random_below(3), slot = random_below(SLOTS), pages = h + 1;
     int fits = slot + pages <= SLOTS;
 
     for (size_t i = 0; fits && i < pages; i++)
@@ -310,16 +329,18 @@ static void check_slots(void)
 
 static void test_random_against_a_table(void **state)
 {
-    const CUmemGenericAllocationHandle handles[] = {on_device(0, 3), on_device(1, 3),
+    const CUmemGenericAllocationHandle handles[] = {on_device(0, 1), on_device(1, 2),
                                                     create(CU_MEM_LOCATION_TYPE_HOST_NUMA, 0, 3)};
 
     (void)state;
     for (size_t h = 0; h < 3; h++) {
-        assert_int_equal(vmm_map(slot_at(0), 3 * PAGE, handles[h]), CUDA_SUCCESS);
-        assert_int_equal(vmm_set_access(slot_at(0), 3 * PAGE, 0, BOTH), CUDA_SUCCESS);
-        for (size_t i = 0; i < 3; i++)
+        size_t pages = h + 1;
+
+        assert_int_equal(vmm_map(slot_at(0), pages * PAGE, handles[h]), CUDA_SUCCESS);
+        assert_int_equal(vmm_set_access(slot_at(0), pages * PAGE, 0, BOTH), CUDA_SUCCESS);
+        for (size_t i = 0; i < pages; i++)
             store(0, slot_at(i), (uint32_t)(100 * (h + 1) + i));
-        assert_int_equal(vmm_unmap(slot_at(0), 3 * PAGE), CUDA_SUCCESS);
+        assert_int_equal(vmm_unmap(slot_at(0), pages * PAGE), CUDA_SUCCESS);
     }
     for (int i = 0; i < 6000; i++) {
         random_change(handles);
@@ -360,18 +381,18 @@ static void test_paced_by_the_page(void **state)
 
     (void)state;
     pace_start(1, &costs, &clock);
-    handle = on_device(0, 3);
-    assert_int_equal(g_now_ns, 3000);
+    handle = on_device(0, 2);
+    assert_int_equal(g_now_ns, 2000);
     assert_int_equal(vmm_map(slot_at(0), 2 * PAGE, handle), CUDA_SUCCESS);
-    assert_int_equal(g_now_ns, 23000);
+    assert_int_equal(g_now_ns, 22000);
     assert_int_equal(vmm_map(slot_at(0), 2 * PAGE, handle), CUDA_ERROR_INVALID_VALUE);
     assert_int_equal(vmm_set_access(slot_at(0), PAGE, 0, BOTH), CUDA_ERROR_INVALID_VALUE);
     assert_int_equal(vmm_unmap(slot_at(0), PAGE), CUDA_ERROR_INVALID_VALUE);
-    assert_int_equal(g_now_ns, 23000);
+    assert_int_equal(g_now_ns, 22000);
     assert_int_equal(vmm_set_access(slot_at(0), 2 * PAGE, 0, BOTH), CUDA_SUCCESS);
-    assert_int_equal(g_now_ns, 223000);
+    assert_int_equal(g_now_ns, 222000);
     assert_int_equal(vmm_unmap(slot_at(0), 2 * PAGE), CUDA_SUCCESS);
-    assert_int_equal(g_now_ns, 2223000);
+    assert_int_equal(g_now_ns, 2222000);
     assert_int_equal(vmm_release(handle), CUDA_SUCCESS);
     pace_start(0, &costs, &clock);
 }
@@ -398,6 +419,7 @@ int main(void)
         cmocka_unit_test(test_copies),
         cmocka_unit_test(test_capacity),
         cmocka_unit_test(test_handles),
+        cmocka_unit_test(test_mappings_refused),
         cmocka_unit_test(test_reservations),
         cmocka_unit_test(test_random_against_a_table),
         cmocka_unit_test(test_paced_by_the_page),
