@@ -12,8 +12,9 @@
 #include <sys/mman.h>
 
 #define PAGE     ((size_t)4096)
-#define CONTEXTS 300 /* more than handles lie unused before they come again */
-#define BUFFERS  12  /* of 1 MiB: more than the budget */
+#define CONTEXTS 5  /* few, for a real driver takes long to make one */
+#define MODULES  60 /* in each: in all more than handles lie unused before they come again */
+#define BUFFERS  12 /* of 1 MiB: more than the budget */
 
 static const char g_one[] = ".version 6.0\n.target sm_70\n.address_size 64\n"
                             ".visible .entry one(.param .u64 a)\n{\n ret;\n}\n";
@@ -32,8 +33,8 @@ static void **params_new(size_t count)
     return (void **)(void *)(pages + PAGE) - count;
 }
 
-/* A context, one kernel of its own in it, one launch, and the end of all three. */
-static void launch_once(const char *ptx, const char *name, size_t count, void **params)
+/* A context, MODULES kernels of its own in it, a launch of each, and the end of all of them. */
+static void launch_each(const char *ptx, const char *name, size_t count, void **params)
 {
     CUdeviceptr p[BUFFERS];
     CUcontext context;
@@ -43,11 +44,13 @@ static void launch_once(const char *ptx, const char *name, size_t count, void **
     CUDA_CHECK(cuCtxCreate(&context, NULL, 0, 0));
     for (int i = 0; i < BUFFERS; i++)
         CUDA_CHECK(cuMemAlloc(&p[i], 1u << 20));
-    CUDA_CHECK(cuModuleLoadData(&module, ptx));
-    CUDA_CHECK(cuModuleGetFunction(&function, module, name));
-    for (size_t i = 0; i < count; i++)
-        params[i] = &p[i];
-    launch_block(function, NULL, params);
+    for (size_t m = 0; m < MODULES; m++) {
+        CUDA_CHECK(cuModuleLoadData(&module, ptx));
+        CUDA_CHECK(cuModuleGetFunction(&function, module, name));
+        for (size_t i = 0; i < count; i++)
+            params[i] = &p[(m + i) % BUFFERS];
+        launch_block(function, NULL, params);
+    }
     CUDA_CHECK(cuCtxSynchronize());
     CUDA_CHECK(cuCtxDestroy(context));
 }
@@ -58,8 +61,8 @@ int main(void)
 
     CUDA_CHECK(cuInit(0));
     for (int i = 0; i < CONTEXTS; i++)
-        launch_once(g_four, "four", 4, four);
+        launch_each(g_four, "four", 4, four);
     for (int i = 0; i < CONTEXTS; i++)
-        launch_once(g_one, "one", 1, one);
+        launch_each(g_one, "one", 1, one);
     return 0;
 }
