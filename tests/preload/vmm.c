@@ -3,6 +3,7 @@
  * It is never moved, but it takes room: weights leave for it, within the budget and on a card that
  * is smaller than the budget, and come back when it has gone. Every byte of both is compared.
  *
+ * alone: what is free of the card may change by this program alone
  * stats: .errors.driver_failures == 0 and .errors.refused == 0
  * run: max-memory=0=16MiB
  * stats: .transfers.h2d_bytes > 0
@@ -78,7 +79,8 @@ int main(void)
         check_weights(&k, "beside memory of its own");
         CUDA_CHECK(cuMemUnmap(own, OWN));
         CUDA_CHECK(cuMemGetInfo(&after, &total));
-        EXPECT(after == before, "free is %zu, was %zu", after, before);
+        /* The first launch of a kernel may take memory for good. */
+        EXPECT(!round || after == before, "free is %zu, was %zu", after, before);
         check_weights(&k, "after");
     }
     CUDA_CHECK(cuMemAddressFree(own, OWN));
