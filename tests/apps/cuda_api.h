@@ -99,6 +99,7 @@ CUresult cuCtxSynchronize(void);
 /* Modules, libraries and functions. */
 CUresult cuModuleLoad(CUmodule *module, const char *path);
 CUresult cuModuleLoadData(CUmodule *module, const void *image);
+CUresult cuModuleLoadFatBinary(CUmodule *module, const void *fatbin);
 CUresult cuModuleLoadDataEx(CUmodule *module, const void *image, unsigned int count,
                             CUjit_option *options, void **values);
 CUresult cuModuleUnload(CUmodule module);

@@ -2,12 +2,13 @@
  * their parameters lie.
  *
  * The fatbins of tests/data/fatbin hold the test kernels: as machine code and PTX behind zstd, as
- * PTX alone behind LZ4. They are loaded from memory, or by the driver itself from their file, as a
- * module or a library. Launches find their weights only by what is read out of them.
+ * PTX alone behind LZ4. They are loaded from memory, bare or behind the wrapper that nvcc puts into
+ * a program, or by the driver itself from their file, as a module or a library. Launches find their
+ * weights only by what is read out of them.
  *
  * run: max-memory=0=4MiB env=SIMCUDA_PARAM_INFO=0 env=SIMCUDA_DRIVER_VERSION=12030 arg=zstd
  * stats: .transfers.h2d_bytes > 0 and .errors.driver_failures == 0
- * run: max-memory=0=4MiB env=SIMCUDA_PARAM_INFO=0 env=SIMCUDA_DRIVER_VERSION=12030 arg=lz4
+ * run: max-memory=0=4MiB env=SIMCUDA_PARAM_INFO=0 env=SIMCUDA_DRIVER_VERSION=12030 arg=lz4 arg=wrapper
  * stats: .transfers.h2d_bytes > 0 and .errors.driver_failures == 0
  * run: max-memory=0=4MiB env=SIMCUDA_PARAM_INFO=0 env=SIMCUDA_DRIVER_VERSION=12030 arg=lz4 arg=file
  * stats: .transfers.h2d_bytes > 0 and .errors.driver_failures == 0
@@ -22,7 +23,8 @@
 #define TENSORS 6
 #define WORDS   ((uint64_t)512 * 1024) /* 2 MiB each */
 
-/* What nvcc puts before a fatbin in a program. */
+/* What nvcc puts before a fatbin in a program; cuModuleLoadFatBinary() alone takes it as a module.
+ */
 struct wrapper {
     uint32_t magic, version;
     const void *data;
@@ -37,7 +39,7 @@ static const char *path_of(const char *way)
     return path;
 }
 
-static void load_from_memory(struct kernels *k, const char *path)
+static void load_from_memory(struct kernels *k, const char *path, int is_wrapped)
 {
     void *bytes = need(1 << 20);
     struct wrapper wrapper = {0x466243B1u, 1, bytes, NULL};
@@ -46,7 +48,13 @@ static void load_from_memory(struct kernels *k, const char *path)
     EXPECT(file, "cannot open %s: run from the root of the repository", path);
     EXPECT(fread(bytes, 1, 1 << 20, file) > 0, "%s is empty", path);
     fclose(file);
-    CUDA_CHECK(cuModuleLoadData(&k->module, &wrapper));
+    if (is_wrapped) {
+        EXPECT(cuModuleLoadData(&k->module, &wrapper) == CUDA_ERROR_INVALID_IMAGE,
+               "a wrapper is no image");
+        CUDA_CHECK(cuModuleLoadFatBinary(&k->module, &wrapper));
+    } else {
+        CUDA_CHECK(cuModuleLoadData(&k->module, bytes));
+    }
     free(bytes); /* as with any image, the driver has taken what it needs */
 }
 
@@ -64,7 +72,7 @@ static void load(struct kernels *k, const char *path, const char *how)
     if (!strcmp(how, "file"))
         CUDA_CHECK(cuModuleLoad(&k->module, path));
     else
-        load_from_memory(k, path);
+        load_from_memory(k, path, !strcmp(how, "wrapper"));
     CUDA_CHECK(cuModuleGetFunction(&k->hash, k->module, "tk_hash"));
 }
 

@@ -131,6 +131,14 @@ static CUresult fatbin_find_ptx(const void *fatbin, const char **text, size_t *b
     return CUDA_SUCCESS;
 }
 
+int image_is_wrapper(const void *image)
+{
+    uint32_t magic;
+
+    memcpy(&magic, image, sizeof(magic));
+    return magic == WRAPPER_MAGIC;
+}
+
 CUresult image_find_ptx(const void *image, const char **text, size_t *bytes, char **unpacked,
                         const struct load_log *log)
 {

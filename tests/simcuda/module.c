@@ -215,15 +215,28 @@ static CUresult load(CUmodule *out, const void *data, unsigned count, const CUji
     return res;
 }
 
+/* The wrapper of a fatbin is no image, but for cuModuleLoadFatBinary(). */
+static CUresult load_image(CUmodule *out, const void *image, unsigned int count,
+                           CUjit_option *options, void **values)
+{
+    CUresult res = sim_enter(NULL, NULL);
+
+    if (res != CUDA_SUCCESS)
+        return res;
+    if (image && image_is_wrapper(image))
+        return CUDA_ERROR_INVALID_IMAGE;
+    return load(out, image, count, options, values);
+}
+
 SIM_ENTRY(cuModuleLoadDataEx, CUmodule *out, const void *image, unsigned int count,
           CUjit_option *options, void **values)
 {
-    return load(out, image, count, options, values);
+    return load_image(out, image, count, options, values);
 }
 
 SIM_ENTRY(cuModuleLoadData, CUmodule *out, const void *image)
 {
-    return load(out, image, 0, NULL, NULL);
+    return load_image(out, image, 0, NULL, NULL);
 }
 
 SIM_ENTRY(cuModuleLoadFatBinary, CUmodule *out, const void *fatbin)
@@ -243,7 +256,7 @@ SIM_ENTRY(cuModuleLoad, CUmodule *out, const char *path)
     res = image_read_file(path, &data);
     if (res != CUDA_SUCCESS)
         return res;
-    res = load(out, data, 0, NULL, NULL);
+    res = load_image(out, data, 0, NULL, NULL);
     free(data);
     return res;
 }

@@ -79,6 +79,9 @@ struct load_log {
 CUresult image_find_ptx(const void *image, const char **text, size_t *bytes, char **unpacked,
                         const struct load_log *log);
 
+/* Is it the wrapper of a fatbin, rather than the fatbin itself? */
+int image_is_wrapper(const void *image);
+
 /* Translate. returns 0, 209, 218, 222, 2; owner image_unref() */
 CUresult image_load(const void *data, const struct load_log *log, struct image **out);
 void image_unref(struct image *image);
