@@ -8,6 +8,7 @@ is never filled. So plain managed memory is left out: it would need a card with 
 """
 import json
 import os
+import time
 
 from . import common
 from .common import execute, fail, read_stats, under_berth
@@ -68,15 +69,19 @@ def show(row):
 
 
 def measure(arguments, folder, verdicts):
-    rows = []
+    rows, start = [], time.monotonic()
     print("bench: managed: left out: it needs a card that is filled, and that can hang one")
     print(HEADER[:HEADER.index("  link")])
     for shape in arguments.shapes:
         mib = arguments.mib * SHAPES[shape].get("times", 1)
-        bench = CardBench(shape, mib, arguments.link["h2d_pinned_GB_per_s"] * 1e9, arguments.seed,
-                          folder)
+        bench = None
         for percent in arguments.budgets:
             by_mode = {}
+            if arguments.limit_s and time.monotonic() - start > arguments.limit_s:
+                print(f"bench: {shape} at {percent}%: left out, for there is no time left")
+                continue
+            bench = bench or CardBench(shape, mib, arguments.link["h2d_pinned_GB_per_s"] * 1e9,
+                                       arguments.seed, folder)
             for mode in ("berth",) + tuple(m for m in arguments.peers if m != "managed"):
                 row = by_mode[mode] = bench.judge(percent, bench.run(mode, percent))
                 rows.append(row)
