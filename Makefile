@@ -231,7 +231,7 @@ $(OUT)/unit/test_stats_advice: $(call obj,tools/stats_advice.c tools/stats_text.
 $(OUT)/unit/test_residency_plan: LDFLAGS += -Wl,--wrap=schedule_plan_create
 
 # These open the simulated driver as a program would.
-$(addprefix $(OUT)/unit/test_simcuda_,gate memory_calls pace_run strict): | $(SIMCUDA)
+$(addprefix $(OUT)/unit/test_simcuda_,free gate memory_calls pace_run strict): | $(SIMCUDA)
 
 # Fuzzers: instrumented objects of their own, whatever SAN and DEBUG say. What there is to build is known
 # only when it is asked for, since the answer takes a run of the compiler.

@@ -111,6 +111,23 @@ void deferred_retire(void)
     finish(done);
 }
 
+CUresult deferred_synchronize(CUcontext ctx)
+{
+    const struct driver *drv = driver_get();
+    CUcontext current = NULL;
+    CUresult result;
+
+    stats_note(drv->cuCtxGetCurrent(&current));
+    if (current == ctx)
+        return drv->cuCtxSynchronize();
+    result = drv->cuCtxPushCurrent_v2(ctx);
+    if (result != CUDA_SUCCESS)
+        return result;
+    result = drv->cuCtxSynchronize();
+    stats_note(drv->cuCtxPopCurrent_v2(&current));
+    return result;
+}
+
 void deferred_wait(void)
 {
     for (;;) {
@@ -124,7 +141,7 @@ void deferred_wait(void)
         if (!d)
             return;
         if (stats_note(driver_get()->cuEventSynchronize(d->event)) != CUDA_SUCCESS)
-            stats_note(range_synchronize(d->ctx));
+            stats_note(deferred_synchronize(d->ctx));
         d->next = NULL;
         finish(d);
     }

@@ -1,8 +1,9 @@
 /* deferred.h - frees in stream order: an allocation stays until the work queued before its free has
  * run.
  *
- * Nothing here waits on the host but deferred_wait(), and deferred_free() where no event can tell
- * when the work has run. Nobody but deferred.c marks an allocation as leaving.
+ * Nothing here waits on the host but deferred_wait() and deferred_synchronize(), and
+ * deferred_free() where no event can tell when the work has run. Nobody but deferred.c marks an
+ * allocation as leaving.
  *
  * Locks: one of its own, a leaf. Call with none held.
  */
@@ -27,6 +28,10 @@ void deferred_retire(void);
 
 /* Wait for everything that was freed in stream order: an allocation needs its room. */
 void deferred_wait(void);
+
+/* Wait for all work of a context, which need not be the current one: a free that is in no stream's
+ * order. */
+CUresult deferred_synchronize(CUcontext ctx);
 
 /* The context has gone, and its memory and its events with it. What another context's memory waited
  * for on a stream of it is over. */

@@ -4,7 +4,6 @@
 #include "launch.h"
 #include "layout.h"
 #include "range.h"
-#include "release.h"
 #include "residency.h"
 #include "stats.h"
 #include <stdio.h>
@@ -28,7 +27,6 @@ __attribute__((destructor)) static void end_process(void)
     if (entry_is_passive())
         return;
     residency_stop();
-    release_stop();
     launch_tell_touches();
     stats_close();
 }
@@ -60,12 +58,10 @@ static CUresult end_context(CUcontext ctx, CUresult (*end)(CUcontext))
         return end(ctx);
     for (CUdevice dev = 0; dev < (CUdevice)STATS_DEVICES_MAX; dev++)
         residency_pause(dev);
-    release_pause(ctx);
     layout_forget_all(); /* its modules go with it: their functions' handles may come again */
     result = end(ctx);
     if (result == CUDA_SUCCESS)
         forget(ctx);
-    release_resume();
     for (CUdevice dev = 0; dev < (CUdevice)STATS_DEVICES_MAX; dev++)
         residency_resume(dev);
     return result;
@@ -96,13 +92,11 @@ static CUresult end_primary(CUdevice dev, CUresult (*end)(CUdevice))
         return end(dev);
     stats_note(drv->cuDevicePrimaryCtxRelease_v2(dev));
     residency_pause(dev);
-    release_pause(primary);
     layout_forget_all();
     result = end(dev);
     if (result == CUDA_SUCCESS &&
         (stats_note(drv->cuDevicePrimaryCtxGetState(dev, &flags, &active)) || !active))
         forget(primary);
-    release_resume();
     residency_resume(dev);
     return result;
 }

@@ -289,22 +289,6 @@ void residency_place(struct range *range, size_t index, enum schedule_place plac
     pthread_mutex_unlock(&res->lock);
 }
 
-void residency_clear(struct residency *res, struct range *range)
-{
-    struct lane *lane;
-
-    if (!res)
-        return;
-    pthread_mutex_lock(&res->lock);
-    lane = transfer_lane(&res->lanes, range->ctx);
-    if (lane && !is_active(res) && !res->broken &&
-        res->resident_bytes + range->bytes > room_limit(res))
-        for (size_t i = 0; i < range->extent_count; i++)
-            if (range->extents[i]->state == EXTENT_RESIDENT)
-                drop_vacant(res, range->extents[i], lane);
-    pthread_mutex_unlock(&res->lock);
-}
-
 void residency_detach(struct residency *res, struct range *range)
 {
     if (!res)

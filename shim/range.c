@@ -4,7 +4,6 @@
 #include "log.h"
 #include "object.h"
 #include "range_index.h"
-#include "release.h"
 #include "residency.h"
 #include "size.h"
 #include "stats.h"
@@ -16,6 +15,9 @@
 #define SHARED_RANGE_MIN  ((size_t)32 << 20)
 #define SHARED_RANGE_MAX  ((size_t)1 << 30)
 #define RANGES_PER_BUDGET 2 /* at least */
+
+/* A range of its own that was emptied serves again for what takes this share of it at least. */
+#define REUSED_SHARE 2
 
 static struct range *g_ranges; /* g_range_lock */
 
@@ -68,7 +70,9 @@ err_free:
     return result;
 }
 
-CUresult range_destroy(struct range *r)
+/* Give a range that was taken out back to the driver, which waits for all work of its context, and
+ * free it. returns the driver's code */
+static CUresult range_destroy(struct range *r)
 {
     CUresult result;
 
@@ -77,6 +81,15 @@ CUresult range_destroy(struct range *r)
     residency_forget(residency_get(r->device), r);
     free(r);
     return result;
+}
+
+/* The same of a range that came to nothing, in a call that must not wait. */
+static void range_discard(struct range *r)
+{
+    residency_detach(residency_get(r->device), r);
+    unwanted_keep(r->ctx, r->base, r->bytes);
+    residency_forget(residency_get(r->device), r);
+    free(r);
 }
 
 static size_t align_up(size_t n)
@@ -130,7 +143,7 @@ static int pack(struct allocation *a, struct residency *res)
             return -1;
         }
         r->live++;
-        r->emptied = r->due = 0;
+        r->emptied = 0;
         used = align_up(offset + a->bytes);
         if (used > r->cursor) /* a hole at the end may reach past it */
             r->cursor = used;
@@ -196,68 +209,52 @@ static void destroy_emptied(CUcontext ctx)
             break;
         range_destroy(emptied);
     }
-    release_finish(ctx);
 }
 
-/* Ranges that frees in stream order have emptied were of no use for an allocation: they are to go
- * before they become many, without the program's waiting for that. */
-static void let_emptied_go(void)
+static int is_emptied_own(const struct range *r, CUcontext ctx)
 {
-    int due = 0;
-
-    range_write_lock();
-    for (struct range *r = g_ranges; r; r = r->next)
-        if (r->emptied)
-            due = r->due = 1;
-    range_unlock();
-    if (due)
-        release_kick();
+    return !r->shared && r->emptied && r->ctx == ctx;
 }
 
-/* An allocation has found no room. returns 1 when ranges have been given back since */
-static int wait_for_emptied(uint64_t released)
+/* Give an allocation an emptied range that another had for its own, the smallest that is large
+ * enough and not larger than most_bytes. returns as pack() */
+static int reuse_emptied(struct allocation *a, struct residency *res, size_t most_bytes)
 {
-    let_emptied_go();
-    if (release_wait() == released)
-        return 0;
-    stats_note(CUDA_ERROR_OUT_OF_MEMORY); /* the program will not see it */
-    return 1;
-}
-
-struct range *range_take_due(void)
-{
-    struct range **link = &g_ranges, *due;
-
-    range_write_lock();
-    while (*link && !((*link)->emptied && (*link)->due))
-        link = &(*link)->next;
-    due = *link ? unlink_range(link) : NULL;
-    range_unlock();
-    return due;
-}
-
-/* Give an allocation an emptied range of just its size. returns as pack() */
-static int reuse_emptied(struct allocation *a, struct residency *res)
-{
-    size_t bytes = (a->bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+    struct range *best = NULL;
     int found = 0;
 
     range_write_lock();
-    for (struct range *r = g_ranges; r && !found; r = r->next) {
-        if (r->shared || !r->emptied || r->bytes != bytes || r->ctx != a->ctx)
-            continue;
-        a->base = r->base;
-        a->range = r;
+    for (struct range *r = g_ranges; r; r = r->next)
+        if (is_emptied_own(r, a->ctx) && r->bytes >= a->bytes && r->bytes <= most_bytes &&
+            (!best || r->bytes < best->bytes))
+            best = r;
+    if (best) {
+        a->base = best->base;
+        a->range = best;
         found = range_index_insert(a) ? -1 : 1;
         if (found > 0) {
-            r->live = 1;
-            r->emptied = r->due = 0;
+            best->live = 1;
+            best->emptied = 0;
         }
     }
     range_unlock();
     if (found > 0)
         residency_occupy(res, a->range, a->base, a->base + a->bytes);
     return found;
+}
+
+/* The size of the next range that an allocation of a context has for its own. Where none of those
+ * that were emptied was large enough, there is room in it to grow: else what grows bit by bit would
+ * leave a range behind each time. It is address space, which costs nothing until it is used. */
+static size_t own_range_bytes(CUcontext ctx, size_t bytes)
+{
+    int outgrown = 0;
+
+    range_read_lock();
+    for (const struct range *r = g_ranges; r && !outgrown; r = r->next)
+        outgrown = is_emptied_own(r, ctx) && r->bytes < bytes;
+    range_unlock();
+    return outgrown ? REUSED_SHARE * whole_pages(bytes) : bytes;
 }
 
 static void link_range(struct range *r)
@@ -282,21 +279,21 @@ static CUresult alloc_packed(struct allocation *a, struct residency *res)
             return result;
         link_range(made);
     }
-    if (made)
-        let_emptied_go();
     return packed > 0 ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
 }
 
 /* Give an allocation a range of its own. */
 static CUresult alloc_own(struct allocation *a, struct residency *res)
 {
-    int failed, reused = reuse_emptied(a, res);
+    size_t pages_bytes = whole_pages(a->bytes);
+    int failed, reused = reuse_emptied(a, res, REUSED_SHARE * pages_bytes);
     struct range *r;
     CUresult result;
 
     if (reused)
         return reused > 0 ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
-    result = range_create(res, a->device, a->ctx, a->bytes, a->bytes, 0, &r);
+    result =
+        range_create(res, a->device, a->ctx, own_range_bytes(a->ctx, a->bytes), a->bytes, 0, &r);
     if (result != CUDA_SUCCESS)
         return result;
     a->base = r->base;
@@ -310,11 +307,10 @@ static CUresult alloc_own(struct allocation *a, struct residency *res)
     }
     range_unlock();
     if (failed) {
-        range_destroy(r);
+        range_discard(r);
         return CUDA_ERROR_OUT_OF_MEMORY;
     }
     residency_occupy(res, r, a->base, a->base + a->bytes);
-    let_emptied_go();
     return CUDA_SUCCESS;
 }
 
@@ -333,12 +329,11 @@ static CUresult alloc_paged(struct residency *res, CUdevice device, CUcontext ct
         range_capacity(device, &free_bytes, &total_bytes);
     }
     if (bytes <= free_bytes) {
-        uint64_t released;
-
-        do {
-            released = release_count();
-            result = wants_own_range(bytes) ? alloc_own(a, res) : alloc_packed(a, res);
-        } while (result == CUDA_ERROR_OUT_OF_MEMORY && wait_for_emptied(released));
+        result = wants_own_range(bytes) ? alloc_own(a, res) : alloc_packed(a, res);
+        if (result == CUDA_ERROR_OUT_OF_MEMORY && reuse_emptied(a, res, SIZE_MAX) > 0) {
+            stats_note(result); /* the program will not see it */
+            result = CUDA_SUCCESS;
+        }
     } else {
         range_tell_full(device, bytes);
     }
@@ -449,24 +444,11 @@ static struct allocation *take_out(CUdeviceptr base, struct range **empty)
     return a;
 }
 
-CUresult range_synchronize(CUcontext ctx)
-{
-    const struct driver *drv = driver_get();
-    CUcontext current = NULL;
-    CUresult result;
-
-    stats_note(drv->cuCtxGetCurrent(&current));
-    if (current == ctx)
-        return drv->cuCtxSynchronize();
-    result = drv->cuCtxPushCurrent_v2(ctx);
-    if (result != CUDA_SUCCESS)
-        return result;
-    result = drv->cuCtxSynchronize();
-    stats_note(drv->cuCtxPopCurrent_v2(&current));
-    return result;
-}
-
-CUresult range_free(CUdeviceptr base, int *paged)
+/* range_free(), but for ranges that others have emptied.
+ *
+ * ctx      set to the allocation's when it is gone; else left alone
+ */
+static CUresult free_one(CUdeviceptr base, int *paged, CUcontext *ctx)
 {
     struct range_view view;
     struct range *empty;
@@ -483,7 +465,7 @@ CUresult range_free(CUdeviceptr base, int *paged)
     if (view.kind == ALLOCATION_PAGED) {
         /* The driver's free waits for the work that may use the memory, and so do we: the room may
          * be packed anew at once. */
-        result = range_synchronize(view.ctx);
+        result = deferred_synchronize(view.ctx);
         if (result != CUDA_SUCCESS) {
             *paged = 1;
             return result;
@@ -499,20 +481,31 @@ CUresult range_free(CUdeviceptr base, int *paged)
         residency_charge(residency_get(a->device), -(int64_t)a->bytes);
     if (empty)
         result = range_destroy(empty);
-    if (*paged) {
-        destroy_emptied(a->ctx);
-        unwanted_release(a->ctx);
-    }
+    *ctx = a->ctx;
     free(a);
+    return result;
+}
+
+CUresult range_free(CUdeviceptr base, int *paged)
+{
+    CUcontext ctx = NULL;
+    CUresult result = free_one(base, paged, &ctx);
+
+    /* A plain one is freed by the driver next, which waits as well. */
+    if (ctx) {
+        destroy_emptied(ctx);
+        unwanted_release(ctx);
+    }
     return result;
 }
 
 CUresult range_free_async(CUdeviceptr base, CUstream stream, int *paged)
 {
     struct range_view view;
+    CUcontext ctx;
 
     if (!range_find(base, &view) || view.base != base || view.kind != ALLOCATION_PAGED)
-        return range_free(base, paged);
+        return free_one(base, paged, &ctx);
     return deferred_free(base, view.ctx, stream, paged);
 }
 

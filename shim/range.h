@@ -64,8 +64,7 @@ struct range {
     size_t cursor;          /* where packing goes on. g_range_lock */
     size_t freed;           /* allocations that left holes behind the cursor. g_range_lock */
     size_t live;            /* allocations in it. g_range_lock */
-    int emptied; /* the last was freed in stream order: it goes, or is used again. g_range_lock */
-    int due;     /* it is to go, now that nobody has used it again. g_range_lock */
+    int emptied; /* the last was freed in stream order: it is used again, or goes. g_range_lock */
     struct range *next; /* of all ranges. g_range_lock */
 };
 
@@ -86,13 +85,14 @@ struct range_view {
  * plain    the driver's own call, for what stays plain: called with plain_arg when the allocation
  *          is too small to be paged or paging is not possible
  * returns  CUDA_SUCCESS, else the driver's code. Lack of VRAM is no failure while the host has room
- * locks    takes g_range_lock, residency's. Without room it waits for frees in stream order, and
- *          two seconds at most for what release.h gives back
+ * locks    takes g_range_lock, residency's. Without room it waits for frees in stream order
  */
 typedef CUresult range_plain_fn(void *plain_arg, CUdeviceptr *out);
 CUresult range_alloc(size_t bytes, range_plain_fn *plain, void *plain_arg, CUdeviceptr *out);
 
-/* Free what starts at base.
+/* Free what starts at base. The driver's free waits for all work of a context, and other calls of
+ * the context may wait behind it: so only this call, which waits anyway, gives ranges back, also
+ * those that frees in stream order have emptied. Until then they are kept, to be used again.
  *
  * paged    set to 1 when it was a paged allocation, or an address of ours that is none; 0: the
  *          caller calls the driver, and its bookkeeping here is gone
@@ -107,19 +107,6 @@ CUresult range_free_async(CUdeviceptr base, CUstream stream, int *paged);
 /* For deferred.c: the work that a free in stream order waited for has run. What was allocated at
  * base goes; its range stays, for another allocation. */
 void range_retire(CUdeviceptr base);
-
-/* Wait for all work of a context, which need not be the current one. */
-CUresult range_synchronize(CUcontext ctx);
-
-/* For release.c: take out a range that is due; NULL when none is. */
-struct range *range_take_due(void);
-
-/* Give a range that was taken out back to the driver, and free it.
- *
- * returns  the driver's code
- * locks    call with none held, in the range's context; waits for all work of that
- */
-CUresult range_destroy(struct range *r);
 
 /* Is addr in address space of ours, allocated or not? The driver must not be asked about it. */
 int range_owns(CUdeviceptr addr);

@@ -154,10 +154,6 @@ void residency_vacate(struct residency *res, struct range *range, CUdeviceptr fi
  */
 void residency_place(struct range *range, size_t index, enum schedule_place place);
 
-/* A range that is all vacant is about to be given back, which may take long: where VRAM is short,
- * it leaves that first. Its context is the current one. */
-void residency_clear(struct residency *res, struct range *range);
-
 /* The range goes: waits until the pager has its hands off it, forgets its extents and their pins.
  * What it has of VRAM counts until residency_forget(), for it is not given back yet. */
 void residency_detach(struct residency *res, struct range *range);

@@ -1,8 +1,8 @@
 /* unwanted.h - managed memory of ours that came to nothing, until it can be given back.
  *
- * The driver's free waits for all work of a context, and an allocation must not: other work may be
- * held up by what the allocating thread does next. So what an allocation could not use is kept, and
- * goes when the program itself waits. Nobody is ever told of its addresses.
+ * The driver's free waits for all work of a context, and keeps other calls waiting; an allocation
+ * must not: that work may be held up by what the program does next. So what an allocation could not
+ * use is kept, and goes when the program itself waits. Nobody is ever told of its addresses.
  *
  * Locks: one of its own, a leaf.
  */

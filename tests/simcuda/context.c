@@ -16,7 +16,9 @@
 #define SCHED_MASK  0x07u
 
 static pthread_mutex_t g_driver_lock = PTHREAD_MUTEX_INITIALIZER;
-static CUcontext _Atomic g_contexts; /* the newest */
+static pthread_mutex_t g_hold_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t g_let_go = PTHREAD_COND_INITIALIZER; /* g_hold_lock */
+static CUcontext _Atomic g_contexts;                       /* the newest */
 static _Atomic uint64_t g_context_ids;
 static _Atomic int g_lost[SIM_DEVICES_MAX];
 static _Atomic int g_fault; /* CUresult of the first fault of device work in this process */
@@ -66,6 +68,38 @@ CUresult context_check(CUcontext ctx)
     return atomic_load(&ctx->alive) ? CUDA_SUCCESS : CUDA_ERROR_CONTEXT_IS_DESTROYED;
 }
 
+/* Wait until no other thread holds ctx. The hold lock is held. */
+static void wait_until_let_go(CUcontext ctx)
+{
+    while (atomic_load(&ctx->held))
+        pthread_cond_wait(&g_let_go, &g_hold_lock);
+}
+
+void context_hold(CUcontext ctx)
+{
+    pthread_mutex_lock(&g_hold_lock);
+    wait_until_let_go(ctx);
+    atomic_store(&ctx->held, 1);
+    pthread_mutex_unlock(&g_hold_lock);
+}
+
+void context_let_go(CUcontext ctx)
+{
+    pthread_mutex_lock(&g_hold_lock);
+    atomic_store(&ctx->held, 0);
+    pthread_cond_broadcast(&g_let_go);
+    pthread_mutex_unlock(&g_hold_lock);
+}
+
+static void pass_hold(CUcontext ctx)
+{
+    if (!atomic_load(&ctx->held))
+        return;
+    pthread_mutex_lock(&g_hold_lock);
+    wait_until_let_go(ctx);
+    pthread_mutex_unlock(&g_hold_lock);
+}
+
 CUresult sim_enter(CUcontext *ctx, int *device)
 {
     CUcontext current;
@@ -77,6 +111,7 @@ CUresult sim_enter(CUcontext *ctx, int *device)
     current = context_current();
     if (!current)
         return CUDA_ERROR_INVALID_CONTEXT;
+    pass_hold(current);
     res = context_check(current);
     if (res != CUDA_SUCCESS)
         return res;

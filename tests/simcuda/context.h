@@ -25,6 +25,8 @@ struct CUctx_st {
     unsigned api_version;
     _Atomic int alive;
     _Atomic int sticky; /* CUresult of the first fault, 0 while there is none */
+    _Atomic int
+        held; /* a thread keeps all others out: context_hold(); written with the hold lock */
     _Atomic int cache_config;
     _Atomic size_t limits[CONTEXT_LIMITS];
 
@@ -52,6 +54,11 @@ CUcontext context_new(void);
 /* Every context object there ever was, the newest first; the list only grows. */
 CUcontext context_first(void);
 CUcontext context_next(CUcontext ctx);
+
+/* Keep all other threads out of ctx: their calls wait in sim_enter() until context_let_go(). For a
+ * call that waits for the device's work with the driver's lock on the context held. */
+void context_hold(CUcontext ctx);
+void context_let_go(CUcontext ctx);
 
 /* 0, else 201 for a handle that is no context and 709 for one that was destroyed. */
 CUresult context_check(CUcontext ctx);

@@ -2,6 +2,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "context.h"
 #include "memory.h"
 #include "memory_pool.h"
 #include "sim.h"
@@ -55,7 +56,8 @@ SIM_ENTRY(cuMemAllocManaged, CUdeviceptr *dptr, size_t bytes, unsigned int flags
     return alloc_current(MEMORY_MANAGED, bytes, flags, dptr);
 }
 
-/* Waits for all that is queued in the context that the memory belongs to, as the real one does. */
+/* Waits for all that is queued in the context that the memory belongs to, as the real one does, and
+ * keeps every other call of that context waiting meanwhile: as strict as a driver may be. */
 SIM_ENTRY(cuMemFree_v2, CUdeviceptr dptr)
 {
     CUresult res = sim_enter(NULL, NULL);
@@ -66,11 +68,14 @@ SIM_ENTRY(cuMemFree_v2, CUdeviceptr dptr)
     if (!memory_find(dptr, &info) || info.base != dptr ||
         (info.kind != MEMORY_DEVICE && info.kind != MEMORY_MANAGED))
         return CUDA_ERROR_INVALID_VALUE;
+    context_hold(info.ctx);
     res = sim_context_synchronize(info.ctx);
-    if (res != CUDA_SUCCESS)
-        return res;
-    memory_pool_forget(dptr);
-    return memory_free(info.kind, dptr);
+    if (res == CUDA_SUCCESS) {
+        memory_pool_forget(dptr);
+        res = memory_free(info.kind, dptr);
+    }
+    context_let_go(info.ctx);
+    return res;
 }
 
 SIM_ENTRY(cuMemGetInfo_v2, size_t *free_bytes, size_t *total_bytes)

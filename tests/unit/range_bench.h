@@ -14,7 +14,6 @@
 #include <cmocka.h>
 
 #include "pager.h"
-#include "release.h"
 #include "tests/unit/fake_allocation.h"
 
 #define KIB ((size_t)1 << 10)
@@ -36,13 +35,6 @@ static inline uint64_t free_bytes_of(CUdevice device)
 
     range_capacity(device, &free_bytes, &total_bytes);
     return free_bytes;
-}
-
-/* What other tests' contexts have left goes, before its bytes count here. */
-static inline void settle(void)
-{
-    give(take(RANGE_PACK_MAX + PAGE_BYTES));
-    release_wait();
 }
 
 /* Budgets of 8 GiB for every device and the host. */

@@ -305,7 +305,6 @@ static void test_every_call_fails(void **state)
     (void)state;
     for (int d = 0; d < 2; d++) {
         fake_context(devices[d]);
-        settle();
         scenario();
         give(take(100 * KIB));
         for (size_t k = 0; k < sizeof(kinds) / sizeof(*kinds); k++)

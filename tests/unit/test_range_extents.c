@@ -75,7 +75,6 @@ static void test_ever_changing_sizes(void **state)
 
     (void)state;
     fake_context(DEVICE_SIZES);
-    settle();
     first_page = g_fake.next_page;
     managed = g_fake.live_managed_bytes;
     g_seed = 3;

@@ -1,6 +1,6 @@
 /* Strategy: the ways in which an allocation ends, over a fake driver whose streams run when the
- * test says so: in stream order, twice, from another context, with its context, and in a thread of
- * the shim's own. What is not yet free is still found; what is has left no event and no page
+ * test says so: in stream order, twice, from another context, with its context, and of ranges that
+ * are kept. What is not yet free is still found; what is has left no event and no page
  * behind. */
 #include "tests/unit/range_bench.h"
 
@@ -10,7 +10,8 @@ enum {
     DEVICE_ASYNC,
     DEVICE_CONTEXT,
     DEVICE_TWICE,
-    DEVICE_RELEASE,
+    DEVICE_KEPT,
+    DEVICE_GROWS,
 };
 
 /* A free in stream order holds the bytes until the stream has come there. */
@@ -188,63 +189,78 @@ static void test_context_destroyed(void **state)
     g_fake.live_managed_bytes = 0; /* a real driver gives back what its context held */
 }
 
-static _Atomic int g_pausing;
-
-/* returns how many were in the driver when the pause had begun */
-static void *pause_release(void *ctx)
+/* What a free in stream order has emptied is kept, for the driver's free may hold up all other
+ * calls: it serves what fits into half of it or more, and goes when the program next frees anything
+ * in a call that waits. */
+static void test_emptied_ranges_are_kept(void **state)
 {
-    int in_driver;
-
-    g_pausing = 1;
-    release_pause(ctx);
-    in_driver = FAKE_READ(g_fake.at_gate);
-    release_resume();
-    return (void *)(intptr_t)in_driver;
-}
-
-/* A range that a free in stream order has emptied, and that is of the wrong size for what comes,
- * goes back to the driver while the program goes on; a context is not destroyed meanwhile. */
-static void test_release_in_the_background(void **state)
-{
-    CUcontext ctx = fake_context(DEVICE_RELEASE);
-    CUstream stream = fake_program_stream(0);
+    CUstream stream;
+    CUdeviceptr p, q, small;
     uint64_t managed;
-    CUdeviceptr p, q;
-    pthread_t thread;
-    void *in_driver;
     int paged;
 
     (void)state;
-    settle();
+    fake_context(DEVICE_KEPT);
+    stream = fake_program_stream(0);
+    g_fake.limit[DEVICE_KEPT] = 64 * MIB;
     managed = g_fake.live_managed_bytes;
-    g_fake.limit[DEVICE_RELEASE] = 64 * MIB;
-    p = take(20 * MIB);
+    p = take(40 * MIB);
     assert_int_equal(range_free_async(p, stream, &paged), CUDA_SUCCESS);
-    assert_int_equal(take(20 * MIB), p); /* its like takes it as it is */
+    assert_int_equal(take(40 * MIB), p);
     assert_int_equal(range_free_async(p, stream, &paged), CUDA_SUCCESS);
-    fake_gate("cuMemFree");
-    q = take(50 * MIB); /* with the other, more than there is */
-    WAIT_FOR(FAKE_READ(g_fake.at_gate));
-    assert_int_equal(FAKE_READ(g_fake.resident[DEVICE_RELEASE]), 50 * MIB);
+    assert_int_equal(take(20 * MIB), p);
+    assert_int_equal(range_free_async(p, stream, &paged), CUDA_SUCCESS);
+    q = take(18 * MIB);
+    assert_int_not_equal(q, p);
     assert_int_equal(range_free_async(q, stream, &paged), CUDA_SUCCESS);
-    q = take(60 * MIB);
-    assert_false(residency_active(DEVICE_RELEASE));
-    pthread_create(&thread, NULL, pause_release, ctx);
-    WAIT_FOR(g_pausing);
-    for (int i = 0; i < 1000; i++)
-        sched_yield();
-    fake_gate(NULL);
-    pthread_join(thread, &in_driver);
-    assert_null(in_driver);
-    WAIT_FOR(FAKE_READ(g_fake.live_managed_bytes) == managed + 60 * MIB);
-    /* Where it is needed for an allocation, that waits for it. */
+    assert_int_equal(take(18 * MIB), q); /* the smaller of those that would do */
     assert_int_equal(range_free_async(q, stream, &paged), CUDA_SUCCESS);
-    fake_fail("cuMemAllocManaged", 0, 1, CUDA_ERROR_OUT_OF_MEMORY);
-    q = take(40 * MIB);
-    assert_int_equal(g_fake.live_managed_bytes, managed + 40 * MIB);
-    give(q);
+    assert_int_equal(g_fake.live_managed_bytes, managed + 58 * MIB);
+    /* What has outgrown them has room to grow further, and VRAM that they hold goes first. */
+    q = take(50 * MIB);
+    assert_int_equal(g_fake.live_managed_bytes, managed + 158 * MIB);
+    assert_int_equal(FAKE_READ(g_fake.resident[DEVICE_KEPT]), 64 * MIB);
+    assert_false(residency_active(DEVICE_KEPT));
+    assert_int_equal(range_free_async(q, stream, &paged), CUDA_SUCCESS);
+    assert_int_equal(take(60 * MIB), q);
+    assert_int_equal(range_free_async(q, stream, &paged), CUDA_SUCCESS);
+    /* Where the driver gives no more, any that is large enough will do, also for what is packed. */
+    fake_fail("cuMemAllocManaged", 0, 2, CUDA_ERROR_OUT_OF_MEMORY);
+    small = take(1 * MIB);
+    assert_in_range(small, p, p + 58 * MIB);
+    assert_int_equal(g_fake.live_managed_bytes, managed + 158 * MIB);
+    assert_int_equal(range_free_async(small, stream, &paged), CUDA_SUCCESS);
+    /* Not in a call that does not wait. */
+    small = take(1 * KIB);
+    assert_int_equal(range_free_async(small, stream, &paged), CUDA_SUCCESS);
+    assert_int_equal(paged, 0);
+    assert_int_equal(g_fake.live_managed_bytes, managed + 158 * MIB);
+    give(take(1 * KIB));
     assert_int_equal(g_fake.live_managed_bytes, managed);
     assert_int_equal(FAKE_READ(g_fake.misuse), 0);
+}
+
+/* What grows bit by bit leaves few ranges behind: address space of not more
+ * than four times what it has grown to. */
+static void test_growth_leaves_little(void **state)
+{
+    CUstream stream;
+    size_t bytes;
+    uint64_t managed;
+    int paged;
+
+    (void)state;
+    fake_context(DEVICE_GROWS);
+    stream = fake_program_stream(0);
+    managed = g_fake.live_managed_bytes;
+    for (bytes = 16 * MIB; bytes <= 400 * MIB; bytes += 2 * MIB) {
+        CUdeviceptr p = take(bytes);
+
+        assert_int_equal(range_free_async(p, stream, &paged), CUDA_SUCCESS);
+        assert_true(g_fake.live_managed_bytes - managed <= 4 * bytes);
+    }
+    give(take(1 * KIB));
+    assert_int_equal(g_fake.live_managed_bytes, managed);
 }
 
 static int setup(void **state)
@@ -252,7 +268,7 @@ static int setup(void **state)
     (void)state;
     range_bench_budgets();
     fake_budget(DEVICE_OOM, 32 * MIB, 64 * MIB);
-    fake_budget(DEVICE_RELEASE, 64 * MIB, 8 * GIB);
+    fake_budget(DEVICE_KEPT, 64 * MIB, 8 * GIB);
     return 0;
 }
 
@@ -265,7 +281,8 @@ int main(void)
         cmocka_unit_test(test_async_free),
         cmocka_unit_test(test_free_from_elsewhere),
         cmocka_unit_test(test_context_destroyed),
-        cmocka_unit_test(test_release_in_the_background),
+        cmocka_unit_test(test_emptied_ranges_are_kept),
+        cmocka_unit_test(test_growth_leaves_little),
     };
 
     return cmocka_run_group_tests(tests, setup, reset_host_room);
