@@ -32,6 +32,7 @@
     X(launch, "what does a launch cost the program's thread?")                                     \
     X(vmm, "what do create, map, SetAccess, unmap and release cost for each 2 MiB?")               \
     X(stall, "do map, unmap and SetAccess stall kernels of other streams that run?")               \
+    X(free, "which calls wait for work of other streams, and behind a free?")                      \
     X(rights, "are the rights of a mapping honoured on the device?")                               \
     X(host, "what do kernels reach that read the host's memory through mappings?")                 \
     X(registration, "can a file's mapping be registered, and what does pinning cost?")
