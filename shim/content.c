@@ -244,6 +244,13 @@ static int is_inside(const struct match_place *place)
     return i != CHECKPOINT_NONE && place->checkpoint->tensors[i].offset < place->offset;
 }
 
+static void take_place(const struct match_place *place, struct provenance *where)
+{
+    where->checkpoint = place->checkpoint;
+    where->file = place->file;
+    where->offset = place->offset;
+}
+
 /* Hand out a place. Names mean what the header said when it was read: what was read later counts if
  * the file was not changed meanwhile, which is asked once for each tensor. g_lock is held. */
 static enum match_answer answer_found(const struct match_place *place, struct provenance *where)
@@ -257,9 +264,7 @@ static enum match_answer answer_found(const struct match_place *place, struct pr
         }
         file->is_unchecked = 0;
     }
-    where->checkpoint = place->checkpoint;
-    where->file = place->file;
-    where->offset = place->offset;
+    take_place(place, where);
     where->bytes = place->bytes;
     return MATCH_FOUND;
 }
@@ -347,8 +352,10 @@ enum match_answer content_find(const struct content_upload *upload, struct prove
     if (answer == MATCH_FOUND)
         answer = answer_found(&place, where);
     pthread_mutex_unlock(&g_lock);
-    if (answer == MATCH_SEVERAL)
+    if (answer == MATCH_SEVERAL) {
         say_several(upload, &place);
+        take_place(&place, where);
+    }
     if (gap)
         where->bytes = gap;
     else if (answer == MATCH_SEVERAL || (answer == MATCH_NONE && upload->fresh))
@@ -369,6 +376,8 @@ enum match_answer content_find_piece(const struct piece *piece, unsigned device,
     if (answer == MATCH_FOUND)
         answer = answer_found(&place, where);
     pthread_mutex_unlock(&g_lock);
+    if (answer == MATCH_SEVERAL)
+        take_place(&place, where);
     return answer;
 }
 

@@ -30,8 +30,8 @@ struct content_upload {
 
 /* Find an upload's place in a checkpoint.
  *
- * where    set for MATCH_FOUND; where->bytes in any case: of how many bytes, from the start on, the
- *          answer is true
+ * where    set for MATCH_FOUND, and for MATCH_SEVERAL to one of the places; where->bytes in any
+ *          case: of how many bytes, from the start on, the answer is true
  * print    set unless the answer is MATCH_FOUND, and print->bytes is 0 where it is not worth
  *          remembering: for piece_add()
  * locks    takes content's, then those of checkpoints.h; may read from files

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #define PIECES_MAX     1024u  /* of one allocation */
-#define ALL_PIECES_MAX 65536u /* of all: 4 MiB */
+#define ALL_PIECES_MAX 65536u /* of all: 5 MiB */
 
 static size_t g_count;    /* g_range_lock */
 static uint64_t g_number; /* g_range_lock */
@@ -56,8 +56,7 @@ static struct piece_list *list_with_room(struct allocation *a)
     return list;
 }
 
-void piece_add(struct allocation *a, CUdeviceptr first, const struct fingerprint *print,
-               unsigned flags)
+struct piece *piece_add(struct allocation *a, CUdeviceptr first, const struct fingerprint *print)
 {
     struct piece_list *list;
     struct piece *p;
@@ -66,14 +65,14 @@ void piece_add(struct allocation *a, CUdeviceptr first, const struct fingerprint
     piece_erase(a, first, first + print->bytes);
     list = list_with_room(a);
     if (!list)
-        return;
+        return NULL;
     at = pieces_after(list, first);
     p = &list->pieces[at];
     memmove(p + 1, p, (list->count - at) * sizeof(*p));
-    *p = (struct piece){.first = first, .print = *print, .number = g_number++, .flags = flags};
+    *p = (struct piece){.first = first, .print = *print, .number = g_number++};
     list->count++;
     g_count++;
-    count_several(p, 1);
+    return p;
 }
 
 void piece_erase(struct allocation *a, CUdeviceptr first, CUdeviceptr end)
@@ -122,20 +121,38 @@ struct piece *piece_same(struct allocation *a, const struct piece *copy)
     return &list->pieces[i];
 }
 
-void piece_mark_several(struct piece *piece)
+void piece_mark_several(struct piece *piece, const struct tensor *tensor, uint64_t offset)
 {
     count_several(piece, -1);
     piece->flags |= PIECE_SEVERAL;
+    piece->like = tensor;
+    piece->like_offset = offset;
     count_several(piece, 1);
 }
 
-int piece_is_at(const struct allocation *a, CUdeviceptr first, const struct fingerprint *print)
+const struct piece *piece_at(const struct allocation *a, CUdeviceptr first)
 {
     const struct piece_list *list = a->pieces;
     size_t i = list ? pieces_after(list, first) : 0;
 
-    return list && i < list->count && list->pieces[i].first == first &&
-           fingerprint_equal(&list->pieces[i].print, print);
+    return list && i < list->count && list->pieces[i].first == first ? &list->pieces[i] : NULL;
+}
+
+const struct piece *piece_beside(const struct allocation *a, const struct piece *piece, int after)
+{
+    const struct piece_list *list = a->pieces;
+    size_t i = (size_t)(piece - list->pieces);
+
+    if (after)
+        return i + 1 < list->count && piece[1].first == end_of(piece) ? piece + 1 : NULL;
+    return i > 0 && end_of(piece - 1) == piece->first ? piece - 1 : NULL;
+}
+
+int piece_is_at(const struct allocation *a, CUdeviceptr first, const struct fingerprint *print)
+{
+    const struct piece *piece = piece_at(a, first);
+
+    return piece && fingerprint_equal(&piece->print, print);
 }
 
 void piece_clear(struct allocation *a)

@@ -136,9 +136,81 @@ static int define_piece(const struct piece *piece, const struct provenance *wher
     return same && where;
 }
 
-static void define_nameless(const struct content_upload *upload, size_t bytes,
+/* The piece fits several parameters, of which one begins where says. */
+static void mark_like(struct piece *piece, const struct provenance *where)
+{
+    const struct checkpoint *c = where->checkpoint;
+    size_t i = checkpoint_find_offset(c, where->file, where->offset);
+    const struct tensor *like = i == CHECKPOINT_NONE ? NULL : &c->tensors[i];
+
+    piece_mark_several(piece, like, like ? where->offset - like->offset : 0);
+}
+
+/* The piece at `at` and the one beside it, of which one is known to fit several parameters and the
+ * other is not: what the other is then. inwards: it is the one at `at`. returns 0 when there are no
+ * such two */
+static int find_doubt(CUdeviceptr at, int after, int inwards, struct piece *other,
+                      struct object_expected *expected)
+{
+    const struct piece *here, *beside = NULL, *known = NULL;
+    struct allocation *a;
+
+    expected->tensor = NULL;
+    range_read_lock();
+    a = range_allocation_at(at);
+    here = a ? piece_at(a, at) : NULL;
+    if (here)
+        beside = piece_beside(a, here, after);
+    if (beside) {
+        known = inwards ? beside : here;
+        *other = inwards ? *here : *beside;
+        if (!(other->flags & PIECE_SEVERAL))
+            expected->tensor = known->like;
+        expected->distance = known->like_offset + other->first - known->first;
+    }
+    range_unlock();
+    return expected->tensor && expected->distance <= expected->tensor->bytes &&
+           other->print.bytes <= expected->tensor->bytes - expected->distance;
+}
+
+/* Is it that? Then it is in doubt as well. returns 1, with *at moved on to it, or 0 */
+static int doubt_beside(CUdeviceptr *at, int after, int inwards)
+{
+    struct object_expected expected;
+    struct provenance where;
+    struct allocation *a;
+    struct piece other, *same;
+
+    if (!find_doubt(*at, after, inwards, &other, &expected) ||
+        !content_verify_piece(&other, &expected, 1, &where))
+        return 0;
+    range_write_lock();
+    a = range_allocation_at(other.first);
+    same = a ? piece_same(a, &other) : NULL;
+    if (same)
+        piece_mark_several(same, expected.tensor, expected.distance);
+    range_unlock();
+    *at = other.first;
+    return same != NULL;
+}
+
+/* A piece came to be at addr, or to be in doubt: what goes on with it on both sides is so, too. */
+static void spread_doubt(CUdeviceptr addr)
+{
+    CUdeviceptr at = addr;
+
+    if (!doubt_beside(&at, 0, 1))
+        doubt_beside(&at, 1, 1);
+    for (int after = 0; after < 2; after++)
+        for (at = addr; doubt_beside(&at, after, 0);)
+            ;
+}
+
+static void define_nameless(const struct content_upload *upload, const struct provenance *where,
                             enum match_answer answer, const struct fingerprint *print)
 {
+    size_t bytes = where->bytes;
+    struct piece *piece;
     struct allocation *a;
 
     range_write_lock();
@@ -148,14 +220,17 @@ static void define_nameless(const struct content_upload *upload, size_t bytes,
             object_erase(a, upload->dst, upload->dst + bytes);
         else
             object_define(a, upload->dst, upload->dst + bytes, NULL, 0, STATS_EVIDENCE_NONE);
-        if (print->bytes)
-            piece_add(a, upload->dst, print, answer == MATCH_SEVERAL ? PIECE_SEVERAL : 0);
-        else
+        piece = print->bytes ? piece_add(a, upload->dst, print) : NULL;
+        if (!piece)
             piece_erase(a, upload->dst, upload->dst + bytes);
+        else if (answer == MATCH_SEVERAL)
+            mark_like(piece, where);
     }
     range_unlock();
     if (answer == MATCH_SEVERAL && print->bytes)
         content_wait(upload->dst, print);
+    if (print->bytes)
+        spread_doubt(upload->dst);
 }
 
 /* Pieces ----------------------------------------------------------------------------------------*/
@@ -266,7 +341,7 @@ static struct piece *copy_pieces(size_t *count)
 }
 
 /* A checkpoint has come that the piece fits, but not alone. returns 0 when the piece has gone */
-static int mark_several(const struct piece *piece)
+static int mark_several(const struct piece *piece, const struct provenance *where)
 {
     struct allocation *a;
     struct piece *same;
@@ -275,8 +350,10 @@ static int mark_several(const struct piece *piece)
     a = range_allocation_at(piece->first);
     same = a ? piece_same(a, piece) : NULL;
     if (same)
-        piece_mark_several(same);
+        mark_like(same, where);
     range_unlock();
+    if (same)
+        spread_doubt(piece->first);
     return same != NULL;
 }
 
@@ -295,7 +372,7 @@ static void look_again(void)
             answer = content_find_piece(&pieces[i], (unsigned)view.device, &where);
         if (answer == MATCH_FOUND && define_piece(&pieces[i], &where))
             settle(pieces[i].first, &where, (unsigned)view.device, 1);
-        else if (answer == MATCH_SEVERAL && mark_several(&pieces[i]))
+        else if (answer == MATCH_SEVERAL && mark_several(&pieces[i], &where))
             content_wait(pieces[i].first, &pieces[i].print);
     }
     free(pieces);
@@ -338,7 +415,7 @@ void upload_record(CUdeviceptr dst, const void *source, size_t bytes)
                 define(dst, &where, evidence);
             settle(dst, &where, rest.device, is_new);
         } else if (!target.is_settled || target.tensor || print.bytes || where.bytes < rest.bytes) {
-            define_nameless(&rest, where.bytes, answer, &print);
+            define_nameless(&rest, &where, answer, &print);
         }
         rest.within = answer == MATCH_FOUND || where.bytes < rest.bytes;
         rest.source = (const char *)rest.source + where.bytes;

@@ -107,8 +107,7 @@ static void prefetch_behind_event(struct probe *p, struct freeing *f)
     unsigned int seed = 1;
     void *params[] = {&f->plain, &words, &seed};
 
-    for (int i = 0; i < 8; i++)
-        CUDA_CHECK(cuLaunchKernel(f->fill, 1, 1, 1, 32, 1, 1, 0, f->other, params, NULL));
+    CUDA_CHECK(cuLaunchKernel(f->fill, 1, 1, 1, 32, 1, 1, 0, f->other, params, NULL));
     CUDA_CHECK(cuEventRecord(f->reached, f->other));
     CUDA_CHECK(cuStreamWaitEvent(p->stream, f->reached, 0));
     prefetch(p, f);

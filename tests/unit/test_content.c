@@ -230,6 +230,31 @@ static void test_twins(void **state)
     give(q);
 }
 
+/* In parts, in any order, all of a twin stays ambiguous, not only what it begins with. */
+static void test_twins_in_parts(void **state)
+{
+    static const unsigned orders[][3] = {{0, 1, 2}, {2, 1, 0}, {1, 2, 0}, {0, 2, 1}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(orders) / sizeof(*orders); i++) {
+        CUdeviceptr p = take(BIG), q = take(BIG);
+
+        upload(q, 6, 0, 1500); /* what was bound last is far from the twins */
+        upload_noise(p + 5000, 3000);
+        for (unsigned n = 0; n < 3; n++) {
+            unsigned part = orders[i][n];
+
+            upload(p + part * 2000, 1, part * 2000, part < 2 ? 2000 : 1000);
+        }
+        assert_int_equal(ambiguous(), 5000);
+        upload_noise(p + 2000, 2000);
+        assert_int_equal(ambiguous(), 3000);
+        give(p);
+        assert_int_equal(ambiguous(), 0);
+        give(q);
+    }
+}
+
 /* The same once more, and other values into the same memory. */
 static void test_update(void **state)
 {
@@ -310,7 +335,7 @@ int main(void)
         cmocka_unit_test(test_backwards),       cmocka_unit_test(test_wrong_place),
         cmocka_unit_test(test_inputs),          cmocka_unit_test(test_overwritten),
         cmocka_unit_test(test_twins),           cmocka_unit_test(test_update),
-        cmocka_unit_test(test_packed),
+        cmocka_unit_test(test_packed),          cmocka_unit_test(test_twins_in_parts),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
