@@ -212,10 +212,16 @@ size_t residency_extent_bytes(const struct residency *res)
 }
 
 /* Paging needs room for a few extents, beside a page at least for what the program holds plain. */
-static void warn_budget_tiny(const struct residency *res)
+static uint64_t least_budget(const struct residency *res)
 {
     uint64_t plain = plain_pages_bytes(res) ? plain_pages_bytes(res) : PAGE_BYTES;
-    uint64_t least = plain + EXTENTS_LEAST * res->extent_bytes;
+
+    return plain + EXTENTS_LEAST * res->extent_bytes;
+}
+
+static void warn_budget_tiny(const struct residency *res)
+{
+    uint64_t least = least_budget(res);
     char budget[SIZE_TEXT_BYTES], enough[SIZE_TEXT_BYTES];
 
     if (res->budget_bytes >= least)
@@ -328,21 +334,36 @@ void residency_charge(struct residency *res, int64_t bytes)
     pthread_mutex_unlock(&res->lock);
 }
 
+/* What the card has free, where the calling thread can ask that; else 0. */
+static uint64_t free_on_card(const struct residency *res)
+{
+    size_t free_bytes = 0, total_bytes = 0;
+    CUdevice current = -1;
+
+    if (stats_note(res->drv->cuCtxGetDevice(&current)) != CUDA_SUCCESS || current != res->device ||
+        stats_note(res->drv->cuMemGetInfo_v2(&free_bytes, &total_bytes)) != CUDA_SUCCESS)
+        return 0;
+    return free_bytes;
+}
+
 int residency_shrink(struct residency *res, uint64_t bytes)
 {
-    uint64_t before, keep;
-    int shrunk;
+    uint64_t free_bytes = free_on_card(res), before, keep;
+    int shrunk, was_enough;
 
     pthread_mutex_lock(&res->lock);
     before = res->resident_bytes;
-    keep = res->plain_bytes + (before > bytes ? before - bytes : 0);
-    if (!before || res->broken || keep >= res->budget_bytes) {
+    keep = res->plain_bytes + (before + free_bytes > bytes ? before + free_bytes - bytes : 0);
+    if (!before || res->broken || free_bytes >= bytes || keep >= res->budget_bytes) {
         pthread_mutex_unlock(&res->lock);
         return 0;
     }
     /* The card is smaller than the budget says: it stays at what has been found to fit. */
     warn_budget_cut(res->device, res->budget_bytes, keep);
+    was_enough = is_active(res) && res->budget_bytes >= least_budget(res);
     res->budget_bytes = keep;
+    if (was_enough)
+        warn_budget_tiny(res);
     tell_device(stats()->budget_bytes, res->device, keep);
     tell_device(stats()->card_bytes, res->device, keep);
     if (!is_active(res))

@@ -168,8 +168,13 @@ uint64_t residency_resident_bytes(struct range *range, CUdeviceptr first, CUdevi
  * room for it has gone. */
 void residency_charge(struct residency *res, int64_t bytes);
 
-/* Give VRAM back until at least bytes of the card are free, or nothing is left to give. For a plain
- * allocation that the driver refused. returns 1 when something was given back */
+/* Give VRAM back until at least bytes of the card are free, or nothing is left to give, and keep to
+ * what has been found to fit from now on. For a plain allocation that the driver refused, and that
+ * is counted already. Where the card has as much free, that was not for lack of it, and nothing
+ * changes. returns 1 when something was given back
+ *
+ * locks    takes the device's lock; call with none held
+ */
 int residency_shrink(struct residency *res, uint64_t bytes);
 
 /* Pin a set of extents for work that is about to be queued on stream.

@@ -55,6 +55,7 @@ struct fake {
     pthread_cond_t queued; /* something was recorded on a held stream */
     struct fake_page page[FAKE_PAGES];
     size_t next_page, next_plain;
+    size_t others_bytes; /* of the GiB that is free on each card, taken by other programs */
     uint64_t live_managed_bytes, live_plain_bytes, plain_limit;
     uint64_t resident[FAKE_DEVICES], peak[FAKE_DEVICES]; /* bytes in VRAM, in order of the calls */
     uint64_t limit[FAKE_DEVICES];      /* more than this in VRAM is misuse; 0: no limit */

@@ -115,7 +115,7 @@ static inline CUresult fake_cuCtxSynchronize(void)
 static inline CUresult fake_cuMemGetInfo(size_t *free_bytes, size_t *total_bytes)
 {
     FAKE_ENTER("cuMemGetInfo");
-    *free_bytes = (size_t)1 << 30;
+    *free_bytes = ((size_t)1 << 30) - g_fake.others_bytes;
     *total_bytes = (size_t)2 << 30;
     return fake_leave(CUDA_SUCCESS);
 }

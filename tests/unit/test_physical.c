@@ -340,6 +340,7 @@ static void test_extents_make_room(void **state)
     assert_int_equal(range_alloc(bytes, fake_plain, &bytes, &weights), CUDA_SUCCESS);
     g_card = DEVICE_CARD;
     g_card_bytes = 32 * MIB;
+    g_fake.others_bytes = GIB - 2 * MIB;
     handle = create(DEVICE_CARD, 10 * MIB);
     assert_true(FAKE_READ(g_fake.resident[DEVICE_CARD]) <= 22 * MIB);
     /* Nothing is left to give: the driver's own answer, and nothing is charged for it. */
@@ -351,7 +352,7 @@ static void test_extents_make_room(void **state)
         assert_int_equal(physical_create(&other, 30 * MIB, &prop, 0), CUDA_ERROR_OUT_OF_MEMORY);
     }
     assert_int_equal(charged(), 10 * MIB);
-    g_card_bytes = 0;
+    g_card_bytes = g_fake.others_bytes = 0;
     assert_int_equal(physical_release(handle), CUDA_SUCCESS);
     assert_int_equal(charged(), 0);
 }

@@ -31,8 +31,17 @@ static void test_plain_takes_room(void **state)
     weights = take(30 * MIB);
     assert_false(residency_active(DEVICE_TIGHT));
     assert_int_equal(g_fake.resident[DEVICE_TIGHT], 30 * MIB);
+    /* Not for lack of it: it is paged, and the budget stays. */
     fake_fail("cuMemAlloc", 0, 1, CUDA_ERROR_OUT_OF_MEMORY);
     p = take(60 * KIB);
+    assert_int_equal(view_of(p).kind, ALLOCATION_PAGED);
+    assert_int_equal(g_fake.resident[DEVICE_TIGHT], 32 * MIB);
+    assert_false(residency_active(DEVICE_TIGHT));
+    give(p);
+    g_fake.others_bytes = (size_t)1 << 30;
+    fake_fail("cuMemAlloc", 0, 1, CUDA_ERROR_OUT_OF_MEMORY);
+    p = take(60 * KIB);
+    g_fake.others_bytes = 0;
     assert_int_equal(view_of(p).kind, ALLOCATION_PLAIN);
     assert_true(residency_active(DEVICE_TIGHT));
     assert_true(g_fake.resident[DEVICE_TIGHT] < 30 * MIB);
@@ -57,7 +66,9 @@ static void test_extents_stay_with_their_device(void **state)
     t_fake_ctx = first;
     b = take(40 * MIB);
     assert_int_equal(fake_page_at(b)->at, DEVICE_PACK);
+    g_fake.others_bytes = (size_t)1 << 30; /* the card is full */
     residency_shrink(residency_get(DEVICE_PACK), 64 * MIB);
+    g_fake.others_bytes = 0;
     assert_int_equal(fake_page_at(b)->at, -1);
     assert_int_equal(fake_page_at(a)->at, DEVICE_OTHER);
     give(b);

@@ -5,6 +5,9 @@
  * where it is the test: who would wait for it hangs, and the alarm ends the test. */
 #include "tests/unit/residency_bench.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 /* One device for each test: what it has learned, or broken, stays with it. */
 enum {
     DEVICE_FITS,
@@ -295,12 +298,35 @@ static void *charge(void *arg)
     return NULL;
 }
 
+static int g_stderr, g_log; /* files */
+
+/* What is logged goes to memory, until heard_log() tells it. */
+static void listen_to_log(void)
+{
+    g_stderr = dup(STDERR_FILENO);
+    g_log = memfd_create("log", MFD_CLOEXEC);
+    assert_true(g_stderr >= 0 && g_log >= 0 && dup2(g_log, STDERR_FILENO) >= 0);
+}
+
+static const char *heard_log(void)
+{
+    static char text[4096];
+    ssize_t bytes = pread(g_log, text, sizeof(text) - 1, 0);
+
+    dup2(g_stderr, STDERR_FILENO);
+    close(g_stderr);
+    close(g_log);
+    text[bytes > 0 ? bytes : 0] = '\0';
+    return text;
+}
+
 /* The program's own VRAM comes first, in whole pages. */
 static void test_charge_and_shrink(void **state)
 {
     struct bench b = bench_make(DEVICE_CHARGE, 20, HELD);
     size_t set[FITS];
     pthread_t thread;
+    uint64_t there;
 
     (void)state;
     for (size_t i = 0; i < FITS; i++)
@@ -328,8 +354,16 @@ static void test_charge_and_shrink(void **state)
     assert_true(FAKE_READ(g_fake.resident[DEVICE_CHARGE]) <= BUDGET - 8 * MIB);
     residency_charge(b.res, -(int64_t)(7 * MIB));
     assert_int_equal(residency_limit(b.res), BUDGET);
+    /* While the card has room, what is refused is not refused for lack of it. */
+    assert_int_equal(residency_shrink(b.res, 2 * MIB), 0);
+    assert_int_equal(residency_limit(b.res), BUDGET);
+    g_fake.others_bytes = ((size_t)1 << 30) - MIB;
+    there = LOCKED(b.res, b.res->resident_bytes);
+    listen_to_log();
     assert_int_equal(residency_shrink(b.res, 2 * MIB), 1);
-    assert_true(residency_limit(b.res) < BUDGET);
+    assert_non_null(strstr(heard_log(), "too small to move weights"));
+    assert_int_equal(residency_limit(b.res), there - MIB); /* the other one is free */
+    g_fake.others_bytes = 0;
     assert_true(residency_budget(DEVICE_CHARGE) < BUDGET);
     /* What would have held all of it: 20 extents, and the 7 MiB in pages while they were there. */
     assert_int_equal(stats()->needed_bytes[DEVICE_CHARGE], 48 * MIB);
