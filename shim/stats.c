@@ -7,6 +7,7 @@
 #include "stats.h"
 
 #include "log.h"
+#include "stats_earlier.h"
 #include "stats_ended.h"
 #include "stats_report.h"
 #include <errno.h>
@@ -225,10 +226,13 @@ static void carry_over(struct stats_header *header)
 void stats_open(const char *driver_text, const char *backend, const char *export_path)
 {
     struct stats_header *header;
+    uint32_t earlier_count;
 
     pthread_mutex_lock(&g_lock);
     if (g_writer.pid)
         goto unlock;
+    choose_exporter(export_path);
+    earlier_count = stats_earlier_keep(g_writer.exports ? g_writer.export_path : NULL);
     header = map_file();
     g_writer.has_file = header != NULL;
     if (!header) {
@@ -247,9 +251,9 @@ void stats_open(const char *driver_text, const char *backend, const char *export
         header = &g_private;
     }
     g_writer.pid = getpid();
-    choose_exporter(export_path);
     carry_over(header);
     fill_header(header, driver_text, backend);
+    header->earlier_count = earlier_count;
     atomic_store_explicit(&g_stats, header, memory_order_release);
 unlock:
     pthread_mutex_unlock(&g_lock);

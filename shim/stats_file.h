@@ -187,6 +187,7 @@ struct stats_header {
     STATS_DEVICE_VALUES(X)
 #undef X
     _Atomic uint32_t device_count; /* of these */
+    uint32_t earlier_count;        /* programs that counted in this process, before an exec */
 #define X(name) _Atomic uint64_t name;
     STATS_COUNTERS(X)
 #undef X

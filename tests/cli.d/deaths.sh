@@ -7,16 +7,21 @@ shared() { echo "/dev/shm/berth-$(id -u)-$1"; }
 D=$WORK/death.json
 expect "a program that becomes another" 8 '' run --stats "$D" "$CLIENT" cuda exec cuda exit 8
 check "its statistics are the other's" json "$D" 'd["weights"]["total_bytes"] == 8 << 20'
+check "its own stay beside them" json "$D.1" 'd["weights"]["total_bytes"] == 8 << 20'
 check "and nothing else stays" test ! -e "$(shared "$("$PYTHON" -c 'import json, sys
 print(json.load(open(sys.argv[1]))["pid"])' "$D")")"
-rm -f "$D"
+rm -f "$D" "$D.1"
+expect "a program that becomes a third one" 8 '' run --stats "$D" "$CLIENT" cuda exec cuda exec cuda exit 8
+check "leaves three" test -e "$D.1" -a -e "$D.2" -a ! -e "$D.3" -a -e "$D"
+rm -f "$D" "$D".[12]
 expect "a program that becomes one without CUDA" 4 '' run --stats "$D" "$CLIENT" cuda exec exit 4
 check "its statistics stay" json "$D" 'd["weights"]["total_bytes"] == 8 << 20'
 rm -f "$D"
 expect "a program that becomes another and crashes" 139 '' \
     bash -c 'run "$@"; exit' - --stats "$D" "$CLIENT" cuda exec cuda kill 11
-check "its statistics stay too" json "$D" 'd["weights"]["total_bytes"] == 8 << 20'
-rm -f "$D"
+check "its statistics stay too, and those before" test -e "$D.1"
+check "both of them" json "$D" 'd["weights"]["total_bytes"] == 8 << 20'
+rm -f "$D" "$D.1"
 expect "a child of the program's that is killed" 0 '^child ' run --stats "$D" "$CLIENT" cuda spawn cuda kill 9
 pid=$(sed -n 's/^child //p' "$WORK/out")
 check "the statistics are the parent's" json "$D" "d['pid'] != $pid and d['weights']['total_bytes'] == 8 << 20"
