@@ -20,6 +20,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define CHUNK_BYTES  (256u << 10) /* what is reserved at a time */
@@ -44,7 +45,6 @@ static struct {
     char path[STATS_PATH_BYTES];
     dev_t device;
     ino_t inode;
-    char export_path[PATH_MAX];
     struct stats_record *records; /* NULL without memory for them */
     char *names;
     size_t records_reserved; /* bytes of each tail that may be touched */
@@ -164,8 +164,9 @@ static pid_t pid_from_environment(const char *variable)
     return *end == '\0' && pid > 0 && pid == (pid_t)pid ? (pid_t)pid : 0;
 }
 
-/* Who writes this process's JSON at the end: its launcher, itself, or nobody. */
-static void choose_exporter(const char *export_path)
+/* Who writes this process's JSON at the end: its launcher, itself, or nobody. The header tells the
+ * next berth, in case that neither lives to do it. */
+static void choose_exporter(struct stats_header *header, const char *export_path)
 {
     pid_t launched = pid_from_environment(STATS_PID_VARIABLE);
     pid_t launcher = pid_from_environment(STATS_LAUNCHER_VARIABLE);
@@ -174,26 +175,35 @@ static void choose_exporter(const char *export_path)
 
     g_writer.launcher = launched == getpid() ? launcher : 0;
     g_writer.exports = 0;
+    header->launcher = g_writer.launcher;
+    header->export_path[0] = '\0';
     if (!export_path || !*export_path || (launched && launched != getpid()))
         return;
     if (export_path[0] == '/' || !getcwd(folder, sizeof(folder)))
-        bytes = snprintf(g_writer.export_path, PATH_MAX, "%s", export_path);
+        bytes = snprintf(header->export_path, PATH_MAX, "%s", export_path);
     else
-        bytes = snprintf(g_writer.export_path, PATH_MAX, "%s/%s", folder, export_path);
+        bytes = snprintf(header->export_path, PATH_MAX, "%s/%s", folder, export_path);
     g_writer.exports = bytes > 0 && bytes < PATH_MAX;
-    if (!g_writer.exports)
-        log_warn("stats", "BERTH_STATS: the path is too long, no statistics will be written: %s",
-                 export_path);
+    if (g_writer.exports)
+        return;
+    header->export_path[0] = '\0';
+    log_warn("stats", "BERTH_STATS: the path is too long, no statistics will be written: %s",
+             export_path);
 }
 
 static void fill_header(struct stats_header *header, const char *driver_text, const char *backend)
 {
+    struct timespec now;
+
     header->layout = STATS_LAYOUT;
     header->header_bytes = sizeof(struct stats_header);
     header->record_bytes = sizeof(struct stats_record);
     header->pid = getpid();
     header->start_ticks = stats_process_start(header->pid);
-    header->pid_namespace = stats_pid_namespace();
+    header->pid_namespace = stats_namespace("pid");
+    header->mount_namespace = stats_namespace("mnt");
+    clock_gettime(CLOCK_REALTIME, &now);
+    header->opened_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
     snprintf(header->program, sizeof(header->program), "%s", program_invocation_short_name);
     snprintf(header->driver, sizeof(header->driver), "%s", driver_text ? driver_text : "");
     snprintf(header->backend, sizeof(header->backend), "%s", backend ? backend : "");
@@ -231,8 +241,7 @@ void stats_open(const char *driver_text, const char *backend, const char *export
     pthread_mutex_lock(&g_lock);
     if (g_writer.pid)
         goto unlock;
-    choose_exporter(export_path);
-    earlier_count = stats_earlier_keep(g_writer.exports ? g_writer.export_path : NULL);
+    earlier_count = stats_earlier_keep();
     header = map_file();
     g_writer.has_file = header != NULL;
     if (!header) {
@@ -251,6 +260,7 @@ void stats_open(const char *driver_text, const char *backend, const char *export
         header = &g_private;
     }
     g_writer.pid = getpid();
+    choose_exporter(header, export_path);
     carry_over(header);
     fill_header(header, driver_text, backend);
     header->earlier_count = earlier_count;
@@ -297,12 +307,12 @@ static void export_report(const struct stats_header *header)
 
     err = stats_report_make(&view, &report);
     if (!err) {
-        err = stats_report_export(&report, g_writer.export_path);
+        err = stats_report_export(&report, header->export_path);
         stats_report_release(&report);
     }
     if (err)
         log_error("stats", "cannot write %s: %s; set BERTH_STATS to a file that can be written",
-                  g_writer.export_path, strerror(-err));
+                  header->export_path, strerror(-err));
 }
 
 void stats_close(void)

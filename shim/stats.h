@@ -26,9 +26,9 @@ struct stats_header *stats(void);
  *
  * driver_text  "libcuda.so.1 13000"; copied
  * backend      "um", "off"; copied
- * export_path  from BERTH_STATS: where JSON is left at an orderly end when no launcher does it;
- *              NULL or "" for none. Copied; a relative one counts from the current folder
- * locks        takes the statistics' own
+ * export_path  from BERTH_STATS: where JSON is left at an orderly end when no launcher does it, and
+ *              after any other by the next berth; NULL or "" for none. Copied; a relative one
+ * counts from the current folder locks        takes the statistics' own
  */
 void stats_open(const char *driver_text, const char *backend, const char *export_path);
 

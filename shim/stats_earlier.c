@@ -12,7 +12,7 @@ static int is_ours(const struct stats_header *header)
 {
     return header->pid == getpid() && header->start_ticks &&
            header->start_ticks == stats_process_start(getpid()) &&
-           header->pid_namespace == stats_pid_namespace();
+           header->pid_namespace == stats_namespace("pid");
 }
 
 static void export_view(const struct stats_view *view, const char *path)
@@ -30,7 +30,7 @@ static void export_view(const struct stats_view *view, const char *path)
                  path, view->header->program, strerror(-err));
 }
 
-uint32_t stats_earlier_keep(const char *export_path)
+uint32_t stats_earlier_keep(void)
 {
     char file[STATS_PATH_BYTES], path[PATH_MAX + 16];
     struct stats_view view;
@@ -41,9 +41,11 @@ uint32_t stats_earlier_keep(const char *export_path)
     if (stats_file_read(file, &view))
         return 0;
     if (is_ours(view.header)) {
+        const char *export_path = view.header->export_path;
+
         count = view.header->earlier_count + 1;
-        snprintf(path, sizeof(path), "%s.%u", export_path ? export_path : "", count);
-        if (export_path && (stat(export_path, &status) || S_ISREG(status.st_mode)))
+        snprintf(path, sizeof(path), "%s.%u", export_path, count);
+        if (*export_path && (stat(export_path, &status) || S_ISREG(status.st_mode)))
             export_view(&view, path);
     }
     stats_file_release(&view);

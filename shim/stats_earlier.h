@@ -10,10 +10,11 @@
 /* Leave the statistics of the program before as FILE.1, of the one after that as FILE.2, and so on:
  * the last program's are FILE.
  *
- * export_path  FILE; NULL where this process leaves none. Nothing is left beside what is no regular
- *              file
- * returns      how many programs this process has been that counted; 0 for a first one
+ * FILE is where the one before was to leave them, if anywhere. Nothing is left beside what is no
+ * regular file.
+ *
+ * returns  how many programs this process has been that counted; 0 for a first one
  */
-uint32_t stats_earlier_keep(const char *export_path);
+uint32_t stats_earlier_keep(void);
 
 #endif

@@ -49,7 +49,7 @@ static int read_at(int fd, void *to, size_t bytes, off_t offset)
     return 0;
 }
 
-static int read_header(int fd, struct stats_header *header)
+static int read_header(int fd, struct stats_header *header, uid_t *owner)
 {
     struct stat status;
     uint64_t magic;
@@ -75,8 +75,10 @@ static int read_header(int fd, struct stats_header *header)
     header->program[sizeof(header->program) - 1] = '\0';
     header->driver[sizeof(header->driver) - 1] = '\0';
     header->backend[sizeof(header->backend) - 1] = '\0';
+    header->export_path[sizeof(header->export_path) - 1] = '\0';
     for (size_t i = 0; i < STATS_UNKNOWN_MAX; i++)
         header->unknown[i].name[sizeof(header->unknown[i].name) - 1] = '\0';
+    *owner = status.st_uid;
     return 0;
 }
 
@@ -143,7 +145,7 @@ int stats_file_read(const char *path, struct stats_view *view)
     fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return -errno;
-    err = read_header(fd, &header);
+    err = read_header(fd, &header, &copy.owner);
     if (err)
         goto err_close;
 
@@ -174,8 +176,16 @@ void stats_file_release(struct stats_view *view)
     memset(view, 0, sizeof(*view));
 }
 
-/* Read the fields of /proc/pid/stat behind the command, which may hold blanks and parentheses. */
-static int process_fields(pid_t pid, char state[static 1], int *parent, uint64_t *start_ticks)
+/* The fields of /proc/pid/stat that are asked for here. */
+struct process {
+    char state;
+    int parent;
+    int threads;
+    uint64_t start_ticks;
+};
+
+/* Read them: they stand behind the command, which may hold blanks and parentheses. */
+static int read_process(pid_t pid, struct process *process)
 {
     char path[32];
     char text[1024];
@@ -193,44 +203,49 @@ static int process_fields(pid_t pid, char state[static 1], int *parent, uint64_t
         return -ESRCH;
     text[bytes] = '\0';
     at = strrchr(text, ')');
-    if (!at || sscanf(at + 1,
-                      " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d "
-                      "%" SCNu64,
-                      state, parent, start_ticks) != 3)
+    if (!at ||
+        sscanf(at + 1,
+               " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %d %*d "
+               "%" SCNu64,
+               &process->state, &process->parent, &process->threads, &process->start_ticks) != 4)
         return -EBADMSG;
     return 0;
 }
 
 uint64_t stats_process_start(pid_t pid)
 {
-    uint64_t start_ticks;
-    int parent;
-    char state;
+    struct process process;
 
-    return process_fields(pid, &state, &parent, &start_ticks) == 0 ? start_ticks : 0;
+    return read_process(pid, &process) == 0 ? process.start_ticks : 0;
 }
 
 pid_t stats_process_parent(pid_t pid)
 {
-    uint64_t start_ticks;
-    int parent;
-    char state;
+    struct process process;
 
-    return process_fields(pid, &state, &parent, &start_ticks) == 0 ? parent : 0;
+    return read_process(pid, &process) == 0 ? process.parent : 0;
 }
 
-uint64_t stats_pid_namespace(void)
+uint64_t stats_namespace(const char *kind)
 {
     struct stat status;
+    char path[32];
 
-    return stat("/proc/self/ns/pid", &status) == 0 ? (uint64_t)status.st_ino : 0;
+    snprintf(path, sizeof(path), "/proc/self/ns/%s", kind);
+    return stat(path, &status) == 0 ? (uint64_t)status.st_ino : 0;
 }
 
-int stats_process_exists(const struct stats_header *header)
+enum stats_process stats_process_find(const struct stats_header *header)
 {
-    uint64_t here = stats_pid_namespace();
+    uint64_t here = stats_namespace("pid");
+    struct process process;
 
     if (!here || header->pid_namespace != here)
-        return 1;
-    return stats_process_start(header->pid) == header->start_ticks;
+        return STATS_PROCESS_LIVES;
+    if (read_process(header->pid, &process) || process.start_ticks != header->start_ticks)
+        return STATS_PROCESS_GONE;
+    /* A first thread that has ended before the others is shown as dead, too. */
+    if ((process.state == 'Z' || process.state == 'X') && process.threads <= 1)
+        return STATS_PROCESS_UNREAPED;
+    return STATS_PROCESS_LIVES;
 }

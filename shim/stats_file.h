@@ -11,13 +11,14 @@
 #ifndef BERTH_STATS_FILE_H
 #define BERTH_STATS_FILE_H
 
+#include <limits.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 #define STATS_MAGIC       0x3153544154534842ull /* "BHSTATS1", little-endian */
-#define STATS_LAYOUT      3u
+#define STATS_LAYOUT      4u
 #define STATS_DEVICES_MAX 64u /* as many as a policy has */
 #define STATS_RECORDS_MAX (1u << 20)
 #define STATS_NAMES_BYTES (256u << 20)
@@ -174,8 +175,12 @@ struct stats_header {
     uint32_t header_bytes; /* sizeof(struct stats_header) of the writer */
     uint32_t record_bytes;
     int32_t pid;
-    uint64_t start_ticks;          /* of the process, from /proc: tells it from a later one */
-    uint64_t pid_namespace;        /* inode of /proc/self/ns/pid: where pid means something */
+    uint64_t start_ticks;       /* of the process, from /proc: tells it from a later one */
+    uint64_t pid_namespace;     /* inode of /proc/self/ns/pid: where pid means something */
+    uint64_t mount_namespace;   /* of /proc/self/ns/mnt: where export_path does */
+    uint64_t opened_ns;         /* CLOCK_REALTIME, as the times of files are */
+    int32_t launcher;           /* the parent that reads this file at the end; 0 for none */
+    char export_path[PATH_MAX]; /* where JSON is to be left, as an absolute path; "" for nowhere */
     _Atomic uint32_t record_count; /* records ever used: the scan's bound */
     _Atomic uint32_t names_used;   /* bytes */
     _Atomic uint32_t ended;        /* 1 once the program left in an orderly way */
@@ -210,6 +215,7 @@ struct stats_view {
     const char *names;
     uint32_t record_count; /* at most what records holds, whatever the header says */
     uint32_t names_bytes;  /* at most what names holds */
+    uid_t owner;           /* of the file; in a reader's copy */
 
     /* A reader's copy has the generations a second time, read after the records; NULL for the
      * writer's own memory, which nobody changes while its lock is held. */
@@ -251,14 +257,25 @@ uint64_t stats_process_start(pid_t pid);
 /* The parent of a process, or 0 where there is no such process. */
 pid_t stats_process_parent(pid_t pid);
 
-/* The namespace in which this process's pid counts, or 0 where it cannot be told. */
-uint64_t stats_pid_namespace(void);
-
-/* Does the process that wrote a header still exist? A killed one that nobody waited for does. One
- * of another pid namespace is taken to exist, for it cannot be asked about.
+/* A namespace of this process, or 0 where it cannot be told.
  *
- * returns  0 or 1
+ * kind     "pid" or "mnt"
  */
-int stats_process_exists(const struct stats_header *header);
+uint64_t stats_namespace(const char *kind);
+
+/* What has become of the process that wrote a header.
+ *
+ * GONE     its pid is nobody's, or that of a later process
+ * UNREAPED it has ended, and its parent has not waited for it
+ * LIVES    also while its first thread alone has ended, and one of another pid namespace, which
+ *          cannot be asked about
+ */
+enum stats_process {
+    STATS_PROCESS_GONE,
+    STATS_PROCESS_UNREAPED,
+    STATS_PROCESS_LIVES,
+};
+
+enum stats_process stats_process_find(const struct stats_header *header);
 
 #endif

@@ -404,12 +404,13 @@ int stats_report_write(const struct stats_report *report, FILE *out)
     return 0;
 }
 
-static int write_file(const struct stats_report *report, const char *path)
+/* mode     of fopen() */
+static int write_file(const struct stats_report *report, const char *path, const char *mode)
 {
     FILE *out;
     int err;
 
-    out = fopen(path, "we");
+    out = fopen(path, mode);
     if (!out)
         return -errno;
     err = stats_report_write(report, out);
@@ -426,7 +427,7 @@ int stats_report_export(const struct stats_report *report, const char *path)
     int err;
 
     if (stat(path, &status) == 0 && !S_ISREG(status.st_mode))
-        return write_file(report, path);
+        return write_file(report, path, "we");
     /* Through a symbolic link to what it names, so that the link stays. */
     if (!realpath(path, target)) {
         if (strlen(path) >= sizeof(target))
@@ -434,7 +435,11 @@ int stats_report_export(const struct stats_report *report, const char *path)
         strcpy(target, path);
     }
     snprintf(temporary, sizeof(temporary), "%s.%d.tmp", target, (int)getpid());
-    err = write_file(report, temporary);
+    /* In a folder that others may write into, what has this name already may be a trap of theirs.
+     */
+    if (unlink(temporary) != 0 && errno != ENOENT)
+        return -errno;
+    err = write_file(report, temporary, "wxe");
     if (!err && rename(temporary, target) != 0)
         err = -errno;
     if (err)

@@ -491,7 +491,7 @@ static int prepare_and_launch(struct run *run, char **argv)
         return TOOL_FAILED;
     if (run->stats_path[0])
         launch.stats_path = run->stats_path;
-    stale_remove(0);
+    stale_settle(0, STALE_SILENT);
     return launch_program(&launch);
 }
 

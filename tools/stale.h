@@ -1,7 +1,9 @@
 /* stale.h - the counters files of programs under berth: which there are, which are left over.
  *
- * A killed program leaves its file behind. It is removed when its process is gone for certain, and
- * never when the process may be alive in another pid namespace.
+ * A program that was killed leaves its file behind, and where it had no launcher (LD_PRELOAD and
+ * BERTH_STATS alone) nobody has written its statistics. Whoever comes next does both: the JSON is
+ * written where the program wanted it, then the file is removed. Never while the program may be
+ * alive, in another pid namespace for one, nor while its launcher is about to do it.
  */
 #ifndef BERTH_TOOLS_STALE_H
 #define BERTH_TOOLS_STALE_H
@@ -9,11 +11,22 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/* Remove this user's files of processes that are gone.
+/* Is it said what became of statistics that were still to be written? */
+enum stale_voice {
+    STALE_SILENT,
+    STALE_TELLS, /* one line on standard error for each */
+};
+
+/* Write what this user's programs that have ended were to leave, and remove their files.
  *
- * except   a pid whose file stays, or 0
+ * What cannot be written safely (the path is no regular file of this user's, or of another mount
+ * namespace) stays in shared memory until it has been shown. What has been written to the path
+ * since the program began is newer, and stays.
+ *
+ * shown    a pid whose statistics the user has before him: its file stays, to be looked at again,
+ *          and goes the next time in any case; or 0
  */
-void stale_remove(pid_t except);
+void stale_settle(pid_t shown, enum stale_voice voice);
 
 /* List this user's programs under berth.
  *

@@ -98,7 +98,7 @@ static pid_t choose_only(void)
     pid_t *pids, only = 0;
     long count;
 
-    stale_remove(0);
+    stale_settle(0, STALE_TELLS);
     count = stale_list_living(&pids);
     if (count < 0) {
         tool_error("stats: %s", strerror((int)-count));
@@ -144,7 +144,6 @@ static int read_process(pid_t pid, struct stats_report *report)
             err = read_counters(path, report);
         }
     }
-    stale_remove(pid); /* the one that was asked for stays, to be looked at again */
     if (err == -ENOENT)
         tool_error("stats: %d: no program of yours with this PID runs under berth, or it has not "
                    "used CUDA yet; berth stats alone lists those that do",
@@ -171,7 +170,9 @@ static int read_target(const char *target, struct stats_report *report)
             tool_error("stats: %s: no process has such a number; give a PID or a file", target);
             return -EINVAL;
         }
-        return read_process((pid_t)number, report);
+        err = read_process((pid_t)number, report);
+        stale_settle((pid_t)number, STALE_TELLS);
+        return err;
     }
     err = read_counters(target, report);
     if (err == -ENOMSG)
@@ -235,6 +236,7 @@ const struct tool_command tool_stats = {
         "  berth stats 4242\n"
         "  berth run --max-memory 0=8GiB --stats run.json -- python generate.py\n"
         "  berth stats run.json\n\n"
+        "Of a program that was killed without a launcher it leaves the file that BERTH_STATS asked for.\n\n"
         "vram      GPU memory; its peak is never more than the budget\n"
         "untouched weights that no launch used, while paging was on: `berth plan --stats` plans by it\n"
         "link      how busy loads kept the connection to the GPU, from the first to the last\n"

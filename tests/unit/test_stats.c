@@ -489,9 +489,9 @@ static void test_killed(void **state)
     stats_file_path(path, geteuid(), pid);
     assert_int_equal(stats_file_read(path, &view), 0);
     assert_int_equal(view.header->steps, 5);
-    assert_int_equal(stats_process_exists(view.header), 1); /* nobody has waited for it yet */
+    assert_int_equal(stats_process_find(view.header), STATS_PROCESS_UNREAPED);
     assert_int_equal(waitpid(pid, NULL, 0), pid);
-    assert_int_equal(stats_process_exists(view.header), 0);
+    assert_int_equal(stats_process_find(view.header), STATS_PROCESS_GONE);
     assert_int_equal(unlink(path), 0);
     stats_file_release(&view);
     close(ready[0]);

@@ -8,13 +8,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -280,18 +284,69 @@ static void test_names_of_files(void **state)
 
 static void test_processes(void **state)
 {
-    struct stats_header header = {.pid = getpid(), .pid_namespace = stats_pid_namespace()};
+    struct stats_header header = {.pid = getpid(), .pid_namespace = stats_namespace("pid")};
 
     (void)state;
     assert_int_equal(stats_process_parent(getpid()), getppid());
     header.start_ticks = stats_process_start(getpid());
     assert_int_not_equal(header.start_ticks, 0);
-    assert_int_equal(stats_process_exists(&header), 1);
+    assert_int_equal(stats_process_find(&header), STATS_PROCESS_LIVES);
     header.start_ticks++; /* an earlier process with our pid */
-    assert_int_equal(stats_process_exists(&header), 0);
+    assert_int_equal(stats_process_find(&header), STATS_PROCESS_GONE);
     header.pid_namespace++; /* a container's: it cannot be asked about */
-    assert_int_equal(stats_process_exists(&header), 1);
+    assert_int_equal(stats_process_find(&header), STATS_PROCESS_LIVES);
     assert_int_equal(stats_process_start(0x7ffffff0), 0);
+}
+
+static void *wait_for_ever(void *arg)
+{
+    for (;;)
+        pause();
+    return arg;
+}
+
+static int has_state(pid_t pid, const char *state)
+{
+    char path[32], text[256] = "";
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    file = fopen(path, "r");
+    assert_non_null(file);
+    assert_non_null(fgets(text, sizeof(text), file));
+    fclose(file);
+    return strstr(text, state) != NULL;
+}
+
+/* /proc says of a process that it is a zombie as soon as its first thread has ended. */
+static void test_first_thread_ended(void **state)
+{
+    struct stats_header header = {.pid_namespace = stats_namespace("pid")};
+    enum stats_process found;
+    siginfo_t info;
+    pid_t pid;
+
+    (void)state;
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        pthread_t thread;
+
+        if (pthread_create(&thread, NULL, wait_for_ever, NULL))
+            _exit(1);
+        pthread_exit(NULL);
+    }
+    header.pid = pid;
+    header.start_ticks = stats_process_start(pid);
+    while (!has_state(pid, ") Z "))
+        sched_yield();
+    found = stats_process_find(&header);
+    kill(pid, SIGKILL); /* before anything can fail here */
+    assert_int_equal(found, STATS_PROCESS_LIVES);
+    assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
+    assert_int_equal(stats_process_find(&header), STATS_PROCESS_UNREAPED);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    assert_int_equal(stats_process_find(&header), STATS_PROCESS_GONE);
 }
 
 /* What is not in VRAM is at its home, object by object; more in VRAM than an object has is no less
@@ -538,6 +593,7 @@ int main(void)
         TEST(test_record_changed_while_read),
         TEST(test_names_of_files),
         TEST(test_processes),
+        TEST(test_first_thread_ended),
         TEST(test_weights_are_divided),
         TEST(test_link_share),
         TEST(test_document),
