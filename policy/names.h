@@ -33,7 +33,7 @@ const char *names_nearest(const char *given, const char *const *known, size_t co
 int names_find(const char *given, const char *const *known, size_t count, size_t *out,
                struct input_error *error);
 
-/* Write names as a sentence has them: "auto, um, vmm or off".
+/* Write names as a sentence has them: "auto, um or off".
  *
  * text     bytes long; a list that is longer is cut
  * returns  text

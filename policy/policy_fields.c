@@ -317,7 +317,7 @@ static int policy_read_backend(struct policy_reader *r, const cJSON *item)
     struct input_error word;
 
     if (!cJSON_IsString(item))
-        return policy_reader_refuse_value(r, item, "\"auto\", \"um\", \"vmm\" or \"off\"");
+        return policy_reader_refuse_value(r, item, "\"auto\", \"um\" or \"off\"");
     if (policy_parse_backend(item->valuestring, &r->policy->backend, &word))
         return policy_reader_refuse(r, item, word.expected, word.found);
     r->policy->backend_given = true;

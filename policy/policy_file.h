@@ -31,7 +31,6 @@ enum policy_place {
 #define POLICY_BACKENDS(X)                                                                         \
     X(AUTO, auto)                                                                                  \
     X(UM, um)                                                                                      \
-    X(VMM, vmm)                                                                                    \
     X(OFF, off)
 
 enum policy_backend {

@@ -100,12 +100,6 @@ static void read_environment(void)
     check_placement(g_config.policy);
     if (g_config.policy->backend == POLICY_BACKEND_OFF)
         g_config.off = 1;
-    if (g_config.policy->backend == POLICY_BACKEND_VMM) {
-        log_warn("config",
-                 "backend vmm is not in this version; berth is off for this program: use um "
-                 "or auto");
-        g_config.off = 1;
-    }
 }
 
 const struct config *config(void)

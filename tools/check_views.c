@@ -150,8 +150,8 @@ static void print_streamed(const struct policy_check *check, FILE *out)
     char size[SIZE_TEXT_BYTES], *text;
 
     if (!check->streamed_unit ||
-        asprintf(&text, "%s is the largest unit that streams: %s", check->streamed_unit,
-                 size_format(check->streamed_bytes, SIZE_BINARY, size)) < 0)
+        asprintf(&text, "room in VRAM for what streams, of which %s is the largest unit: %s",
+                 check->streamed_unit, size_format(check->streamed_bytes, SIZE_BINARY, size)) < 0)
         return;
     print_label(out, terminal_style(out)->title, "window", text);
     fputc('\n', out);

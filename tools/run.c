@@ -151,13 +151,6 @@ static int make_absolute(const struct run *run, enum run_option option, const ch
 
 /* Checks --------------------------------------------------------------------------------------- */
 
-static int check_backend(const struct run *run, enum policy_backend backend, enum run_option option)
-{
-    if (backend != POLICY_BACKEND_VMM)
-        return 0;
-    return fail(run, option, "backend vmm is not in this version", "use um or auto");
-}
-
 static void note_device(struct run *run, int device, enum run_option option)
 {
     if (device <= run->highest_device)
@@ -186,11 +179,9 @@ static int check_flags(struct run *run)
         policy_parse_max_memory(value_of(RUN_MAX_MEMORY), &memory, &error))
         return fail_input(run, RUN_MAX_MEMORY, &error);
     note_budgets(run, &memory, RUN_MAX_MEMORY);
-    if (!value_of(RUN_BACKEND))
-        return 0;
-    if (policy_parse_backend(value_of(RUN_BACKEND), &backend, &error))
+    if (value_of(RUN_BACKEND) && policy_parse_backend(value_of(RUN_BACKEND), &backend, &error))
         return fail_input(run, RUN_BACKEND, &error);
-    return check_backend(run, backend, RUN_BACKEND);
+    return 0;
 }
 
 /* What is wrong with a device map as policy_check() says it: a strict policy is refused, any other
@@ -260,7 +251,7 @@ static int check_policy(struct run *run)
     const char *checkpoint = value_of(RUN_CHECKPOINT);
     struct input_error error;
     struct policy *policy;
-    int err;
+    int err = 0;
 
     if (checkpoint && check_checkpoint(run, RUN_CHECKPOINT, checkpoint))
         return -1;
@@ -268,8 +259,7 @@ static int check_policy(struct run *run)
         return 0;
     if (policy_read(value_of(RUN_POLICY), &policy, &error))
         return fail_input(run, RUN_POLICY, &error);
-    err = value_of(RUN_BACKEND) ? 0 : check_backend(run, policy->backend, RUN_POLICY);
-    if (!err && policy->checkpoint && !checkpoint)
+    if (policy->checkpoint && !checkpoint)
         err = check_checkpoint(run, RUN_POLICY, policy->checkpoint);
     if (!checkpoint)
         checkpoint = policy->checkpoint;

@@ -8,7 +8,7 @@ cat >"$WORK/policy.json" <<'END'
 END
 expect "check" 0 '^0 +7 +[0-9.]+ KiB +8.0 KiB +stays in VRAM$' "$BERTH" check "$WORK/policy.json" --checkpoint "$CHECKPOINT"
 check "check folds blocks in one place" grep -qE '^layers.10 to 11 +cpu +6 ' "$WORK/out"
-check "check names the largest unit that streams" grep -qE '^window +layers\.[0-9]+ is the largest' "$WORK/out"
+check "check names the largest unit that streams" grep -qE '^window +room in VRAM for what streams, of which layers\.[0-9]+ is the largest unit: ' "$WORK/out"
 check "check ends with ok" test "$(tail -n 1 "$WORK/out")" = ok
 "$BERTH" inspect "$CHECKPOINT" --json >"$WORK/inspected"
 expect "check --json" 0 '"ok": true' "$BERTH" check --json "$WORK/policy.json" --checkpoint "$CHECKPOINT"

@@ -18,14 +18,14 @@ expect "a device twice" 125 'max-memory' run --max-memory 0=8GiB --max-memory 0=
 expect "a bad size of the environment" 125 'BERTH_MAX_MEMORY.*oops' \
     env BERTH_MAX_MEMORY=0=oops "$BERTH" run --driver "$SIM" -- true
 expect "an unknown backend" 125 'ums' run --backend ums -- true
-expect "a backend of a later version" 125 'backend vmm is not in this version; use um or auto' \
+expect "a backend that there is not" 125 '^berth: run: --backend: expected auto, um or off, found "vmm"' \
     run --backend vmm -- true
 expect "an unknown log level" 125 'did you mean debug\?' run --log debg -- true
 expect "a missing policy" 125 'nothing.json' run --policy "$WORK/nothing.json" -- true
 echo '{"version": 1, "max_memry": {"0": "8GiB"}}' >"$WORK/policy.json"
 expect "a mistyped policy field" 125 'max_memory' run --policy "$WORK/policy.json" -- true
 echo '{"version": 1, "backend": "vmm"}' >"$WORK/policy.json"
-expect "a later version's backend in a policy" 125 'vmm' run --policy "$WORK/policy.json" -- true
+expect "such a backend in a policy" 125 'backend: expected auto, um or off, found "vmm"' run --policy "$WORK/policy.json" -- true
 echo '{"version": 1, "max_memory": {"0": "8GiB"}}' >"$WORK/policy.json"
 expect "a good policy" 0 '' run --policy "$WORK/policy.json" -- true
 echo '{"version": 1, "device_map": {"": 0}, "groups": {"a": ["b"]}, "preload": ["c"]}' >"$WORK/policy.json"

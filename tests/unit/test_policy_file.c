@@ -264,7 +264,7 @@ static void lines_that_people_meet(void **state)
          "mean \"cpu\"?"},
         {"{\"a.b\":64}", "p.json:1:2: device_map.a.b: expected " PLACES ", found 64"},
         {"{\"version\":1,\"backend\":\"uvm\"}",
-         "p.json:1:14: backend: expected auto, um, vmm or off, found \"uvm\"; did you "
+         "p.json:1:14: backend: expected auto, um or off, found \"uvm\"; did you "
          "mean \"um\"?"},
         {"{\"version\":1,\"strict\":1}", "p.json:1:14: strict: expected true or false, found 1"},
         {"{\"version\":1,\"strict\":true,\"strict\":true}",
