@@ -41,6 +41,17 @@ const char *checkpoint_format_name(enum checkpoint_format format)
     return g_formats[(unsigned)format < CHECKPOINT_FORMAT_COUNT ? format : 0].name;
 }
 
+/* Is all of it letters and what else a page of text has? What no safetensors file begins with: read
+ * as the length of a header, eight of these are more than any has. */
+static bool is_text(const char *head, size_t bytes)
+{
+    size_t i = 0;
+
+    while (i < bytes && ((head[i] >= ' ' && head[i] <= '~') || memchr("\t\r\n", head[i], 3)))
+        i++;
+    return i == bytes && bytes >= 8;
+}
+
 /* Say what a file is that people take for a checkpoint of a kind that is read here.
  *
  * returns  a word for it; NULL for a file that gives no hint
@@ -55,7 +66,9 @@ static const char *describe_stranger(const char *head, size_t bytes)
         return "an ELF program or library";
     if (head[0] == '{')
         return "JSON text";
-    return NULL;
+    if (bytes >= 20 && memcmp(head, "version https://git-", 20) == 0)
+        return "the pointer that Git LFS leaves for one (git lfs pull fetches it)";
+    return is_text(head, bytes) ? "text" : NULL;
 }
 
 /* "a checkpoint file (safetensors, ...)": what could have been read. */

@@ -232,9 +232,10 @@ static int default_gpus(struct request *request)
 static int open_model(struct request *request)
 {
     struct input_error error;
+    int err = checkpoint_open(request->checkpoint_path, &request->checkpoint, &error);
 
-    if (checkpoint_open(request->checkpoint_path, &request->checkpoint, &error))
-        return fail_input(TOOL_REFUSED, "", &error);
+    if (err)
+        return fail_input(err == -EINVAL ? TOOL_REFUSED : TOOL_FAILED, "", &error);
     if (model_config_find_for(request->checkpoint, request->checkpoint_path, &request->config,
                               &error))
         return fail_input(TOOL_FAILED, "", &error);
@@ -505,8 +506,8 @@ static int plan(struct request *request)
 {
     int status = read_run(request);
 
-    status = status ? status : default_gpus(request);
     status = status ? status : open_model(request);
+    status = status ? status : default_gpus(request);
     status = status ? status : make_map(request);
     return status ? status : print(request);
 }

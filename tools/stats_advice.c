@@ -9,6 +9,7 @@
 
 #define BUSY        0.6  /* of the time: from here on the link is what a step waits for */
 #define STARVED     0.1  /* of the time: from here on an idle GPU is worth a word */
+#define WAITING     0.5  /* of the time: from here on launches that wait may cost, unseen */
 #define NOTABLE     0.02 /* of all launches */
 #define UNNAMED     0.05 /* of the weights */
 #define SETTLED     200  /* launches after which a step would have been found */
@@ -25,7 +26,7 @@ struct judge {
     uint64_t lacking_bytes;
     uint64_t enough_bytes; /* the budget that would hold all on it */
     uint64_t card_bytes;   /* STATS_NO_BUDGET where it is not known */
-    double busy, starved;
+    double busy, starved, waiting;
 };
 
 static void add(struct judge *j, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -70,6 +71,7 @@ static void measure(struct judge *j)
 
     j->busy = (double)r->link_share / STATS_SHARE_ONE;
     j->starved = stats_share_of_span(r, r->paging_starved_ns);
+    j->waiting = stats_share_of_span(r, r->launches_stall_ns);
     j->card_bytes = STATS_NO_BUDGET;
     for (unsigned i = r->device_count; i-- > 0;) {
         uint64_t needed = needed_bytes(r, i);
@@ -346,10 +348,39 @@ static const char *sparse_remark(const struct judge *j, char *text, size_t bytes
     return text;
 }
 
+/* Neither the link nor a GPU without work says that paging costs anything. Launches that wait for
+ * room while the GPU computes cost nothing; but what is queued on the GPU may wait for a load, too,
+ * and no figure tells these apart. */
+static void judge_little(struct judge *j)
+{
+    char busy[STATS_TEXT_BYTES], starved[STATS_TEXT_BYTES], waiting[STATS_TEXT_BYTES];
+    char enough[STATS_TEXT_BYTES], sparse[160], compare[96] = "only a larger budget tells";
+
+    stats_share_text(j->busy, busy);
+    stats_share_text(j->starved, starved);
+    sparse_remark(j, sparse, sizeof(sparse));
+    if (j->waiting < WAITING) {
+        add(j,
+            "Paging costs little: the link is busy %s of the time, and the GPU waits for weights "
+            "%s of it.%s Nothing to change.",
+            busy, starved, sparse);
+        return;
+    }
+    if (card_is_enough(j))
+        snprintf(compare, sizeof(compare),
+                 "compare with --max-memory %u=%s, which holds everything", j->device,
+                 stats_budget_text(j->enough_bytes, enough));
+    add(j,
+        "Paging seems to cost little: the link is busy %s of the time, and the GPU without work %s of "
+        "it.%s But launches waited %s of it, and the work that was queued meanwhile may have "
+        "waited, too: to be sure, %s.",
+        busy, starved, sparse, stats_share_text(j->waiting, waiting), compare);
+}
+
 static void judge_paging(struct judge *j)
 {
     const struct stats_report *r = j->r;
-    char busy[STATS_TEXT_BYTES], starved[STATS_TEXT_BYTES], sparse[160];
+    char sparse[160];
 
     if (!j->short_count) {
         if (stats_fits(r) && !j->out->count)
@@ -370,11 +401,7 @@ static void judge_paging(struct judge *j)
         judge_idle_link(j);
     }
     if (!j->out->count)
-        add(j,
-            "Paging costs little: the link is busy %s of the time, and the GPU waits for weights "
-            "%s of it.%s Nothing to change.",
-            stats_share_text(j->busy, busy), stats_share_text(j->starved, starved),
-            sparse_remark(j, sparse, sizeof(sparse)));
+        judge_little(j);
 }
 
 void stats_advice_make(const struct stats_report *report, struct stats_advice *advice)

@@ -134,7 +134,7 @@ static void print_places(const struct stats_report *report, FILE *out)
 static void print_transfers(const struct stats_report *report, FILE *out)
 {
     char h2d[SIZE_TEXT_BYTES], d2h[SIZE_TEXT_BYTES], dropped[SIZE_TEXT_BYTES];
-    char disk[SIZE_TEXT_BYTES], speed[SIZE_TEXT_BYTES], share[STATS_TEXT_BYTES];
+    char disk[SIZE_TEXT_BYTES];
 
     print_line(
         out, "moved", "%s to the GPU in %" PRIu64 " loads, %s back, %s given up without a copy%s%s",
@@ -144,11 +144,24 @@ static void print_transfers(const struct stats_report *report, FILE *out)
         report->transfers_disk_read_bytes ? ", read from disk: " : "",
         report->transfers_disk_read_bytes ? size_text(report->transfers_disk_read_bytes, disk)
                                           : "");
+}
+
+static void print_link(const struct stats_report *report, FILE *out)
+{
+    double share = (double)report->link_share / STATS_SHARE_ONE;
+    char speed[SIZE_TEXT_BYTES], reached[SIZE_TEXT_BYTES], text[STATS_TEXT_BYTES];
+
     if (!report->link_bytes_per_s)
         return;
-    print_line(out, "link", "busy with loads %s of the time, at %s/s",
-               stats_share_text((double)report->link_share / STATS_SHARE_ONE, share),
-               size_text(report->link_bytes_per_s, speed));
+    size_text(report->link_bytes_per_s, speed);
+    if (!report->link_share) { /* of a single load there is no time but its own */
+        print_line(out, "link", "%s/s within a load", speed);
+        return;
+    }
+    size_text((uint64_t)(share * (double)report->link_bytes_per_s), reached);
+    print_line(out, "link",
+               "%s of its speed: %s/s from the first load to the last, %s/s within a load",
+               stats_share_text(share, text), reached, speed);
 }
 
 /* Whom launches waited for longest. returns 0 where nobody, else how many of worst are filled */
@@ -183,7 +196,7 @@ static void print_stalls(const struct stats_report *report, FILE *out)
         print_line(out, "stalls", "none");
         return;
     }
-    print_line(out, "stalls", "launches waited %s, the GPU had nothing to do meanwhile for %s%s",
+    print_line(out, "stalls", "launches waited %s, %s of it with no work queued on the GPU%s",
                stats_time_text(report->launches_stall_ns, stall),
                stats_time_text(report->paging_starved_ns, starved), count ? "; longest for" : "");
     for (size_t i = 0; i < count; i++)
@@ -346,6 +359,7 @@ int stats_table_print(const struct stats_report *report, enum stats_table_rows r
     print_weights(report, out);
     print_places(report, out);
     print_transfers(report, out);
+    print_link(report, out);
     print_stalls(report, out);
     print_launches(report, out);
     print_errors(report, out);

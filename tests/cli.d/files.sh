@@ -88,6 +88,17 @@ on_terminal "a terminal" "$WORK/width.py" "$BERTH" stats "$WORK/odd.json"
 check "the README shows the demo that is kept" bash -c 'sed -n "/^program/,/^steps/p; /^advice/p" "$1" |
     { n=0; while IFS= read -r line; do grep -qxF -- "$line" README.md || exit 1; n=$((n + 1)); done; [ $n -gt 10 ]; }' \
     - "$WORK/out"
+"$PYTHON" - "$S" >"$WORK/link.json" <<'END'
+import json, sys
+d = json.load(open(sys.argv[1]))
+d["link"] = {"bytes_per_s": 20 << 30, "share": 0.25, "span_ns": 10**9}
+print(json.dumps(d))
+END
+expect "the share of the link that was reached" 0 \
+    '^link +25% of its speed: 5.0 GiB/s from the first load to the last, 20.0 GiB/s within a load$' \
+    "$BERTH" stats "$WORK/link.json"
+sed -i 's/"share": 0.25/"share": 0.0/' "$WORK/link.json"
+expect "a single load" 0 '^link +20.0 GiB/s within a load$' "$BERTH" stats "$WORK/link.json"
 expect "two forms at once" 2 'exclude each other' "$BERTH" stats --json --prometheus "$S"
 expect "two files at once" 2 'is enough' "$BERTH" stats "$S" "$S"
 expect "a missing file of statistics" 125 'nothing.json' "$BERTH" stats "$WORK/nothing.json"

@@ -71,6 +71,8 @@ expect "plan of nothing" 2 'no checkpoint given; for example' "$BERTH" plan --ma
 if "$BERTH" plan "$CHECKPOINT" >/dev/null 2>&1; then
     skip "plan without a driver" "this machine has one"
 else
+    expect "plan of a missing checkpoint, without a driver" 125 'nothing.safetensors: ' \
+        "$BERTH" plan "$WORK/nothing.safetensors"
     expect "plan without a driver" 2 'no GPU has a budget, and no CUDA driver tells .*--max-memory 0=8GiB' \
         "$BERTH" plan "$CHECKPOINT" --max-memory cpu=1GiB
 fi
@@ -81,7 +83,7 @@ expect "plan with an unknown strategy" 2 'auto, balanced, balanced_low_0 (or|and
 expect "plan with a bad size" 2 '^berth: plan: --max-memory: ' "$BERTH" plan "$CHECKPOINT" --max-memory 0=much
 expect "plan with one tied name" 2 '--tied: expected two or more names' "$BERTH" plan "$CHECKPOINT" --max-memory 0=1GiB --tied embed.weight
 expect "plan with a bad link" 2 '--link: expected gigabytes' "$BERTH" plan "$CHECKPOINT" --max-memory 0=1GiB --link fast
-expect "plan of a missing file" 1 'gone.safetensors' "$BERTH" plan "$WORK/gone.safetensors" --max-memory 0=1GiB
+expect "plan of a missing file" 125 'gone.safetensors' "$BERTH" plan "$WORK/gone.safetensors" --max-memory 0=1GiB
 expect "plan into a missing folder" 125 'name a file that can be written' "$BERTH" plan "$CHECKPOINT" --max-memory 0=1GiB -o "$WORK/none/p.json"
 expect "plan that fits nowhere" 1 'max_memory.disk: the map puts .* nothing was written' \
     "$BERTH" plan "$CHECKPOINT" --max-memory 0=1,cpu=1,disk=10 -o "$WORK/nowhere.json"

@@ -414,6 +414,8 @@ static void what_is_no_checkpoint(void **state)
     put("x.so", "\177ELF....", 8);
     put("short", "abc", 3);
     put("text", "a text that is longer", 21);
+    put("pointer", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n", 57);
+    put("binary", "7654321\xff and more", 17);
     assert_int_equal(mkfifo("fifo", 0600), 0);
     expect_refused("empty", -EINVAL, "empty: expected " READABLE ", found an empty file");
     expect_refused(
@@ -432,10 +434,14 @@ static void what_is_no_checkpoint(void **state)
     expect_refused("short", -EINVAL,
                    "short: byte 0: expected a safetensors file: 8 bytes or more, "
                    "found 3");
+    expect_refused("text", -EINVAL, "text: expected " READABLE ", found text");
+    expect_refused("pointer", -EINVAL,
+                   "pointer: expected " READABLE ", found the pointer that Git LFS leaves for one "
+                   "(git lfs pull fetches it)");
     expect_refused(
-        "text", -EINVAL,
-        "text: byte 0: expected a safetensors file, which begins with the length of its header, at "
-        "most 100000000, found 8367816168101388385");
+        "binary", -EINVAL,
+        "binary: byte 0: expected a safetensors file, which begins with the length of its header, "
+        "at most 100000000, found 18388533949031069239");
     expect_refused(
         "fifo", -EINVAL,
         "fifo: expected a checkpoint file such as model.safetensors, found no regular file");
@@ -498,8 +504,8 @@ static int enter_folder(void **state)
 
 static int leave_folder(void **state)
 {
-    static const char *const names[] = {"empty", "x.gguf", "x.bin", "x.json",
-                                        "x.so",  "short",  "text",  "fifo"};
+    static const char *const names[] = {"empty", "x.gguf", "x.bin",   "x.json", "x.so",
+                                        "short", "text",   "pointer", "binary", "fifo"};
     size_t i;
 
     (void)state;

@@ -61,6 +61,7 @@ static struct stats_report easy_program(void)
 
     r.link_share = STATS_SHARE_ONE / 10;
     r.paging_starved_ns = 1000;
+    r.launches_stall_ns = 3499999999;
     return r;
 }
 
@@ -155,10 +156,19 @@ static void test_starved(void **state)
     expect(&r, 1,
            "Paging costs little: the link is busy 10% of the time, and the GPU waits for "
            "weights under 1% of it. Nothing to change.");
-    r.launches_stall_ns = 7000000000; /* waiting for room is no loss while the GPU has work */
-    expect(&r, 1, "Paging costs little");
     r.paging_starved_ns = 699999999;
     expect(&r, 1, "Paging costs little");
+    /* Waiting for room is no loss while the GPU has work, if that does not wait itself. */
+    r.launches_stall_ns = 3500000001;
+    expect(&r, 1,
+           "Paging seems to cost little: the link is busy 10% of the time, and the GPU without "
+           "work 10% of it. But launches waited 50% of it, ");
+    assert_true(
+        says(&r, "to be sure, compare with --max-memory 0=101MiB, which holds everything."));
+    assert_false(says(&r, "Nothing to change"));
+    r.card_bytes[0] = 64 * MIB;
+    expect(&r, 1, "to be sure, only a larger budget tells.");
+    r.card_bytes[0] = 4 * GIB;
     r.paging_starved_ns = 700000001;
     expect(&r, 1, "For 10% of the time the GPU had nothing to do");
     assert_true(says(&r, "busy only 10%: loads begin too late"));
