@@ -304,7 +304,7 @@ static void judge_names(struct judge *j)
     add(j,
         "%s of the %s of weights have no name here: give the model's file with "
         "--checkpoint PATH. They are paged all the same.",
-        size_format(bytes, SIZE_BINARY, unnamed),
+        bytes == r->weights_total_bytes ? "All" : size_format(bytes, SIZE_BINARY, unnamed),
         size_format(r->weights_total_bytes, SIZE_BINARY, total));
 }
 

@@ -295,7 +295,7 @@ static void test_names(void **state)
     r.weights_named_bytes = 97 * MIB;
     expect(&r, 1, "Paging costs little");
     r.weights_named_bytes = 0;
-    expect(&r, 2, "96.0 MiB of the 96.0 MiB");
+    expect(&r, 2, "All of the 96.0 MiB of weights have no name here");
     r.budget_bytes[0] = 100 * MIB; /* nobody asks for names where nothing is to be done */
     r.transfers_h2d_bytes = 0;
     expect(&r, 1, "Everything fits");
