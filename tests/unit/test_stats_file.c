@@ -549,6 +549,27 @@ static void test_export_replaces_whole_files(void **state)
     stats_report_release(&report);
 }
 
+/* In a folder that others may write into, somebody has foreseen the name under which the document
+ * is written first. */
+static void test_export_follows_no_trap(void **state)
+{
+    struct fixture *f = *state;
+    char trap[96], victim[96];
+    struct stats_report report;
+    struct stat status;
+
+    write_fixture(f, (off_t)STATS_FILE_BYTES);
+    assert_int_equal(read_fixture(f, &report), 0);
+    snprintf(trap, sizeof(trap), "%s.%d.tmp", f->path, (int)getpid());
+    snprintf(victim, sizeof(victim), "%s.victim", f->path);
+    assert_int_equal(symlink(victim, trap), 0);
+    assert_int_equal(stats_report_export(&report, f->path), 0);
+    assert_int_equal(access(victim, F_OK), -1);
+    assert_int_equal(lstat(f->path, &status), 0);
+    assert_true(S_ISREG(status.st_mode));
+    stats_report_release(&report);
+}
+
 /* A pipe stays one and gets the document. All of it fits in, so that nobody has to read meanwhile.
  */
 static void test_export_into_a_pipe(void **state)
@@ -599,6 +620,7 @@ int main(void)
         TEST(test_document),
         TEST(test_json_strings),
         TEST(test_export_replaces_whole_files),
+        TEST(test_export_follows_no_trap),
         TEST(test_export_into_a_pipe),
     };
 
