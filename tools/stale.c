@@ -176,7 +176,7 @@ static int settle_owed(const struct stats_view *view, enum stale_voice voice)
     if (!header->export_path[0] || view->owner != geteuid())
         return 0;
     err = write_owed(view, &reason);
-    if (err == -EALREADY)
+    if (err == -EALREADY || (err == -ENOENT && voice == STALE_SILENT))
         return 0;
     if (err && voice == STALE_TELLS)
         tool_error("stats: %s, pid %d, was ended and could not leave its statistics in %s: %s; "

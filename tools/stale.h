@@ -20,8 +20,9 @@ enum stale_voice {
 /* Write what this user's programs that have ended were to leave, and remove their files.
  *
  * What cannot be written safely (the path is no regular file of this user's, or of another mount
- * namespace) stays in shared memory until it has been shown. What has been written to the path
- * since the program began is newer, and stays.
+ * namespace) stays in shared memory until it has been shown; where the path's folder is gone, only
+ * until somebody comes who does not tell. What has been written to the path since the program began
+ * is newer, and stays.
  *
  * shown    a pid whose statistics the user has before him: its file stays, to be looked at again,
  *          and goes the next time in any case; or 0

@@ -102,8 +102,9 @@ unsaved() {
     expect "and shown is enough ($1)" 0 '' run true
     check "it goes ($1)" test ! -e "$(shared "$pid")"
 }
-mkdir "$WORK/vanished"
-unsaved "statistics into a folder that is not there" 'No such file or directory' "$WORK/vanished/no/stats.json"
+alone_killed "$WORK/vanished/stats.json"
+expect "statistics into a folder that is not there" 0 '' run true
+check "are nobody's, and go" test ! -e "$(shared "$pid")"
 mkfifo "$WORK/death.pipe"
 unsaved "statistics into a pipe" 'it is no regular file' "$WORK/death.pipe"
 ln -s "$WORK/linked" "$WORK/death.link"
