@@ -233,24 +233,40 @@ static void warn_budget_tiny(const struct residency *res)
              size_format(least, SIZE_BINARY, enough));
 }
 
+/* Let all ranges rest on the host. One that does not, after a second try, keeps no other from it:
+ * the driver moves its pages about as kernels touch them, which is far slower than reading in
+ * place. returns the last failure */
+static CUresult rest_all_on_host(struct residency *res)
+{
+    CUresult failure = CUDA_SUCCESS;
+
+    for (uint32_t i = 0; i < res->table_count; i++) {
+        struct range *range = res->table[i]->range;
+        CUresult result = CUDA_ERROR_UNKNOWN;
+
+        if (!range || range->extents[0] != res->table[i])
+            continue; /* once for each range */
+        for (int tries = 0; tries < 2 && result != CUDA_SUCCESS; tries++)
+            result = stats_note(res->backend->rest(res->drv, res->device, range->base, range->bytes,
+                                                   BACKEND_REST_HOST));
+        if (result != CUDA_SUCCESS)
+            failure = result;
+    }
+    return failure;
+}
+
 void residency_activate(struct residency *res)
 {
+    CUresult result;
+
     if (pager_start(res)) {
         pager_break(res, NULL, "starting the pager", CUDA_ERROR_OPERATING_SYSTEM);
         return;
     }
-    for (uint32_t i = 0; i < res->table_count; i++) {
-        struct range *range = res->table[i]->range;
-        CUresult result;
-
-        if (!range || range->extents[0] != res->table[i])
-            continue; /* once for each range */
-        result =
-            res->backend->rest(res->drv, res->device, range->base, range->bytes, BACKEND_REST_HOST);
-        if (stats_note(result) != CUDA_SUCCESS) {
-            pager_break(res, NULL, "advising", result);
-            return;
-        }
+    result = rest_all_on_host(res);
+    if (result != CUDA_SUCCESS) {
+        pager_break(res, NULL, "advising", result);
+        return;
     }
     atomic_store_explicit(&res->active, 1, memory_order_release);
     atomic_store_explicit(&g_any_active, 1, memory_order_release);
