@@ -1,0 +1,52 @@
+/* probe_duplicate.c - whether a kernel's write to a duplicate is kept when the duplicate is dropped.
+ *
+ * A copy engine fills managed memory that rests on the host, so no thread of the host has mapped it;
+ * READ_MOSTLY takes the device's own mapping away. Where a prefetch then lets the device write the
+ * duplicate without a fault, the host's copy stays as it was, and unsetting READ_MOSTLY leaves that
+ * one. A prefetch to the host first maps the pages there.
+ */
+#include "probe.h"
+
+#include <string.h>
+
+#define OLD 1
+#define NEW 3 /* in every eight bytes */
+
+static const CUmemLocation g_device = {CU_MEM_LOCATION_TYPE_DEVICE, 0};
+static const CUmemLocation g_host = {CU_MEM_LOCATION_TYPE_HOST, 0};
+
+static int keeps_writes(struct probe *p, int is_mapped_before)
+{
+    unsigned char *old = probe_host_alloc(PAGE_BYTES);
+    uint64_t found = 0;
+    CUdeviceptr ptr;
+
+    memset(old, OLD, PAGE_BYTES);
+    CUDA_CHECK(cuMemAllocManaged(&ptr, PAGE_BYTES, CU_MEM_ATTACH_GLOBAL));
+    CUDA_CHECK(cuMemAdvise(ptr, PAGE_BYTES, CU_MEM_ADVISE_SET_PREFERRED_LOCATION, g_host));
+    CUDA_CHECK(cuMemAdvise(ptr, PAGE_BYTES, CU_MEM_ADVISE_SET_ACCESSED_BY, g_device));
+    CUDA_CHECK(cuMemcpyHtoD(ptr, old, PAGE_BYTES));
+    CUDA_CHECK(cuCtxSynchronize());
+    if (is_mapped_before)
+        CUDA_CHECK(cuMemPrefetchAsync(ptr, PAGE_BYTES, g_host, 0, p->stream));
+    CUDA_CHECK(cuMemAdvise(ptr, PAGE_BYTES, CU_MEM_ADVISE_SET_READ_MOSTLY, g_device));
+    CUDA_CHECK(cuMemPrefetchAsync(ptr, PAGE_BYTES, g_device, 0, p->stream));
+    probe_write(p, ptr, PAGE_BYTES, PK_READ_BYTES, NEW);
+    CUDA_CHECK(cuStreamSynchronize(p->stream));
+    CUDA_CHECK(cuMemAdvise(ptr, PAGE_BYTES, CU_MEM_ADVISE_UNSET_READ_MOSTLY, g_device));
+    CUDA_CHECK(cuMemPrefetchAsync(ptr, PAGE_BYTES, g_host, 0, p->stream));
+    CUDA_CHECK(cuStreamSynchronize(p->stream));
+    CUDA_CHECK(cuMemcpyDtoH(&found, ptr + PAGE_BYTES / 2, sizeof(found)));
+    CUDA_CHECK(cuMemFree(ptr));
+    free(old);
+    return found == NEW;
+}
+
+void probe_duplicate(struct probe *p)
+{
+    probe_open(p);
+    if (!probe_attribute(CU_DEVICE_ATTRIBUTE_CONCURRENT_MANAGED_ACCESS))
+        probe_skip("no concurrent managed access (attribute 89) on this device");
+    probe_answer(p, "unmapped_write_is_kept", keeps_writes(p, 0));
+    probe_answer(p, "mapped_write_is_kept", keeps_writes(p, 1));
+}
