@@ -1,9 +1,10 @@
-/* probe_duplicate.c - whether a kernel's write to a duplicate is kept when the duplicate is dropped.
+/* probe_duplicate.c - whether a kernel's write to a duplicate is kept when the duplicate is
+ * dropped.
  *
- * A copy engine fills managed memory that rests on the host, so no thread of the host has mapped it;
- * READ_MOSTLY takes the device's own mapping away. Where a prefetch then lets the device write the
- * duplicate without a fault, the host's copy stays as it was, and unsetting READ_MOSTLY leaves that
- * one. A prefetch to the host first maps the pages there.
+ * A copy engine fills managed memory that rests on the host, so no thread of the host has mapped
+ * it; READ_MOSTLY takes the device's own mapping away. Where a prefetch then lets the device write
+ * the duplicate without a fault, the host's copy stays as it was, and unsetting READ_MOSTLY leaves
+ * that one. A prefetch to the host first maps the pages there.
  */
 #include "probe.h"
 

@@ -1,9 +1,9 @@
-/* probe_streams.c - what a stream of loads and drops of managed memory reaches, as the pager does them:
- * a window of loads in flight, a drop for each that leaves it.
+/* probe_streams.c - what a stream of loads and drops of managed memory reaches, as the pager does
+ * them: a window of loads in flight, a drop for each that leaves it.
  *
  * Answers: how many streams the loads should take turns on, for a prefetch does its own work in the
- * call where the stream is idle and else in the stream's turn; what larger pieces gain; what a mapping
- * of the absent pages (ACCESSED_BY), which each drop makes anew, costs.
+ * call where the stream is idle and else in the stream's turn; what larger pieces gain; what a
+ * mapping of the absent pages (ACCESSED_BY), which each drop makes anew, costs.
  */
 #include "probe.h"
 

@@ -6,6 +6,8 @@
 /* One device for each test: what it has learned, or broken, stays with it. */
 enum {
     DEVICE_TROUBLE,
+    DEVICE_ADVICE,
+    DEVICE_NO_ADVICE,
     DEVICE_DETACH,
     DEVICE_PAUSE,
     DEVICE_CONTEXT,
@@ -14,6 +16,30 @@ enum {
     DEVICE_LEAVING,
     DEVICE_AGAIN,
 };
+
+/* Advice that fails once is tried again. A range that refuses it ends paging, but keeps no other
+ * from its rest on the host, where kernels read it in place. */
+static void test_advice_refused(void **state)
+{
+    (void)state;
+    for (unsigned times = 1; times <= 2; times++) {
+        CUdevice device = times == 1 ? DEVICE_ADVICE : DEVICE_NO_ADVICE;
+        struct bench b = bench_make(device, BUDGET / PAGE_BYTES, QUICK);
+        uint64_t ended = stats()->paging_ended;
+        CUdeviceptr second;
+
+        /* The first call is for the new range itself, the next for the one that was there. */
+        fake_fail("cuMemAdvise", 1, times, CUDA_ERROR_UNKNOWN);
+        second = take(BUDGET);
+        fake_fail(NULL, 0, 0, CUDA_SUCCESS);
+        assert_int_equal(!!b.res->broken, times == 2);
+        assert_int_equal(stats()->paging_ended, ended + (times == 2));
+        assert_int_equal(FAKE_READ(fake_page_at(b.base)->preferred), times == 2 ? device : -1);
+        assert_int_equal(FAKE_READ(fake_page_at(second)->preferred), -1);
+        give(second);
+        bench_end(&b);
+    }
+}
 
 /* Loads that the driver refuses again and again end paging; every launch goes ahead. */
 static void test_trouble(void **state)
@@ -345,6 +371,7 @@ int main(void)
         cmocka_unit_test(test_pager_in_the_driver),
         cmocka_unit_test(test_room_of_a_range_that_goes),
         cmocka_unit_test(test_pins_of_a_range_that_went),
+        cmocka_unit_test(test_advice_refused),
         cmocka_unit_test(test_trouble),
         cmocka_unit_test(test_pause),
         cmocka_unit_test(test_context_destroyed),
