@@ -171,6 +171,7 @@ static void load(struct residency *res, struct extent *e)
     e->mode = mode;
     extent_set_ready(res, e, recorded ? ready : NULL);
     e->load_number = ++res->load_number;
+    e->load_stream = lane->turn;
     extent_set_state(res, e, EXTENT_RESIDENT);
     count_load(e->bytes);
 }

@@ -84,7 +84,8 @@ struct extent {
     uint64_t interval;          /* between its last two touches */
     CUevent ready;              /* recorded behind its load; NULL once that is known to be done.
                                    extent_set_ready() */
-    uint64_t load_number;       /* loads are numbered in the order of the copy stream; 0: there
+    unsigned load_stream;       /* which of the lane's: loads on one come in the order of numbers */
+    uint64_t load_number;       /* loads are numbered in the order of the calls; 0: there
                                    was none */
     struct extent *prev, *next; /* in the device's list of what streams */
     struct extent *ready_prev, *ready_next; /* in its list of loads on their way */

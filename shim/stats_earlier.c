@@ -8,9 +8,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static int is_ours(const struct stats_header *header)
+/* Anybody may lay a file there, with a path of his own choice in it. */
+static int is_ours(const struct stats_view *view)
 {
-    return header->pid == getpid() && header->start_ticks &&
+    const struct stats_header *header = view->header;
+
+    return view->owner == geteuid() && header->pid == getpid() && header->start_ticks &&
            header->start_ticks == stats_process_start(getpid()) &&
            header->pid_namespace == stats_namespace("pid");
 }
@@ -40,7 +43,7 @@ uint32_t stats_earlier_keep(void)
     stats_file_path(file, geteuid(), getpid());
     if (stats_file_read(file, &view))
         return 0;
-    if (is_ours(view.header)) {
+    if (is_ours(&view)) {
         const char *export_path = view.header->export_path;
 
         count = view.header->earlier_count + 1;

@@ -260,8 +260,9 @@ static void wait_for_pager(struct residency *res, struct use *use, struct stall 
     use->waiting = 0;
 }
 
-/* Make stream wait for the loads of the set that are still on their way. Loads of one context
- * arrive in the order of their numbers, so its last one is enough. returns 1 when there was any */
+/* Make stream wait for the loads of the set that are still on their way. Loads on one stream of
+ * ours arrive in the order of their numbers, so its last one is enough. returns 1 when there was
+ * any */
 static int wait_for_loads(struct residency *res, const struct use *use, CUstream stream)
 {
     int waited = 0;
@@ -274,7 +275,7 @@ static int wait_for_loads(struct residency *res, const struct use *use, CUstream
             const struct extent *other = use->set[j];
 
             if (other && other->ready && other->range->ctx == e->range->ctx &&
-                other->load_number > e->load_number)
+                other->load_stream == e->load_stream && other->load_number > e->load_number)
                 last = 0;
         }
         if (last) {
