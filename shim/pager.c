@@ -240,8 +240,8 @@ static void measure_link(struct residency *res)
 }
 
 /* Forget the events of loads that have arrived: launches need not wait for them any more. They
- * arrive in the order of the list, but for those of another context, which may wait. An event that
- * cannot be asked says nothing. */
+ * arrive about in the order of the list: one that came before its turn waits for that. An event
+ * that cannot be asked says nothing. */
 static void retire_loads(struct residency *res)
 {
     struct extent *e;

@@ -96,8 +96,9 @@ CUresult range_alloc(size_t bytes, range_plain_fn *plain, void *plain_arg, CUdev
  *
  * paged    set to 1 when it was a paged allocation, or an address of ours that is none; 0: the
  *          caller calls the driver, and its bookkeeping here is gone
- * returns  CUDA_SUCCESS, or the driver's code for a paged one: then it stays as it was
- * locks    as range_alloc(); waits for all work of the allocation's context
+ * returns  CUDA_SUCCESS, or the driver's code for a paged one: where its work could not be waited
+ *          for, it stays as it was
+ * locks    as range_alloc(); of a paged one, waits for all work of its context
  */
 CUresult range_free(CUdeviceptr base, int *paged);
 

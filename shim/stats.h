@@ -27,8 +27,10 @@ struct stats_header *stats(void);
  * driver_text  "libcuda.so.1 13000"; copied
  * backend      "um", "off"; copied
  * export_path  from BERTH_STATS: where JSON is left at an orderly end when no launcher does it, and
- *              after any other by the next berth; NULL or "" for none. Copied; a relative one
- * counts from the current folder locks        takes the statistics' own
+ *              after any other by the next berth; NULL or "" for none. Copied. A relative one
+ *              counts from the current folder
+ *
+ * locks        takes the statistics' own
  */
 void stats_open(const char *driver_text, const char *backend, const char *export_path);
 

@@ -18,6 +18,14 @@ static int is_ours(const struct stats_view *view)
            header->pid_namespace == stats_namespace("pid");
 }
 
+/* FILE.N is a name of our making: what others may have laid there, a link above all, is theirs. */
+static int may_be_written(const char *path)
+{
+    struct stat status;
+
+    return lstat(path, &status) || (S_ISREG(status.st_mode) && status.st_uid == geteuid());
+}
+
 static void export_view(const struct stats_view *view, const char *path)
 {
     struct stats_report report;
@@ -48,7 +56,8 @@ uint32_t stats_earlier_keep(void)
 
         count = view.header->earlier_count + 1;
         snprintf(path, sizeof(path), "%s.%u", export_path, count);
-        if (*export_path && (stat(export_path, &status) || S_ISREG(status.st_mode)))
+        if (*export_path && (stat(export_path, &status) || S_ISREG(status.st_mode)) &&
+            may_be_written(path))
             export_view(&view, path);
     }
     stats_file_release(&view);

@@ -21,7 +21,7 @@ struct lane {
     CUstream h2d[TRANSFER_LOAD_STREAMS]; /* NULL until the first load in this context */
     CUstream d2h;
     CUevent gone;  /* behind the last drop, where loads are not yet known to come later; or NULL */
-    unsigned turn; /* of h2d; the pager's alone, as the rest is */
+    unsigned turn; /* of h2d; the pager's alone, as what is timed is */
     uint64_t loaded_bytes[TRANSFER_LOAD_STREAMS]; /* by the last load on each */
     CUevent *events;                              /* not in use now */
     size_t event_count, event_room;

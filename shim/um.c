@@ -77,10 +77,9 @@ static CUresult um_load(const struct driver *drv, CUdevice device, CUdeviceptr a
 
     if (res == CUDA_SUCCESS && mode == BACKEND_SHARED)
         res = share(drv, device, addr, bytes, stream);
-    if (res != CUDA_SUCCESS)
-        return res;
-    res = drv->cuMemPrefetchAsync(addr, bytes, device, stream);
-    /* Read duplication would bring it in by faults, where nobody counts it. */
+    if (res == CUDA_SUCCESS)
+        res = drv->cuMemPrefetchAsync(addr, bytes, device, stream);
+    /* Read duplication, of a part even, would bring it in by faults, where nobody counts it. */
     if (res != CUDA_SUCCESS && mode == BACKEND_SHARED)
         drv->cuMemAdvise(addr, bytes, CU_MEM_ADVISE_UNSET_READ_MOSTLY, device);
     return res;

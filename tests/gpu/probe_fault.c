@@ -4,7 +4,7 @@
  * device reads it over the link, and it stays there. Of 2 MiB, 4 KiB each or one word are touched;
  * one thread alone waits for each fault in turn.
  *
- * Answers of CUDA-FACTS: what a fault costs beside a prefetch; whether what has a mapping for the
+ * Answers: what a fault costs beside a prefetch; whether what has a mapping for the
  * device is read in place, time and again (in_place_again as slow as in_place), and how fast.
  */
 #include "probe.h"

@@ -7,7 +7,7 @@
  * waited for as well, in its own stream (whole). What takes about HOLD_NS has waited: beside the
  * host function the whole counts, beside a free the call, for there the waiting itself may wait.
  *
- * Answers of CUDA-FACTS: does the driver's free wait for all work of a context, and do other calls
+ * Answers: does the driver's free wait for all work of a context, and do other calls
  * wait behind it; does a copy from managed memory to pageable memory, or a prefetch behind an event
  * that has not come yet, need the thread of the driver that runs host functions.
  */

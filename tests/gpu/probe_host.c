@@ -2,7 +2,7 @@
  *
  * The device's own memory and a copy of pinned memory stand beside it.
  *
- * Answers of CUDA-FACTS: can host physical memory (attributes 141, 145) be mapped for the device at
+ * Answers: can host physical memory (attributes 141, 145) be mapped for the device at
  * an address of its choice, and at what speed do kernels read and write it; is that the speed of
  * other mapped memory of the host; can the host use it too.
  */

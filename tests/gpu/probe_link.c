@@ -1,6 +1,6 @@
 /* probe_link.c - what copies reach on the link.
  *
- * Answers of CUDA-FACTS: the link's speed in the arithmetic that no design escapes; whether copies
+ * Answers: the link's speed in the arithmetic that no design escapes; whether copies
  * of 8 to 32 MiB reach it; what pageable memory costs; whether both directions go at once.
  */
 #include "probe.h"

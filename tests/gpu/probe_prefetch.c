@@ -4,7 +4,7 @@
  * duplicate is brought with READ_MOSTLY and a prefetch, and given up by unsetting READ_MOSTLY and a
  * prefetch to the CPU; memory that was never uploaded moves without READ_MOSTLY.
  *
- * Answers of CUDA-FACTS: is the work of a prefetch done on the calling thread, for each 2 MiB (call
+ * Answers: is the work of a prefetch done on the calling thread, for each 2 MiB (call
  * against whole); is a duplicate dropped without a transfer (drop against move_back); does a
  * prefetch to the CPU keep a duplicate (again_after_host_prefetch near again_when_there: it does;
  * near load: it does not); does a write collapse the duplicates, and what does that cost.

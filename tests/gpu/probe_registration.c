@@ -8,7 +8,7 @@
  * its own, small, and with a time limit: what it has found until then counts, and
  * "<question>_unfinished" tells where it was. The parent forks them before its first driver call.
  *
- * Answers of CUDA-FACTS: does registering a file mapping need MAP_SHARED with READ_ONLY (attribute
+ * Answers: does registering a file mapping need MAP_SHARED with READ_ONLY (attribute
  * 113), and does it lock page cache (locked_kB); what pinning costs for each MiB.
  */
 #include "probe.h"

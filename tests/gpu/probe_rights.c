@@ -3,7 +3,7 @@
  * Each case runs in a child of its own, for an illegal access breaks all of a process's work on the
  * device for good. The parent forks them before it makes its first driver call.
  *
- * Answers of CUDA-FACTS: are read-only mappings honoured on the device (a write gives 700, and that
+ * Answers: are read-only mappings honoured on the device (a write gives 700, and that
  * is sticky); is a mapping without SetAccess out of reach.
  */
 #include "probe.h"

@@ -4,7 +4,7 @@
  * is done, or one thing over and over on memory that it does not touch. One kernel computes, the
  * other reads memory all the time, for a change of mappings makes the device look them up anew.
  *
- * Answers of CUDA-FACTS: does unmapping, or SetAccess, stall kernels of other streams that run
+ * Answers: does unmapping, or SetAccess, stall kernels of other streams that run
  * (slowdown); do those calls wait for them (longest_turn against the kernel's own time); the same
  * of the calls that unified memory needs instead (prefetch, advise).
  */

@@ -4,7 +4,7 @@
  * accessible one by one, unmapped and released; then all of them made accessible in one call. A
  * kernel's first reading of fresh mappings stands beside its second.
  *
- * Answers of CUDA-FACTS: the published costs for each 2 MiB (create 193 us, map 1.5, SetAccess 36,
+ * Answers: the published costs for each 2 MiB (create 193 us, map 1.5, SetAccess 36,
  * unmap 26) on this card and driver; whether one SetAccess over a range is cheaper than one for
  * each handle; whether handles should be pooled and extents large.
  */

@@ -21,6 +21,7 @@
 #define FAKE_PAGES   65536u
 #define FAKE_HANDLES 65536u
 #define FAKE_DEVICES 16
+#define FAKE_WAITS   32
 
 struct CUctx_st {
     CUdevice device;
@@ -32,6 +33,10 @@ struct CUstream_st {
     int alive, held;
     uint64_t seen; /* all work up to this number comes before the stream's next */
     uint64_t done; /* its own work up to this number is done; meaningful while held */
+    struct fake_wait {
+        CUstream of;
+        uint64_t order;
+    } waits[FAKE_WAITS]; /* for the work of each other stream, up to a number */
 };
 
 struct CUevent_st {

@@ -178,6 +178,31 @@ static inline CUresult fake_cuStreamIsCapturing(CUstream stream, CUstreamCapture
     return fake_leave(CUDA_SUCCESS);
 }
 
+/* g_fake.lock is held. */
+static inline void fake_note_wait(CUstream stream, CUevent event)
+{
+    for (int i = 0; i < FAKE_WAITS; i++) {
+        struct fake_wait *wait = &stream->waits[i];
+
+        if (wait->of && wait->of != event->stream)
+            continue;
+        wait->of = event->stream;
+        if (event->order > wait->order)
+            wait->order = event->order;
+        return;
+    }
+    FAKE_MISUSE("a stream waits for more streams than are written down");
+}
+
+/* Has stream waited for the work of another up to a number? g_fake.lock is held. */
+static inline int fake_has_waited(CUstream stream, CUstream of, uint64_t order)
+{
+    for (int i = 0; i < FAKE_WAITS; i++)
+        if (stream->waits[i].of == of)
+            return stream->waits[i].order >= order;
+    return 0;
+}
+
 static inline CUresult fake_cuStreamWaitEvent(CUstream stream, CUevent event, unsigned int flags)
 {
     CUstream s;
@@ -187,8 +212,11 @@ static inline CUresult fake_cuStreamWaitEvent(CUstream stream, CUevent event, un
     s = fake_stream(stream);
     if (!s || !s->alive || !event->alive)
         FAKE_MISUSE("a wait for what was destroyed");
-    else if (event->order > s->seen)
-        s->seen = event->order;
+    else {
+        fake_note_wait(s, event);
+        if (event->order > s->seen)
+            s->seen = event->order;
+    }
     fake_trace("wait ");
     return fake_leave(CUDA_SUCCESS);
 }

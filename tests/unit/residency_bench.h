@@ -101,8 +101,8 @@ static inline int will_be_there(const struct bench *b, size_t extent, CUstream s
     int there;
 
     pthread_mutex_lock(&g_fake.lock);
-    there = p->at == b->ctx->device &&
-            (fake_is_done(p->loader, p->load_order) || stream->seen >= p->load_order);
+    there = p->at == b->ctx->device && (fake_is_done(p->loader, p->load_order) ||
+                                        fake_has_waited(stream, p->loader, p->load_order));
     pthread_mutex_unlock(&g_fake.lock);
     return there;
 }

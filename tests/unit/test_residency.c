@@ -156,8 +156,8 @@ static void test_pinned_stay(void **state)
     bench_end(&b);
 }
 
-/* A launch goes on as soon as its loads are queued: its stream waits for them, the host does not.
- */
+/* A launch goes on as soon as its loads are queued: its stream waits for each of them, for they
+ * take turns on several streams of ours; the host does not. */
 static void test_loads_are_only_queued(void **state)
 {
     struct bench b;
@@ -397,6 +397,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_fits),        cmocka_unit_test(test_activation),
         cmocka_unit_test(test_pinned_stay),     cmocka_unit_test(test_loads_are_only_queued),
+
         cmocka_unit_test(test_two_streams),     cmocka_unit_test(test_impossible),
         cmocka_unit_test(test_patience),        cmocka_unit_test(test_standstill_is_remembered),
         cmocka_unit_test(test_unrecorded_use),  cmocka_unit_test(test_charge_and_shrink),

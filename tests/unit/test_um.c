@@ -124,7 +124,9 @@ static void test_failures(void **state)
         fake_fail("cuMemAdvise", call, 1, CUDA_ERROR_UNKNOWN);
         assert_int_equal(backend_um.load(drv, 3, base, FAKE_PAGE, BACKEND_SHARED, stream),
                          CUDA_ERROR_UNKNOWN);
-        assert_string_equal(traced(), call ? "not ACCESSED_BY(1, 3) prefetch(1, -1) " : "");
+        assert_string_equal(traced(),
+                            call ? "not ACCESSED_BY(1, 3) prefetch(1, -1) not READ_MOSTLY(1, 3) "
+                                 : "not READ_MOSTLY(1, 3) ");
     }
     for (unsigned call = 0; call < 2; call++) {
         fake_fail("cuMemPrefetchAsync", call, 1, CUDA_ERROR_UNKNOWN);
@@ -132,7 +134,7 @@ static void test_failures(void **state)
                          CUDA_ERROR_UNKNOWN);
         assert_string_equal(traced(), call ? "not ACCESSED_BY(1, 3) prefetch(1, -1) "
                                              "READ_MOSTLY(1, 3) not READ_MOSTLY(1, 3) "
-                                           : "not ACCESSED_BY(1, 3) ");
+                                           : "not ACCESSED_BY(1, 3) not READ_MOSTLY(1, 3) ");
     }
     fake_fail("cuMemPrefetchAsync", 0, 1, CUDA_ERROR_UNKNOWN);
     assert_int_equal(backend_um.load(drv, 3, base, FAKE_PAGE, BACKEND_MOVED, stream),
