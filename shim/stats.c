@@ -9,6 +9,7 @@
 #include "log.h"
 #include "stats_earlier.h"
 #include "stats_ended.h"
+#include "stats_exporter.h"
 #include "stats_report.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -37,10 +38,9 @@ static pthread_mutex_t g_lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* All guarded by g_lock. */
 static struct {
-    pid_t pid;      /* of the process that opened; 0 when none did */
-    pid_t launcher; /* the parent that reads the file after our end; 0 when none does */
-    int has_file;   /* path is ours; otherwise the memory is private */
-    int exports;    /* this process's JSON is wanted in export_path */
+    pid_t pid;    /* of the process that opened; 0 when none did */
+    int has_file; /* path is ours; otherwise the memory is private */
+    struct stats_exporter exporter;
     int full_told;
     char path[STATS_PATH_BYTES];
     dev_t device;
@@ -152,45 +152,6 @@ static struct stats_header *map_private(void)
     return map == MAP_FAILED ? NULL : map;
 }
 
-static pid_t pid_from_environment(const char *variable)
-{
-    const char *text = getenv(variable);
-    char *end;
-    long pid;
-
-    if (!text || !*text)
-        return 0;
-    pid = strtol(text, &end, 10);
-    return *end == '\0' && pid > 0 && pid == (pid_t)pid ? (pid_t)pid : 0;
-}
-
-/* Who writes this process's JSON at the end: its launcher, itself, or nobody. The header tells the
- * next berth, in case that neither lives to do it. */
-static void choose_exporter(struct stats_header *header, const char *export_path)
-{
-    pid_t launched = pid_from_environment(STATS_PID_VARIABLE);
-    pid_t launcher = pid_from_environment(STATS_LAUNCHER_VARIABLE);
-    char folder[PATH_MAX];
-    int bytes;
-
-    g_writer.launcher = launched == getpid() ? launcher : 0;
-    g_writer.exports = 0;
-    header->launcher = g_writer.launcher;
-    header->export_path[0] = '\0';
-    if (!export_path || !*export_path || (launched && launched != getpid()))
-        return;
-    if (export_path[0] == '/' || !getcwd(folder, sizeof(folder)))
-        bytes = snprintf(header->export_path, PATH_MAX, "%s", export_path);
-    else
-        bytes = snprintf(header->export_path, PATH_MAX, "%s/%s", folder, export_path);
-    g_writer.exports = bytes > 0 && bytes < PATH_MAX;
-    if (g_writer.exports)
-        return;
-    header->export_path[0] = '\0';
-    log_warn("stats", "BERTH_STATS: the path is too long, no statistics will be written: %s",
-             export_path);
-}
-
 static void fill_header(struct stats_header *header, const char *driver_text, const char *backend)
 {
     struct timespec now;
@@ -260,7 +221,7 @@ void stats_open(const char *driver_text, const char *backend, const char *export
         header = &g_private;
     }
     g_writer.pid = getpid();
-    choose_exporter(header, export_path);
+    g_writer.exporter = stats_exporter_choose(header, export_path);
     carry_over(header);
     fill_header(header, driver_text, backend);
     header->earlier_count = earlier_count;
@@ -285,8 +246,8 @@ void stats_detach(void)
     }
     g_writer.pid = 0;
     g_writer.has_file = 0;
-    g_writer.exports = 0;
-    g_writer.launcher = 0;
+    g_writer.exporter.is_self = 0;
+    g_writer.exporter.launcher = 0;
     g_writer.records = NULL;
 }
 
@@ -325,14 +286,15 @@ void stats_close(void)
         goto unlock;
     atomic_store_explicit(&header->ended, 1, memory_order_relaxed);
     /* A launcher that is gone reads nothing any more. */
-    launcher_reads = g_writer.has_file && g_writer.launcher && g_writer.launcher == getppid();
+    launcher_reads =
+        g_writer.has_file && g_writer.exporter.launcher && g_writer.exporter.launcher == getppid();
     if (!launcher_reads) {
-        if (g_writer.exports)
+        if (g_writer.exporter.is_self)
             export_report(header);
         if (g_writer.has_file)
             unlink(g_writer.path);
     }
-    g_writer.exports = 0;
+    g_writer.exporter.is_self = 0;
     g_writer.has_file = 0;
     g_writer.records = NULL; /* the file's holes may no longer be touched */
 unlock:

@@ -12,6 +12,10 @@ check "its own stay beside them" json "$D.1" 'd["weights"]["total_bytes"] == 8 <
 check "and nothing else stays" test ! -e "$(shared "$("$PYTHON" -c 'import json, sys
 print(json.load(open(sys.argv[1]))["pid"])' "$D")")"
 rm -f "$D" "$D.1"
+echo mine >"$D.mine" && ln -s "$D.mine" "$D.1"
+expect "a link where the earlier statistics would go" 8 '' run --stats "$D" "$CLIENT" cuda exec cuda exit 8
+check "is not followed" grep -qx mine "$D.mine"
+rm -f "$D" "$D.1" "$D.mine"
 expect "a program that becomes a third one" 8 '' run --stats "$D" "$CLIENT" cuda exec cuda exec cuda exit 8
 check "leaves three" test -e "$D.1" -a -e "$D.2" -a ! -e "$D.3" -a -e "$D"
 rm -f "$D" "$D".[12]

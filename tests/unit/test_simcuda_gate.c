@@ -5,7 +5,6 @@
  * check's name, opens the library as a program would and goes through its exports; the parent looks
  * at how it ended and at the file of calls that it left.
  */
-#include <dlfcn.h>
 #include <libgen.h>
 #include <limits.h>
 #include <setjmp.h>
@@ -20,33 +19,10 @@
 
 #include <cmocka.h>
 
-#include "tests/apps/cuda_api.h"
 #include "tests/simcuda/gate.h"
+#include "tests/unit/opened_driver.h"
 
-#define MIB        ((size_t)1 << 20)
-#define TEXT_OF(x) #x
-#define TEXT(x)    TEXT_OF(x)
-#define CALL(name) ((__typeof__(&name))entry(TEXT(name)))
-
-/* In a child: the first thing that does not hold ends it. */
-#define HOLDS(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "line %d: %s\n", __LINE__, #condition);                                \
-            exit(1);                                                                               \
-        }                                                                                          \
-    } while (0)
-#define OK(call) HOLDS((call) == CUDA_SUCCESS)
-
-static void *g_library;
-
-static void *entry(const char *name)
-{
-    void *function = dlsym(g_library, name);
-
-    HOLDS(function);
-    return function;
-}
+#define MIB ((size_t)1 << 20)
 
 /* Requests ------------------------------------------------------------------------------------- */
 

@@ -249,103 +249,6 @@ static void test_pageable_memory_faults_and_pinned_does_not(void **state)
     assert_int_equal(fault_of_load(pinned), CUDA_ERROR_ILLEGAL_ADDRESS);
 }
 
-static void test_registration(void **state)
-{
-    char *block = aligned_alloc(4096, 4 * 4096);
-    char *unmapped = mmap(NULL, 8192, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    char *fixed = mmap(NULL, 8192, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    struct memory_info info;
-    CUdeviceptr device = alloc(512);
-
-    (void)state;
-    munmap(unmapped, 8192);
-    munmap(fixed + 4096, 4096);
-    assert_int_equal(memory_host_register(fixed, 4096, 0, CTX), CUDA_ERROR_INVALID_VALUE);
-    assert_int_equal(memory_host_register(fixed, 8192, CU_MEMHOSTREGISTER_READ_ONLY, CTX),
-                     CUDA_ERROR_INVALID_VALUE);
-    assert_int_equal(memory_host_register(fixed, 4096, CU_MEMHOSTREGISTER_READ_ONLY, CTX), 0);
-    assert_int_equal(memory_host_unregister(fixed), 0);
-    munmap(fixed, 4096);
-    assert_int_equal(memory_host_register(block + 100, 4096, CU_MEMHOSTREGISTER_READ_ONLY, CTX), 0);
-    assert_int_equal(memory_host_register(block + 4195, 10, 0, CTX),
-                     CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED);
-    assert_int_equal(memory_host_register(block, 101, 0, CTX),
-                     CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED);
-    assert_int_equal(memory_host_register(block + 4196, 10, 0, CTX), 0);
-    assert_int_equal(memory_host_register(NULL, 10, 0, CTX), CUDA_ERROR_INVALID_VALUE);
-    assert_int_equal(memory_host_register(block + 3 * 4096, 0, 0, CTX), CUDA_ERROR_INVALID_VALUE);
-    assert_int_equal(memory_host_register(unmapped, 10, 0, CTX), CUDA_ERROR_INVALID_VALUE);
-    assert_int_equal(memory_host_register((void *)device, 10, 0, CTX), CUDA_ERROR_INVALID_VALUE);
-    assert_true(memory_find((uintptr_t)block + 4195, &info));
-    assert_int_equal(info.kind, MEMORY_REGISTERED);
-    assert_int_equal(info.base, (uintptr_t)block + 100);
-    assert_int_equal(info.bytes, 4096);
-    assert_int_equal(info.device, -1);
-    /* The device maps whole pages. */
-    assert_int_equal(fault_of_load((uintptr_t)block), 0);
-    assert_int_equal(fault_of_load((uintptr_t)block + 8188), 0);
-    assert_int_equal(fault_of_load((uintptr_t)block + 8192), CUDA_ERROR_ILLEGAL_ADDRESS);
-    assert_int_equal(memory_host_unregister(block + 4196), 0);
-    assert_int_equal(memory_host_unregister(block + 200), CUDA_ERROR_INVALID_VALUE);
-    assert_int_equal(memory_host_unregister(block + 4196), CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED);
-    assert_int_equal(memory_host_unregister(block + 100), 0);
-    assert_int_equal(fault_of_load((uintptr_t)block + 100), CUDA_ERROR_ILLEGAL_ADDRESS);
-    release(device);
-    free(block);
-}
-
-/* What the kernel would not pin for writing: pages of a file that others share. */
-static void test_registration_of_files(void **state)
-{
-    char path[] = "/tmp/simcuda-file-XXXXXX";
-    int file = mkstemp(path), memory = memfd_create("simcuda", 0), flag;
-    const struct {
-        int file, protection, sharing;
-        CUresult plain;
-    } cases[] = {
-        {file, PROT_READ | PROT_WRITE, MAP_SHARED, CUDA_ERROR_INVALID_VALUE},
-        {file, PROT_READ, MAP_SHARED, CUDA_ERROR_INVALID_VALUE},
-        {file, PROT_READ | PROT_WRITE, MAP_PRIVATE, CUDA_SUCCESS},
-        {memory, PROT_READ | PROT_WRITE, MAP_SHARED, CUDA_SUCCESS},
-        {memory, PROT_READ, MAP_SHARED, CUDA_ERROR_INVALID_VALUE},
-    };
-
-    (void)state;
-    assert_true(file >= 0 && memory >= 0);
-    assert_int_equal(ftruncate(file, 8192), 0);
-    assert_int_equal(ftruncate(memory, 8192), 0);
-    for (size_t i = 0; i < 2 * sizeof(cases) / sizeof(cases[0]); i++) {
-        char *map =
-            mmap(NULL, 8192, cases[i / 2].protection, cases[i / 2].sharing, cases[i / 2].file, 0);
-
-        assert_true(map != MAP_FAILED);
-        flag = i % 2 ? CU_MEMHOSTREGISTER_READ_ONLY : 0;
-        assert_int_equal(memory_host_register(map, 8000, (unsigned)flag, CTX),
-                         flag ? CUDA_SUCCESS : cases[i / 2].plain);
-        if (flag || cases[i / 2].plain == CUDA_SUCCESS)
-            assert_int_equal(memory_host_unregister(map), CUDA_SUCCESS);
-        munmap(map, 8192);
-    }
-    close(file);
-    close(memory);
-    unlink(path);
-}
-
-static void test_read_only_registration_refuses_writes(void **state)
-{
-    char *block = aligned_alloc(4096, 4096);
-    uint32_t value = 9;
-
-    (void)state;
-    memset(block, 0, 4096);
-    assert_int_equal(memory_host_register(block, 4096, CU_MEMHOSTREGISTER_READ_ONLY, CTX), 0);
-    assert_int_equal(device_access(0, (uintptr_t)block, MMU_READ, &value), 0);
-    assert_int_equal(device_access(0, (uintptr_t)block, MMU_WRITE, &value),
-                     CUDA_ERROR_ILLEGAL_ADDRESS);
-    assert_int_equal(memory_host_unregister(block), 0);
-    free(block);
-}
-
 static void test_copies_cross_pages(void **state)
 {
     const size_t bytes = 5 * MIB + 12;
@@ -575,9 +478,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_freed_memory_faults),
         cmocka_unit_test(test_other_devices_memory_faults),
         cmocka_unit_test(test_pageable_memory_faults_and_pinned_does_not),
-        cmocka_unit_test(test_registration),
-        cmocka_unit_test(test_registration_of_files),
-        cmocka_unit_test(test_read_only_registration_refuses_writes),
         cmocka_unit_test(test_copies_cross_pages),
         cmocka_unit_test(test_copy_to_another_device),
         cmocka_unit_test(test_set_patterns),

@@ -6,7 +6,6 @@
  * Strategy: the library is opened as a program would open it, with two devices, each test in a
  * child of its own; kernels are a few lines of PTX.
  */
-#include <dlfcn.h>
 #include <libgen.h>
 #include <limits.h>
 #include <setjmp.h>
@@ -19,21 +18,8 @@
 
 #include <cmocka.h>
 
-#include "tests/apps/cuda_api.h"
+#include "tests/unit/opened_driver.h"
 
-#define TEXT_OF(x) #x
-#define TEXT(x)    TEXT_OF(x)
-#define CALL(name) ((__typeof__(&name))entry(TEXT(name)))
-
-/* In a child: the first thing that does not hold ends it. */
-#define HOLDS(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "line %d: %s\n", __LINE__, #condition);                                \
-            exit(1);                                                                               \
-        }                                                                                          \
-    } while (0)
-#define OK(call)    HOLDS((call) == CUDA_SUCCESS)
 #define FAILS(call) HOLDS((call) == CUDA_ERROR_INVALID_VALUE)
 
 typedef CUresult get_proc_v1(const char *name, void **function, int version, cuuint64_t flags);
@@ -44,16 +30,6 @@ static const char g_store[] = ".version 7.0\n.target sm_70\n.address_size 64\n"
                               "{\n.reg .b64 %d<2>;\n.reg .b32 %r<2>;\n"
                               "ld.param.u64 %d1, [p];\nld.param.u32 %r1, [v];\n"
                               "st.global.u32 [%d1], %r1;\nret;\n}\n";
-
-static void *g_library;
-
-static void *entry(const char *name)
-{
-    void *function = dlsym(g_library, name);
-
-    HOLDS(function);
-    return function;
-}
 
 static CUcontext context_new(CUdevice device)
 {
