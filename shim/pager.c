@@ -10,8 +10,9 @@
 #include <time.h>
 #include <utlist.h>
 
-#define POLL_NS  50000 /* between looks at the events of unfinished work */
-#define HOPS_MAX 64    /* of the successor chain, without a step */
+#define TIMED_EVERY 64    /* loads: timing one holds the others up */
+#define POLL_NS     50000 /* between looks at the events of unfinished work */
+#define HOPS_MAX    64    /* of the successor chain, without a step */
 
 enum room {
     ROOM_MADE, /* something was dropped: look again */
@@ -142,10 +143,11 @@ static void load(struct residency *res, struct extent *e)
     if (result == CUDA_SUCCESS) {
         int timed;
 
-        stream = transfer_next_stream(lane, e->bytes);
+        stream = transfer_next_stream(lane);
         mode = object_mode(e->first, e->first + e->bytes);
         /* What nobody has written comes into being on the device, and crosses no link. */
         timed = (again || (mode == BACKEND_SHARED && object_fills_ends(e->first, e->bytes))) &&
+                (!link_speed_is_known(&res->link) || res->load_number % TIMED_EVERY == 0) &&
                 transfer_timing_begin(res->drv, lane);
         result = res->backend->load(res->drv, res->device, e->first, e->bytes, mode, stream);
         if (timed)

@@ -7,7 +7,7 @@
 
 struct stats_exporter {
     pid_t launcher; /* the parent that reads the file after our end; 0 when none does */
-    int is_self;    /* the JSON is wanted in the header's export_path, by whoever is there to do it */
+    int is_self; /* the JSON is wanted in the header's export_path, by whoever is there to do it */
 };
 
 /* Ask the environment. The header tells the next berth, in case that neither lives to do it.

@@ -99,24 +99,30 @@ void transfer_settle_gone(const struct driver *drv, struct lane *list)
     }
 }
 
-CUstream transfer_next_stream(struct lane *lane, uint64_t bytes)
+CUstream transfer_next_stream(struct lane *lane)
 {
     lane->turn = (lane->turn + 1) % TRANSFER_LOAD_STREAMS;
-    lane->loaded_bytes[lane->turn] = bytes;
     return lane->h2d[lane->turn];
 }
 
-/* What crosses the link from the end of the last load on this stream to the end of the next: the
- * loads on the others, in between; or nothing more, when the stream is idle. */
-static uint64_t bytes_beside(const struct driver *drv, const struct lane *lane)
+/* Queue a wait of each other load stream for the one whose turn it is, or of that for the others.
+ * returns 0 when a call failed */
+static int part_loads(const struct driver *drv, struct lane *lane, int others_wait)
 {
-    uint64_t bytes = 0;
+    CUstream own = lane->h2d[lane->turn];
 
-    if (stats_note(drv->cuStreamQuery(lane->h2d[lane->turn])) != CUDA_ERROR_NOT_READY)
-        return 0;
-    for (unsigned i = 0; i < TRANSFER_LOAD_STREAMS; i++)
-        bytes += i == lane->turn ? 0 : lane->loaded_bytes[i];
-    return bytes;
+    for (unsigned i = 0; i < TRANSFER_LOAD_STREAMS; i++) {
+        CUstream other = lane->h2d[i];
+
+        if (i == lane->turn)
+            continue;
+        if (!others_wait && stats_note(drv->cuEventRecord(lane->timed_to, other)) != CUDA_SUCCESS)
+            return 0;
+        if (stats_note(drv->cuStreamWaitEvent(others_wait ? other : own, lane->timed_to, 0)) !=
+            CUDA_SUCCESS)
+            return 0;
+    }
+    return 1;
 }
 
 int transfer_timing_begin(const struct driver *drv, struct lane *lane)
@@ -127,15 +133,16 @@ int transfer_timing_begin(const struct driver *drv, struct lane *lane)
         return 0;
     if (!lane->timed_to && stats_note(drv->cuEventCreate(&lane->timed_to, CU_EVENT_DEFAULT)))
         return 0;
-    lane->timed_behind_bytes = bytes_beside(drv, lane);
-    return stats_note(drv->cuEventRecord(lane->timed_from, lane->h2d[lane->turn])) == CUDA_SUCCESS;
+    return part_loads(drv, lane, 0) &&
+           stats_note(drv->cuEventRecord(lane->timed_from, lane->h2d[lane->turn])) == CUDA_SUCCESS;
 }
 
 void transfer_timing_end(const struct driver *drv, struct lane *lane, uint64_t bytes)
 {
     if (bytes &&
-        stats_note(drv->cuEventRecord(lane->timed_to, lane->h2d[lane->turn])) == CUDA_SUCCESS)
-        lane->timed_bytes = bytes + lane->timed_behind_bytes;
+        stats_note(drv->cuEventRecord(lane->timed_to, lane->h2d[lane->turn])) == CUDA_SUCCESS &&
+        part_loads(drv, lane, 1))
+        lane->timed_bytes = bytes;
 }
 
 int transfer_timing_take(const struct driver *drv, struct lane *lane, uint64_t *bytes, uint64_t *ns)

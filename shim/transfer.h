@@ -22,12 +22,10 @@ struct lane {
     CUstream d2h;
     CUevent gone;  /* behind the last drop, where loads are not yet known to come later; or NULL */
     unsigned turn; /* of h2d; the pager's alone, as what is timed is */
-    uint64_t loaded_bytes[TRANSFER_LOAD_STREAMS]; /* by the last load on each */
-    CUevent *events;                              /* not in use now */
+    CUevent *events; /* not in use now */
     size_t event_count, event_room;
     CUevent timed_from, timed_to; /* around the load that is being timed */
     uint64_t timed_bytes;         /* 0: none is */
-    uint64_t timed_behind_bytes;  /* of loads that cross the link in the same time */
     struct lane *next;
 };
 
@@ -54,16 +52,16 @@ void transfer_note_gone(const struct driver *drv, struct lane *lane, CUevent gon
 /* Queue what transfer_note_gone() left to do, in any context. The lock is held. */
 void transfer_settle_gone(const struct driver *drv, struct lane *list);
 
-/* The stream for the next load of so many bytes. */
-CUstream transfer_next_stream(struct lane *lane, uint64_t bytes);
+/* The stream for the next load. */
+CUstream transfer_next_stream(struct lane *lane);
 
-/* Time loads, one after another, as the device runs them: the link's speed. Both are called by the
- * pager, around one load on the stream whose turn it was, in the lane's context.
+/* Time a load, as the device runs it: the link's speed. Both are called by the pager, around one
+ * load on the stream whose turn it was, in the lane's context. Other loads of the lane come before
+ * it or after it, so that it has the link for itself; as that holds them up, few are to be timed.
  *
  * begin    returns 1 when this load is timed; then end() must follow
  * bytes    that were queued; 0 when the load failed
- * take     returns 1 and what the load that was timed last took, with those that crossed the link
- *          in the same time, once it has run
+ * take     returns 1 and what the load that was timed last took, once it has run
  */
 int transfer_timing_begin(const struct driver *drv, struct lane *lane);
 void transfer_timing_end(const struct driver *drv, struct lane *lane, uint64_t bytes);

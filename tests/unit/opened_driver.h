@@ -1,5 +1,5 @@
-/* opened_driver.h - the simulated driver, opened as a program would open it: its entry points by name,
- * and checks for a child process, which the first thing that does not hold ends.
+/* opened_driver.h - the simulated driver, opened as a program would open it: its entry points by
+ * name, and checks for a child process, which the first thing that does not hold ends.
  */
 #ifndef TESTS_OPENED_DRIVER_H
 #define TESTS_OPENED_DRIVER_H

@@ -68,11 +68,11 @@ static void test_loads_take_turns(void **state)
 
     (void)state;
     for (int i = 0; i < TRANSFER_LOAD_STREAMS; i++) {
-        seen[i] = transfer_next_stream(g_lane[0], 1);
+        seen[i] = transfer_next_stream(g_lane[0]);
         for (int j = 0; j < i; j++)
             assert_ptr_not_equal(seen[i], seen[j]);
     }
-    assert_ptr_equal(transfer_next_stream(g_lane[0], 1), seen[0]);
+    assert_ptr_equal(transfer_next_stream(g_lane[0]), seen[0]);
     assert_int_equal(waits(), 0);
 }
 
@@ -119,30 +119,31 @@ static void test_the_last_drop_counts(void **state)
     assert_int_equal(waits(), LANES * TRANSFER_LOAD_STREAMS);
 }
 
-/* On a stream that is busy a load ends when those of the other streams have crossed as well. */
-static void test_a_timed_load_counts_what_crosses_beside(void **state)
+/* What is timed has the link for itself: it comes behind the other streams' loads, and before
+ * those that are queued on them later. */
+static void test_a_timed_load_is_alone(void **state)
 {
     const struct driver *drv = driver_get();
-    uint64_t bytes = 0, ns = 0, beside = 0;
+    CUstream own = transfer_next_stream(g_lane[0]);
+    uint64_t bytes = 0, ns = 0;
 
     (void)state;
-    for (uint64_t i = 1; i < TRANSFER_LOAD_STREAMS; i++) {
-        transfer_next_stream(g_lane[0], i << 20);
-        beside += i << 20;
+    assert_true(transfer_timing_begin(drv, g_lane[0]));
+    assert_int_equal(waits(), TRANSFER_LOAD_STREAMS - 1);
+    transfer_timing_end(drv, g_lane[0], FAKE_PAGE);
+    assert_int_equal(waits(), TRANSFER_LOAD_STREAMS - 1);
+    for (int i = 0; i < TRANSFER_LOAD_STREAMS; i++) {
+        CUstream other = g_lane[0]->h2d[i];
+
+        assert_true(other == own || (fake_has_waited(own, other, 1) &&
+                                     fake_has_waited(other, own, g_lane[0]->timed_to->order)));
     }
-    for (int is_busy = 0; is_busy < 2; is_busy++) {
-        g_lane[0]->turn = TRANSFER_LOAD_STREAMS - 1;
-        transfer_next_stream(g_lane[0], FAKE_PAGE)->held = is_busy;
-        assert_true(transfer_timing_begin(drv, g_lane[0]));
-        assert_int_equal(transfer_timing_take(drv, g_lane[0], &bytes, &ns), 0);
-        transfer_timing_end(drv, g_lane[0], FAKE_PAGE);
-        assert_int_equal(transfer_timing_take(drv, g_lane[0], &bytes, &ns), !is_busy);
-        fake_finish(g_lane[0]->h2d[0]);
-        if (is_busy)
-            assert_int_equal(transfer_timing_take(drv, g_lane[0], &bytes, &ns), 1);
-        assert_int_equal(bytes, is_busy ? FAKE_PAGE + beside : FAKE_PAGE);
-        assert_int_equal(ns, 1000000);
-    }
+    assert_false(transfer_timing_begin(drv, g_lane[0])); /* one at a time */
+    assert_false(transfer_timing_take(drv, g_lane[0], &bytes, &ns));
+    fake_finish(own);
+    assert_true(transfer_timing_take(drv, g_lane[0], &bytes, &ns));
+    assert_int_equal(bytes, FAKE_PAGE);
+    assert_int_equal(ns, 1000000);
 }
 
 int main(void)
@@ -152,7 +153,7 @@ int main(void)
         TEST(loads_take_turns),
         TEST(loads_wait_for_what_takes_their_room),
         TEST(the_last_drop_counts),
-        TEST(a_timed_load_counts_what_crosses_beside),
+        TEST(a_timed_load_is_alone),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
