@@ -10,7 +10,7 @@
 #include <time.h>
 #include <utlist.h>
 
-#define TIMED_EVERY 64    /* loads: timing one holds the others up */
+#define TIMED_EVERY 256   /* loads: timing some holds the others up */
 #define POLL_NS     50000 /* between looks at the events of unfinished work */
 #define HOPS_MAX    64    /* of the successor chain, without a step */
 
@@ -141,17 +141,17 @@ static void load(struct residency *res, struct extent *e)
     transfer_settle_gone(res->drv, res->lanes);
     result = enter(res, e->range, &lane, &ready);
     if (result == CUDA_SUCCESS) {
-        int timed;
+        int crosses;
 
         stream = transfer_next_stream(lane);
         mode = object_mode(e->first, e->first + e->bytes);
         /* What nobody has written comes into being on the device, and crosses no link. */
-        timed = (again || (mode == BACKEND_SHARED && object_fills_ends(e->first, e->bytes))) &&
-                (!link_speed_is_known(&res->link) || res->load_number % TIMED_EVERY == 0) &&
-                transfer_timing_begin(res->drv, lane);
+        crosses = again || (mode == BACKEND_SHARED && object_fills_ends(e->first, e->bytes));
+        if (crosses && (!link_speed_is_known(&res->link) || res->load_number % TIMED_EVERY == 0))
+            transfer_timing_begin(res->drv, lane);
         result = res->backend->load(res->drv, res->device, e->first, e->bytes, mode, stream);
-        if (timed)
-            transfer_timing_end(res->drv, lane, result == CUDA_SUCCESS ? e->bytes : 0);
+        if (crosses && result == CUDA_SUCCESS)
+            transfer_timing_add(res->drv, lane, e->bytes);
     }
     if (result == CUDA_SUCCESS) {
         object_account(e->first, e->first + e->bytes, OBJECT_LOADED);
@@ -224,6 +224,15 @@ static void drop(struct residency *res, struct extent *e)
         stats_add(written_back_bytes, e->bytes);
         stats_add(d2h_bytes, e->bytes);
     }
+}
+
+/* The pager has nothing more to load for now: what is being timed ends here. A run in a context
+ * that is not the pager's goes on, and tells little. */
+static void end_timing(struct residency *res)
+{
+    for (struct lane *lane = res->lanes; lane; lane = lane->next)
+        if (lane->ctx == res->pager_ctx)
+            transfer_timing_end(res->drv, lane);
 }
 
 static void measure_link(struct residency *res)
@@ -484,6 +493,7 @@ static void wait_for_use(struct residency *res)
 {
     struct timespec until;
 
+    end_timing(res);
     if (!use_is_any_recorded(res)) {
         res->idle = 1;
         pthread_cond_wait(&res->work, &res->lock);
@@ -559,6 +569,8 @@ static void *pager_main(void *arg)
     for (;;) {
         while (!res->broken && !res->paused && turn(res))
             ;
+        if (!res->broken)
+            end_timing(res);
         res->idle = 1;
         pthread_cond_wait(&res->work, &res->lock);
         res->idle = 0;

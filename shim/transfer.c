@@ -105,49 +105,65 @@ CUstream transfer_next_stream(struct lane *lane)
     return lane->h2d[lane->turn];
 }
 
-/* Queue a wait of each other load stream for the one whose turn it is, or of that for the others.
- * returns 0 when a call failed */
-static int part_loads(const struct driver *drv, struct lane *lane, int others_wait)
+/* Have the stream whose turn it is wait for what is queued on the others. returns 0 when a call
+ * failed */
+static int wait_for_others(const struct driver *drv, struct lane *lane)
 {
-    CUstream own = lane->h2d[lane->turn];
-
-    for (unsigned i = 0; i < TRANSFER_LOAD_STREAMS; i++) {
-        CUstream other = lane->h2d[i];
-
-        if (i == lane->turn)
-            continue;
-        if (!others_wait && stats_note(drv->cuEventRecord(lane->timed_to, other)) != CUDA_SUCCESS)
+    for (unsigned i = 0; i < TRANSFER_LOAD_STREAMS; i++)
+        if (i != lane->turn &&
+            (stats_note(drv->cuEventRecord(lane->timed_to, lane->h2d[i])) != CUDA_SUCCESS ||
+             stats_note(drv->cuStreamWaitEvent(lane->h2d[lane->turn], lane->timed_to, 0)) !=
+                 CUDA_SUCCESS))
             return 0;
-        if (stats_note(drv->cuStreamWaitEvent(others_wait ? other : own, lane->timed_to, 0)) !=
-            CUDA_SUCCESS)
-            return 0;
-    }
     return 1;
 }
 
-int transfer_timing_begin(const struct driver *drv, struct lane *lane)
+/* Record a moment behind all loads so far, and before all that follow. returns 0 when a call failed
+ */
+static int record_between(const struct driver *drv, struct lane *lane, CUevent event)
 {
-    if (lane->timed_bytes || !drv->cuEventElapsedTime)
+    if (!wait_for_others(drv, lane) ||
+        stats_note(drv->cuEventRecord(event, lane->h2d[lane->turn])) != CUDA_SUCCESS)
         return 0;
-    if (!lane->timed_from && stats_note(drv->cuEventCreate(&lane->timed_from, CU_EVENT_DEFAULT)))
-        return 0;
-    if (!lane->timed_to && stats_note(drv->cuEventCreate(&lane->timed_to, CU_EVENT_DEFAULT)))
-        return 0;
-    return part_loads(drv, lane, 0) &&
-           stats_note(drv->cuEventRecord(lane->timed_from, lane->h2d[lane->turn])) == CUDA_SUCCESS;
+    for (unsigned i = 0; i < TRANSFER_LOAD_STREAMS; i++)
+        if (i != lane->turn &&
+            stats_note(drv->cuStreamWaitEvent(lane->h2d[i], event, 0)) != CUDA_SUCCESS)
+            return 0;
+    return 1;
 }
 
-void transfer_timing_end(const struct driver *drv, struct lane *lane, uint64_t bytes)
+void transfer_timing_begin(const struct driver *drv, struct lane *lane)
 {
-    if (bytes &&
-        stats_note(drv->cuEventRecord(lane->timed_to, lane->h2d[lane->turn])) == CUDA_SUCCESS &&
-        part_loads(drv, lane, 1))
-        lane->timed_bytes = bytes;
+    if (lane->timing || lane->timed_bytes || !drv->cuEventElapsedTime)
+        return;
+    if (!lane->timed_from && stats_note(drv->cuEventCreate(&lane->timed_from, CU_EVENT_DEFAULT)))
+        return;
+    if (!lane->timed_to && stats_note(drv->cuEventCreate(&lane->timed_to, CU_EVENT_DEFAULT)))
+        return;
+    lane->timed_loads = 0;
+    lane->timing = record_between(drv, lane, lane->timed_from);
+}
+
+void transfer_timing_add(const struct driver *drv, struct lane *lane, uint64_t bytes)
+{
+    if (!lane->timing)
+        return;
+    lane->timed_bytes += bytes;
+    if (++lane->timed_loads == TRANSFER_TIMED_LOADS)
+        transfer_timing_end(drv, lane);
+}
+
+void transfer_timing_end(const struct driver *drv, struct lane *lane)
+{
+    if (lane->timing && lane->timed_bytes && !record_between(drv, lane, lane->timed_to))
+        lane->timed_bytes = 0;
+    lane->timing = 0;
 }
 
 int transfer_timing_take(const struct driver *drv, struct lane *lane, uint64_t *bytes, uint64_t *ns)
 {
-    if (!lane->timed_bytes || stats_note(drv->cuEventQuery(lane->timed_to)) == CUDA_ERROR_NOT_READY)
+    if (lane->timing || !lane->timed_bytes ||
+        stats_note(drv->cuEventQuery(lane->timed_to)) == CUDA_ERROR_NOT_READY)
         return 0;
     *bytes = lane->timed_bytes;
     *ns = transfer_elapsed_ns(drv, lane->timed_from, lane->timed_to);

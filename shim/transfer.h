@@ -24,8 +24,10 @@ struct lane {
     unsigned turn; /* of h2d; the pager's alone, as what is timed is */
     CUevent *events; /* not in use now */
     size_t event_count, event_room;
-    CUevent timed_from, timed_to; /* around the load that is being timed */
-    uint64_t timed_bytes;         /* 0: none is */
+    CUevent timed_from, timed_to; /* around the run of loads that is being timed */
+    uint64_t timed_bytes;         /* of them, so far; 0: nothing waits to be taken */
+    unsigned timed_loads;
+    int timing; /* the run goes on */
     struct lane *next;
 };
 
@@ -55,16 +57,23 @@ void transfer_settle_gone(const struct driver *drv, struct lane *list);
 /* The stream for the next load. */
 CUstream transfer_next_stream(struct lane *lane);
 
-/* Time a load, as the device runs it: the link's speed. Both are called by the pager, around one
- * load on the stream whose turn it was, in the lane's context. Other loads of the lane come before
- * it or after it, so that it has the link for itself; as that holds them up, few are to be timed.
+/* So many loads are timed together, at most. One alone would tell of its own costs more than of the
+ * link; where loads follow each other, most of those costs are hidden. */
+#define TRANSFER_TIMED_LOADS (2 * TRANSFER_LOAD_STREAMS)
+
+/* Time a run of loads that are queued one behind another, as the device runs them: the link's
+ * speed. The pager calls, in the lane's context. Other loads of the lane come before the run or
+ * behind it, so that it has the link for itself; as that holds them up, few are to be timed.
  *
- * begin    returns 1 when this load is timed; then end() must follow
- * bytes    that were queued; 0 when the load failed
- * take     returns 1 and what the load that was timed last took, once it has run
+ * begin    before a load, on the stream whose turn it is. Where a run goes on, or one that has
+ * ended was not taken yet, it does nothing add      after a load of so many bytes was queued, where
+ * a run goes on; the run ends when it is long enough end      nothing more follows soon: the run,
+ * if one goes on, was what there is of it take     returns 1 and what the last run took, once it
+ * has ended and all of it has come
  */
-int transfer_timing_begin(const struct driver *drv, struct lane *lane);
-void transfer_timing_end(const struct driver *drv, struct lane *lane, uint64_t bytes);
+void transfer_timing_begin(const struct driver *drv, struct lane *lane);
+void transfer_timing_add(const struct driver *drv, struct lane *lane, uint64_t bytes);
+void transfer_timing_end(const struct driver *drv, struct lane *lane);
 int transfer_timing_take(const struct driver *drv, struct lane *lane, uint64_t *bytes,
                          uint64_t *ns);
 

@@ -5,15 +5,20 @@
  * table) may touch little of it; or all, in a loop. Bringing such an object in for the former costs
  * a thousand times what it reads. So the first such launch of a function reads in place what is
  * absent. Reading all of it over the link takes as long as loading it would; a launch that takes
- * less than half of that is sparse, and its function's launches go on reading in place, timed again
- * ever more seldom. One that takes longer is dense, for good.
+ * a small share of that is sparse, and its function's launches go on reading in place, timed again
+ * ever more seldom. One that takes longer is dense, for good. Looking up rows takes a hundredth or
+ * less; but a kernel may well read twice as fast as a load comes, for each has a cost of its own
+ * beside its bytes.
  */
 #include "log.h"
 #include "pager.h"
 #include "stats.h"
 
-/* A trial is dense that takes 1 / DENSE_SHARE of the load's time or longer. */
-#define DENSE_SHARE 2
+/* A trial is dense that takes 1 / DENSE_SHARE of the load's time or longer; and one that the
+ * fastest PCIe link could have read all of it for, for the first loads may have been slow (a host
+ * that brings pages in, from a file) and more loads will not come while all is read in place. */
+#define DENSE_SHARE       8
+#define PCIE_BYTES_PER_NS 64 /* PCIe 5.0, 16 lanes */
 
 static uint64_t absent_bytes(const struct residency_trial *trial)
 {
@@ -84,7 +89,9 @@ static enum reading judge(const struct residency *res, const struct use *use)
 
     log_debug("trial", "%llu bytes read in place took %llu ns, loading them takes %.0f",
               (unsigned long long)use->trial_bytes, (unsigned long long)ns, load_ns);
-    return ns && (double)ns * DENSE_SHARE < load_ns ? READING_SPARSE : READING_DENSE;
+    if (!ns || (double)ns * DENSE_SHARE >= load_ns || use->trial_bytes / PCIE_BYTES_PER_NS <= ns)
+        return READING_DENSE;
+    return READING_SPARSE;
 }
 
 void trial_end(struct residency *res, struct use *use, int has_run)

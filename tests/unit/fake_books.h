@@ -44,6 +44,7 @@ struct CUevent_st {
     int alive, pending, timed;
     CUstream stream;
     uint64_t order;
+    unsigned loads; /* that were queued before it, on any stream */
 };
 
 struct fake_page {

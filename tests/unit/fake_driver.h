@@ -262,6 +262,7 @@ static inline CUresult fake_cuEventRecord(CUevent event, CUstream stream)
         return fake_leave(CUDA_ERROR_INVALID_HANDLE);
     event->stream = s;
     event->order = ++g_fake.order;
+    event->loads = g_fake.loads;
     event->pending = s->held;
     pthread_cond_broadcast(&g_fake.queued);
     return fake_leave(CUDA_SUCCESS);

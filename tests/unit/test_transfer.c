@@ -1,5 +1,5 @@
 /* Strategy: our streams over the fake driver, without a pager: whose turn it is, what loads wait
- * for, and which bytes a timed load stands for. */
+ * for, and which bytes a run that is timed stands for. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -119,41 +119,129 @@ static void test_the_last_drop_counts(void **state)
     assert_int_equal(waits(), LANES * TRANSFER_LOAD_STREAMS);
 }
 
-/* What is timed has the link for itself: it comes behind the other streams' loads, and before
- * those that are queued on them later. */
-static void test_a_timed_load_is_alone(void **state)
+/* Each stream of the lane has waited for every other's work up to a moment. */
+static void assert_all_wait(const struct lane *lane, CUevent moment)
+{
+    for (int i = 0; i < TRANSFER_LOAD_STREAMS; i++)
+        assert_true(lane->h2d[i] == moment->stream ||
+                    fake_has_waited(lane->h2d[i], moment->stream, moment->order));
+}
+
+static void assert_waits_for_all(const struct lane *lane, CUevent moment, const uint64_t *orders)
+{
+    for (int i = 0; i < TRANSFER_LOAD_STREAMS; i++)
+        assert_true(lane->h2d[i] == moment->stream ||
+                    fake_has_waited(moment->stream, lane->h2d[i], orders[i]));
+}
+
+/* Queue something on each stream of the lane; its number is what the run must wait for. */
+static void queue_on_each(const struct lane *lane, uint64_t *orders)
+{
+    for (int i = 0; i < TRANSFER_LOAD_STREAMS; i++) {
+        CUevent event = transfer_take_event(driver_get(), g_lane[0]);
+
+        driver_get()->cuEventRecord(event, lane->h2d[i]);
+        orders[i] = event->order;
+        transfer_give_event(driver_get(), g_lane[0], event);
+    }
+}
+
+static void finish_all(const struct lane *lane)
+{
+    for (int i = 0; i < TRANSFER_LOAD_STREAMS; i++)
+        fake_finish(lane->h2d[i]);
+}
+
+/* A run that is timed has the link for itself: it comes behind all loads before it, and before
+ * those that are queued later. It ends when it is long enough. */
+static void test_a_timed_run_is_alone(void **state)
 {
     const struct driver *drv = driver_get();
-    CUstream own = transfer_next_stream(g_lane[0]);
+    uint64_t before[TRANSFER_LOAD_STREAMS], within[TRANSFER_LOAD_STREAMS], bytes = 0, ns = 0;
+    struct lane *lane = g_lane[0];
+
+    (void)state;
+    queue_on_each(lane, before);
+    for (int i = 0; i < TRANSFER_TIMED_LOADS; i++) {
+        (void)transfer_next_stream(lane);
+        transfer_timing_begin(drv, lane); /* which begins once */
+        if (i == 0) {
+            assert_waits_for_all(lane, lane->timed_from, before);
+            assert_all_wait(lane, lane->timed_from);
+        }
+        if (i == TRANSFER_TIMED_LOADS - 1)
+            queue_on_each(lane, within);
+        assert_int_equal(waits(), i == 0 ? 2 * (TRANSFER_LOAD_STREAMS - 1) : 0);
+        assert_false(transfer_timing_take(drv, lane, &bytes, &ns));
+        transfer_timing_add(drv, lane, FAKE_PAGE);
+    }
+    assert_waits_for_all(lane, lane->timed_to, within);
+    assert_all_wait(lane, lane->timed_to);
+    (void)waits();
+    transfer_timing_begin(drv, lane); /* what there is must be taken first */
+    transfer_timing_add(drv, lane, FAKE_PAGE);
+    transfer_timing_end(drv, lane);
+    assert_int_equal(waits(), 0);
+    assert_false(transfer_timing_take(drv, lane, &bytes, &ns));
+    finish_all(lane);
+    assert_true(transfer_timing_take(drv, lane, &bytes, &ns));
+    assert_int_equal(bytes, TRANSFER_TIMED_LOADS * FAKE_PAGE);
+    assert_int_equal(ns, 1000000);
+    assert_false(transfer_timing_take(drv, lane, &bytes, &ns));
+}
+
+/* Where nothing follows for now, the run is what there is of it; an empty one is none. */
+static void test_a_timed_run_ends_early(void **state)
+{
+    const struct driver *drv = driver_get();
+    struct lane *lane = g_lane[0];
     uint64_t bytes = 0, ns = 0;
 
     (void)state;
-    assert_true(transfer_timing_begin(drv, g_lane[0]));
-    assert_int_equal(waits(), TRANSFER_LOAD_STREAMS - 1);
-    transfer_timing_end(drv, g_lane[0], FAKE_PAGE);
-    assert_int_equal(waits(), TRANSFER_LOAD_STREAMS - 1);
-    for (int i = 0; i < TRANSFER_LOAD_STREAMS; i++) {
-        CUstream other = g_lane[0]->h2d[i];
-
-        assert_true(other == own || (fake_has_waited(own, other, 1) &&
-                                     fake_has_waited(other, own, g_lane[0]->timed_to->order)));
-    }
-    assert_false(transfer_timing_begin(drv, g_lane[0])); /* one at a time */
-    assert_false(transfer_timing_take(drv, g_lane[0], &bytes, &ns));
-    fake_finish(own);
-    assert_true(transfer_timing_take(drv, g_lane[0], &bytes, &ns));
+    transfer_timing_begin(drv, lane);
+    transfer_timing_end(drv, lane);
+    finish_all(lane);
+    assert_false(transfer_timing_take(drv, lane, &bytes, &ns));
+    transfer_timing_begin(drv, lane);
+    transfer_timing_add(drv, lane, FAKE_PAGE);
+    transfer_timing_end(drv, lane);
+    assert_false(transfer_timing_take(drv, lane, &bytes, &ns));
+    finish_all(lane);
+    assert_true(transfer_timing_take(drv, lane, &bytes, &ns));
     assert_int_equal(bytes, FAKE_PAGE);
-    assert_int_equal(ns, 1000000);
+}
+
+/* A run whose end could not be recorded tells nothing, and the next one begins. */
+static void test_a_timed_run_fails(void **state)
+{
+    const struct driver *drv = driver_get();
+    struct lane *lane = g_lane[0];
+    uint64_t bytes = 0, ns = 0;
+
+    (void)state;
+    transfer_timing_begin(drv, lane);
+    transfer_timing_add(drv, lane, FAKE_PAGE);
+    g_fake.fail_kind = "cuEventRecord";
+    g_fake.fail_result = CUDA_ERROR_OUT_OF_MEMORY;
+    g_fake.fail_count = 1;
+    transfer_timing_end(drv, lane);
+    assert_int_equal(g_fake.fail_count, 0);
+    finish_all(lane);
+    assert_false(transfer_timing_take(drv, lane, &bytes, &ns));
+    transfer_timing_begin(drv, lane);
+    transfer_timing_add(drv, lane, FAKE_PAGE);
+    transfer_timing_end(drv, lane);
+    finish_all(lane);
+    assert_true(transfer_timing_take(drv, lane, &bytes, &ns));
 }
 
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(loads_take_turns),
-        TEST(loads_wait_for_what_takes_their_room),
-        TEST(the_last_drop_counts),
-        TEST(a_timed_load_is_alone),
+        TEST(loads_take_turns),       TEST(loads_wait_for_what_takes_their_room),
+        TEST(the_last_drop_counts),   TEST(a_timed_run_is_alone),
+        TEST(a_timed_run_ends_early), TEST(a_timed_run_fails),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

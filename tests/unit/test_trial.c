@@ -12,12 +12,15 @@
 #define LARGE       (5 * PAGE_BYTES)
 #define LARGE_PAGES 5u
 
+#define PCIE_BYTES_PER_MS 64e6f /* of the fastest link */
+
 enum {
     DEVICE_SPARSE,
     DEVICE_DENSE,
     DEVICE_UNTIMED,
     DEVICE_GONE,
     DEVICE_BUSY,
+    DEVICE_SLOW,
     DEVICE_UNKNOWN,
     DEVICE_FRESH,
     DEVICE_SILENT,
@@ -30,7 +33,7 @@ static _Atomic float g_load_ms = LINK_MS;
 static _Atomic int g_silent; /* the driver tells nothing */
 
 /* Functions are told apart by their address; each takes one pointer. */
-static const char g_function[8];
+static const char g_function[9];
 
 static CUresult param_info(CUfunction function, size_t index, size_t *offset, size_t *bytes)
 {
@@ -43,11 +46,11 @@ static CUresult param_info(CUfunction function, size_t index, size_t *offset, si
 static CUresult elapsed(float *milliseconds, CUevent from, CUevent to)
 {
     if (!from->timed || !to->timed || !from->alive || !to->alive || from->pending || to->pending ||
-        from->stream != to->stream)
+        (from->stream != to->stream && (from->stream->held || to->stream->held)))
         FAKE_MISUSE("time between events that do not belong together");
     if (g_silent)
         return CUDA_ERROR_NOT_READY;
-    *milliseconds = from->stream->held ? g_launch_ms : g_load_ms;
+    *milliseconds = from->stream->held ? g_launch_ms : g_load_ms * (float)(to->loads - from->loads);
     return CUDA_SUCCESS;
 }
 
@@ -124,7 +127,7 @@ static void test_sparse(void **state)
     CUdeviceptr elsewhere;
 
     (void)state;
-    g_launch_ms = LOAD_MS / 10;
+    g_launch_ms = LOAD_MS / 100;
     assert_non_null(use);
     assert_int_equal(use->count, 0);
     assert_int_equal(verdict(0), READING_TRIED);
@@ -174,7 +177,7 @@ static void test_sparse_beside(void **state)
     uint64_t resident, sparse;
 
     (void)state;
-    g_launch_ms = LOAD_MS / 10;
+    g_launch_ms = LOAD_MS / 100;
     define(&b, 7, 8);
     g_fake_driver.cuFuncGetParamInfo = param_info_of_two;
     for (int i = 0; i < 3; i++) {
@@ -195,7 +198,8 @@ static void test_sparse_beside(void **state)
     bench_end(&b);
 }
 
-/* One that takes as long as the link needs for all the bytes has read them all: never again. */
+/* One that takes a good part of what the link needs for all the bytes has read them all, for loads
+ * have costs beside their bytes: never again. */
 static void test_dense(void **state)
 {
     struct bench b = make(DEVICE_DENSE);
@@ -203,7 +207,7 @@ static void test_dense(void **state)
     uint64_t generation = range_generation();
 
     (void)state;
-    g_launch_ms = LOAD_MS * 0.6f;
+    g_launch_ms = LOAD_MS * 0.2f;
     assert_non_null(use);
     assert_int_equal(use->count, 0);
     launch_end(use, b.stream, CUDA_SUCCESS);
@@ -214,6 +218,32 @@ static void test_dense(void **state)
     assert_int_equal(use->count, LARGE_PAGES);
     assert_int_equal(large_pages_there(&b), LARGE_PAGES);
     launch_end(use, b.stream, CUDA_SUCCESS);
+    bench_end(&b);
+}
+
+/* The loads that the link was measured by were slow all of them: what any link could have read in
+ * that time is read. */
+static void test_slow_loads(void **state)
+{
+    struct bench b = bench_make(DEVICE_SLOW, 20, HELD);
+    struct use *use;
+
+    (void)state;
+    g_load_ms = 100 * LINK_MS;
+    define(&b, 0, LARGE_PAGES);
+    define(&b, 10, 20);
+    for (size_t i = 10; i < 18; i++) {
+        launch(&b, i);
+        fake_finish(b.stream);
+    }
+    WAIT_FOR_PAGER(b.res, LOCKED(b.res, link_speed_is_known(&b.res->link)));
+    use = begin(&b, 8, NARROW);
+    g_launch_ms = 1.1f * LARGE / PCIE_BYTES_PER_MS;
+    assert_non_null(use);
+    launch_end(use, b.stream, CUDA_SUCCESS);
+    fake_finish(b.stream);
+    WAIT_FOR_PAGER(b.res, verdict(8) == READING_DENSE);
+    g_load_ms = LINK_MS;
     bench_end(&b);
 }
 
@@ -383,9 +413,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sparse),        cmocka_unit_test(test_dense),
         cmocka_unit_test(test_busy_link),     cmocka_unit_test(test_unknown_link),
-        cmocka_unit_test(test_fresh),         cmocka_unit_test(test_silent),
-        cmocka_unit_test(test_there_already), cmocka_unit_test(test_sparse_beside),
-        cmocka_unit_test(test_untimed),       cmocka_unit_test(test_written),
+        cmocka_unit_test(test_slow_loads),    cmocka_unit_test(test_fresh),
+        cmocka_unit_test(test_silent),        cmocka_unit_test(test_there_already),
+        cmocka_unit_test(test_sparse_beside), cmocka_unit_test(test_untimed),
+        cmocka_unit_test(test_written),
     };
 
     return cmocka_run_group_tests(tests, setup, NULL);
