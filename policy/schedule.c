@@ -190,15 +190,14 @@ static int check_trace(const struct schedule_trace *step, size_t extent_count)
     return 0;
 }
 
-int schedule_plan_create(const struct schedule_trace *step, const struct schedule_extent *extents,
-                         size_t extent_count, uint64_t budget_bytes, uint64_t window_bytes,
-                         enum schedule_ahead ahead, struct schedule_plan *out)
+/* Plan with just what ahead says. step is checked */
+static int plan_ahead(const struct schedule_trace *step, const struct schedule_extent *extents,
+                      size_t extent_count, uint64_t budget_bytes, uint64_t window_bytes,
+                      enum schedule_ahead ahead, struct schedule_plan *out)
 {
-    int err = check_trace(step, extent_count);
+    int err;
 
     memset(out, 0, sizeof(*out));
-    if (err)
-        return err;
     out->extent_count = extent_count;
     out->launches = step->launches;
     out->fixed = calloc(extent_count ? extent_count : 1, 1);
@@ -212,6 +211,31 @@ int schedule_plan_create(const struct schedule_trace *step, const struct schedul
     if (err)
         schedule_plan_destroy(out);
     return err;
+}
+
+int schedule_plan_create(const struct schedule_trace *step, const struct schedule_extent *extents,
+                         size_t extent_count, uint64_t budget_bytes, uint64_t window_bytes,
+                         enum schedule_ahead ahead, struct schedule_plan *out)
+{
+    struct schedule_plan wide;
+    int err = check_trace(step, extent_count);
+
+    memset(out, 0, sizeof(*out));
+    if (!err)
+        err = plan_ahead(step, extents, extent_count, budget_bytes, window_bytes, ahead, out);
+    if (err || ahead == SCHEDULE_AHEAD_WIDE || !out->load_count)
+        return err;
+    if (plan_ahead(step, extents, extent_count, budget_bytes, window_bytes, SCHEDULE_AHEAD_WIDE,
+                   &wide))
+        return 0;
+    if (wide.load_bytes <= out->load_bytes + out->load_bytes / SCHEDULE_WIDE_SHARE) {
+        struct schedule_plan lean = *out;
+
+        *out = wide;
+        wide = lean;
+    }
+    schedule_plan_destroy(&wide);
+    return 0;
 }
 
 void schedule_plan_destroy(struct schedule_plan *plan)

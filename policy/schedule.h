@@ -44,11 +44,15 @@ struct schedule_extent {
  * is read, and one is free before the host notices that a launch has ended. */
 #define SCHEDULE_WINDOW_EXTENTS 3u
 
+#define SCHEDULE_WIDE_SHARE 100u
+
 /* What the window has room for beside the launch that runs, of the next one that streams. */
 enum schedule_ahead {
     SCHEDULE_AHEAD_WIDE, /* all of it: the link is busy however long launches run */
     SCHEDULE_AHEAD_LEAN, /* some extents, SCHEDULE_WINDOW_EXTENTS less the one that is read: enough
-                            where launches run shorter than their bytes take to come */
+                            where launches run shorter than their bytes take to come. All of it
+                            where a step then moves a SCHEDULE_WIDE_SHARE more at most: some of its
+                            launches may run longer than others */
 };
 
 /* One load of the streaming part: before launch `launch` of the step, `extent` is brought in. An

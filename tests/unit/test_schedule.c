@@ -309,6 +309,28 @@ static void test_lean_window_lets_more_stay(void **state)
     schedule_plan_destroy(&lean);
 }
 
+/* Where the wide window costs next to nothing, nobody need find out whether it is worth it. */
+static void test_lean_is_wide_where_that_is_cheap(void **state)
+{
+    static struct trace t;
+    struct schedule_plan wide, lean;
+    struct schedule_trace step;
+
+    (void)state;
+    make_layers(&t, 100, 10, 0);
+    step = view(&t);
+    plan(&t, 1000 * MB, &wide);
+    assert_int_equal(schedule_plan_create(&step, t.extents, t.extent_count, 1000 * MB, 0,
+                                          SCHEDULE_AHEAD_LEAN, &lean),
+                     0);
+    assert_int_equal(lean.window_bytes, wide.window_bytes);
+    assert_int_equal(lean.load_bytes, wide.load_bytes);
+    assert_memory_equal(lean.fixed, wide.fixed, t.extent_count);
+    replay(&t, &lean, 1000 * MB);
+    schedule_plan_destroy(&wide);
+    schedule_plan_destroy(&lean);
+}
+
 static void test_keeps_what_is_used_most_often(void **state)
 {
     static struct trace t;
@@ -562,6 +584,7 @@ int main(void)
         cmocka_unit_test(test_window_is_not_made_for_one_launch),
         cmocka_unit_test(test_spreads_evenly_through_the_step),
         cmocka_unit_test(test_lean_window_lets_more_stay),
+        cmocka_unit_test(test_lean_is_wide_where_that_is_cheap),
         cmocka_unit_test(test_keeps_what_is_used_most_often),
         cmocka_unit_test(test_keeps_what_every_launch_uses),
         cmocka_unit_test(test_prefers_to_stream_what_needs_no_copy_back),
