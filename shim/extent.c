@@ -87,6 +87,7 @@ static void init_extent(struct extent *e, struct range *range, size_t index)
     e->last_use = e->interval = 0;
     e->ready = NULL;
     e->load_number = 0;
+    e->trial = 0;
     atomic_store_explicit(&e->settled, 0, memory_order_relaxed);
 }
 

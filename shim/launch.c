@@ -441,15 +441,21 @@ static int all_settled(struct extent *const *set, size_t count)
     return 1;
 }
 
-/* A launch that leaves objects in place is tried until its function is known, and again at its 2nd,
- * 4th, 8th time and so on: what it reads may depend on what is in its memory. Not at its first: a
- * program may give it another pointer each time. */
+static uint8_t reading_of(const struct remembered *r)
+{
+    return atomic_load_explicit(&r->habit->reading, memory_order_relaxed);
+}
+
+/* A launch that may leave objects in place is looked at until its function is known, and again at
+ * its 2nd, 4th, 8th time and so on: what it reads may depend on what is in its memory. Not at its
+ * first: a program may give it another pointer each time. */
 static int is_due_for_trial(const struct remembered *r)
 {
-    if (!r->in_place || (r->launches & (r->launches - 1)))
+    if (!r->in_place)
         return 0;
-    return r->launches > 1 ||
-           atomic_load_explicit(&r->habit->reading, memory_order_relaxed) != READING_SPARSE;
+    if (reading_of(r) != READING_SPARSE)
+        return 1;
+    return r->launches > 1 && !(r->launches & (r->launches - 1));
 }
 
 /* Is anything that the launch may read left in place, as far as can be told without the lock? */
@@ -470,9 +476,11 @@ static struct use *acquire(struct remembered *r, int try, CUstream stream)
 
     if (!try)
         return residency_acquire(r->res, r->set, r->count, need, NULL, stream);
-    /* Trials are judged by how fast the link is. That must be known from loads which no kernel
-     * disturbs that reads in place, so this one waits for all that it may read. */
-    if (residency_link_wants_loads(r->res, trial.set, trial.count))
+    /* A program may queue a whole step before the one trial has run: nothing else is left in place
+     * until it tells. And trials are judged by how fast the link is, which must be known from loads
+     * that no kernel disturbs which reads in place. */
+    if (reading_of(r) == READING_TRIED ||
+        residency_link_wants_loads(r->res, trial.set, trial.count))
         return residency_acquire(r->res, r->set, r->count + r->in_place, RESIDENCY_LOAD, NULL,
                                  stream);
     trial.verdict = &r->habit->reading;

@@ -147,7 +147,7 @@ static void load(struct residency *res, struct extent *e)
         mode = object_mode(e->first, e->first + e->bytes);
         /* What nobody has written comes into being on the device, and crosses no link. */
         crosses = again || (mode == BACKEND_SHARED && object_fills_ends(e->first, e->bytes));
-        if (crosses && (!link_speed_is_known(&res->link) || res->load_number % TIMED_EVERY == 0))
+        if (crosses && (!link_speed_is_sure(&res->link) || res->load_number % TIMED_EVERY == 0))
             transfer_timing_begin(res->drv, lane);
         result = res->backend->load(res->drv, res->device, e->first, e->bytes, mode, stream);
         if (crosses && result == CUDA_SUCCESS)
@@ -390,7 +390,7 @@ static enum room serve(struct residency *res)
         struct extent *e = r->use->set[i]; /* NULL: its range has gone meanwhile */
         enum room room;
 
-        if (!e || e->state != EXTENT_ABSENT)
+        if (!e || e->state != EXTENT_ABSENT || trial_leaves(res, e))
             continue;
         room = make_room(res, e->bytes, 1, r->use->stream);
         if (room == ROOM_THERE) {
@@ -418,7 +418,8 @@ static enum room run_ahead_in_step(struct residency *res)
         struct extent *e = res->table[res->plan.load[res->cursor_load % n].extent];
         enum room room;
 
-        if (!e->range) { /* freed, perhaps only until the next step */
+        /* Freed, perhaps only until the next step; or it must not come just now. */
+        if (!e->range || trial_leaves(res, e)) {
             res->cursor_load++;
             continue;
         }
@@ -453,7 +454,7 @@ static enum room run_ahead_by_successors(struct residency *res)
             break;
         e = res->table[id];
         ahead_bytes += e->bytes;
-        if (!e->range || !e->allocations || e->coming == res->coming ||
+        if (!e->range || !e->allocations || e->coming == res->coming || trial_leaves(res, e) ||
             ahead_bytes > res->budget_bytes / 4)
             break;
         e->coming = res->coming;

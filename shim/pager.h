@@ -22,7 +22,7 @@
 #define EXTENT_NONE    UINT32_MAX
 #define LEARN_DOUBT    2  /* an extent's successor is not to be relied on from here on */
 #define FAILURES_MAX   8  /* loads or drops that the driver refused in a row before paging ends */
-#define LINK_TRIES_MAX 16 /* launches that load large objects to have the link measured */
+#define LINK_TRIES_MAX 64 /* launches that load large objects to have the link measured */
 
 /* A launch that waits for its extents. It lies on the launching thread's stack, so that the pager
  * never holds on to one while it has given the lock up. */
@@ -42,7 +42,9 @@ struct use {
     int waiting;       /* its launch waits for the pager: its end frees nothing soon */
     int outwaited;     /* patience has ended with it, or what it is queued behind, in the way */
     CUevent began;     /* of a trial: recorded before the work, to time it; else NULL */
+    uint64_t trial;    /* its number; 0: it is none, or has ended */
     uint64_t trial_bytes;
+    int doubted; /* a trial: of a function that the last one found dense */
     _Atomic uint8_t *verdict;
     CUstream stream;
     size_t count, room;
@@ -109,7 +111,9 @@ struct residency {
 
     struct history history;
     struct link_speed link;
-    unsigned link_tries; /* launches that loaded objects to have the link measured */
+    unsigned link_tries;   /* launches that loaded objects to have the link measured */
+    uint64_t trial_number; /* of the latest */
+    int link_doubted;      /* a trial could not be judged by what is known of it */
 
     uint64_t touched_bytes;        /* by launches so far, each extent once for each of them */
     uint64_t largest_launch_bytes; /* touched by one launch */
@@ -191,6 +195,9 @@ int trial_is_due(const struct residency *res, const struct residency_trial *tria
 void trial_begin(struct residency *res, struct use *use, struct residency_trial *trial,
                  CUstream stream);
 void trial_end(struct residency *res, struct use *use, int has_run);
+
+/* Must the extent, which is absent, stay so until a trial has run? */
+int trial_leaves(const struct residency *res, struct extent *e);
 
 /* Do the books agree with each other? Walks over all extents: for BERTH_ASSERT_SLOW. */
 int residency_is_valid(const struct residency *res);

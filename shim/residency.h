@@ -44,9 +44,10 @@ struct use;
 /* How a function reads objects that are much larger than its launches are wide. */
 enum reading {
     READING_UNKNOWN,
-    READING_TRIED,  /* a launch that reads in place is being timed */
-    READING_SPARSE, /* timed again now and then */
-    READING_DENSE,  /* final */
+    READING_TRIED,   /* a launch that reads in place is being timed */
+    READING_SPARSE,  /* timed again now and then */
+    READING_DOUBTED, /* the last one took long: the next one tells */
+    READING_DENSE,   /* final */
 };
 
 /* A launch that may read some large objects sparsely, as the look-up in an embedding table does:
@@ -87,6 +88,7 @@ struct extent {
     unsigned load_stream;       /* which of the lane's: loads on one come in the order of numbers */
     uint64_t load_number;       /* loads are numbered in the order of the calls; 0: there
                                    was none */
+    uint64_t trial;             /* the last that left it in place; 0: none that still runs */
     struct extent *prev, *next; /* in the device's list of what streams */
     struct extent *ready_prev, *ready_next; /* in its list of loads on their way */
 };

@@ -5,20 +5,25 @@
  * table) may touch little of it; or all, in a loop. Bringing such an object in for the former costs
  * a thousand times what it reads. So the first such launch of a function reads in place what is
  * absent. Reading all of it over the link takes as long as loading it would; a launch that takes
- * a small share of that is sparse, and its function's launches go on reading in place, timed again
- * ever more seldom. One that takes longer is dense, for good. Looking up rows takes a hundredth or
- * less; but a kernel may well read twice as fast as a load comes, for each has a cost of its own
- * beside its bytes.
+ * less than half of that is sparse, and its function's launches go on reading in place, timed again
+ * ever more seldom. Where two in a row take longer it is dense, for good: one may have met what was
+ * just given up, which the device finds by faults, and finds at once the next time.
+ *
+ * Until the trial has run, what was absent stays so, whoever asks for it: a program may queue more
+ * launches that use it, and what they would load the trial would find there.
+ *
+ * What no link is fast enough for is sparse whatever loads take. For less, the link's speed must be
+ * known for sure: a function that is taken for sparse by mistake loads no more, and so nothing
+ * would ever show how fast loads are.
  */
 #include "log.h"
 #include "pager.h"
 #include "stats.h"
 
-/* A trial is dense that takes 1 / DENSE_SHARE of the load's time or longer; and one that the
- * fastest PCIe link could have read all of it for, for the first loads may have been slow (a host
- * that brings pages in, from a file) and more loads will not come while all is read in place. */
-#define DENSE_SHARE       8
-#define PCIE_BYTES_PER_NS 64 /* PCIe 5.0, 16 lanes */
+/* A trial is dense that takes 1 / DENSE_SHARE of the load's time or longer. */
+#define DENSE_SHARE 2
+/* Twice what the fastest PCIe link carries (5.0, 16 lanes). */
+#define NO_LINK_BYTES_PER_NS 128
 
 static uint64_t absent_bytes(const struct residency_trial *trial)
 {
@@ -61,9 +66,8 @@ int trial_is_due(const struct residency *res, const struct residency_trial *tria
 {
     uint8_t verdict = atomic_load_explicit(trial->verdict, memory_order_relaxed);
 
-    return link_speed_is_known(&res->link) &&
-           (verdict == READING_UNKNOWN || verdict == READING_SPARSE) &&
-           absent_bytes(trial) >= all_bytes(trial) / 2;
+    return link_speed_is_known(&res->link) && verdict != READING_TRIED &&
+           verdict != READING_DENSE && absent_bytes(trial) >= all_bytes(trial) / 2;
 }
 
 void trial_begin(struct residency *res, struct use *use, struct residency_trial *trial,
@@ -75,13 +79,29 @@ void trial_begin(struct residency *res, struct use *use, struct residency_trial 
         trial_end(res, use, 0);
         return;
     }
+    use->trial = ++res->trial_number;
+    for (size_t i = 0; i < trial->count; i++)
+        if (trial->set[i]->state == EXTENT_ABSENT)
+            trial->set[i]->trial = use->trial;
     use->trial_bytes = absent_bytes(trial);
+    use->doubted = atomic_load_explicit(trial->verdict, memory_order_relaxed) == READING_DOUBTED;
     use->verdict = trial->verdict;
     atomic_store_explicit(use->verdict, READING_TRIED, memory_order_relaxed);
 }
 
+int trial_leaves(const struct residency *res, struct extent *e)
+{
+    const struct use *use = e->trial ? res->uses : NULL;
+
+    while (use && use->trial != e->trial)
+        use = use->next;
+    if (!use)
+        e->trial = 0;
+    return use != NULL;
+}
+
 /* The time that the launch took, against what loading the same bytes takes. */
-static enum reading judge(const struct residency *res, const struct use *use)
+static enum reading judge(struct residency *res, const struct use *use)
 {
     uint64_t ns = transfer_elapsed_ns(res->drv, use->began, use->event);
     struct link_load speed = link_speed_get(&res->link);
@@ -89,21 +109,31 @@ static enum reading judge(const struct residency *res, const struct use *use)
 
     log_debug("trial", "%llu bytes read in place took %llu ns, loading them takes %.0f",
               (unsigned long long)use->trial_bytes, (unsigned long long)ns, load_ns);
-    if (!ns || (double)ns * DENSE_SHARE >= load_ns || use->trial_bytes / PCIE_BYTES_PER_NS <= ns)
-        return READING_DENSE;
-    return READING_SPARSE;
+    if (ns && ns < use->trial_bytes / NO_LINK_BYTES_PER_NS)
+        return READING_SPARSE;
+    if (!link_speed_is_sure(&res->link) && res->link_tries < LINK_TRIES_MAX) {
+        res->link_doubted = 1;
+        return READING_UNKNOWN;
+    }
+    if (ns && (double)ns * DENSE_SHARE < load_ns)
+        return READING_SPARSE;
+    return use->doubted ? READING_DENSE : READING_DOUBTED;
 }
 
 void trial_end(struct residency *res, struct use *use, int has_run)
 {
     if (use->verdict) {
-        enum reading found = has_run ? judge(res, use) : READING_UNKNOWN;
+        enum reading found = use->doubted ? READING_DOUBTED : READING_UNKNOWN;
+
+        if (has_run)
+            found = judge(res, use);
 
         atomic_store_explicit(use->verdict, (uint8_t)found, memory_order_relaxed);
         if (found == READING_DENSE)
             range_changed(); /* launches that were resolved without the objects are resolved anew */
     }
     use->verdict = NULL;
+    use->trial = 0;
     if (!use->began)
         return;
     stats_note(res->drv->cuEventDestroy_v2(use->began));

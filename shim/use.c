@@ -76,6 +76,7 @@ static struct use *use_new(struct residency *res, struct extent *const *set, siz
     use->outwaited = is_outwaited(res, stream);
     use->began = NULL;
     use->verdict = NULL;
+    use->trial = 0;
     use->stream = stream;
     use->next = NULL;
     *res->uses_tail = use;
@@ -160,10 +161,11 @@ void use_forget_range(struct residency *res, const struct range *range)
 
 /* NULL when all are there, or their loads are queued. One that the pager is loading at this moment
  * is not: there is no event yet that a stream could wait for. */
-static const struct extent *first_absent(struct extent *const *set, size_t count)
+static const struct extent *first_absent(const struct residency *res, struct extent *const *set,
+                                         size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        if (set[i]->state != EXTENT_RESIDENT)
+        if (set[i]->state != EXTENT_RESIDENT && !trial_leaves(res, set[i]))
             return set[i];
     return NULL;
 }
@@ -263,16 +265,17 @@ static void wait_for_pager(struct residency *res, struct use *use, struct stall 
 /* Make stream wait for the loads of the set that are still on their way. Loads on one stream of
  * ours arrive in the order of their numbers, so its last one is enough. returns 1 when there was
  * any */
-static int wait_for_loads(struct residency *res, const struct use *use, CUstream stream)
+static int wait_for_loads(struct residency *res, struct extent *const *set, size_t count,
+                          CUstream stream)
 {
     int waited = 0;
 
-    for (size_t i = 0; i < use->count; i++) {
-        const struct extent *e = use->set[i];
+    for (size_t i = 0; i < count; i++) {
+        const struct extent *e = set[i];
         int last = e && e->ready;
 
-        for (size_t j = 0; j < use->count && last; j++) {
-            const struct extent *other = use->set[j];
+        for (size_t j = 0; j < count && last; j++) {
+            const struct extent *other = set[j];
 
             if (other && other->ready && other->range->ctx == e->range->ctx &&
                 other->load_stream == e->load_stream && other->load_number > e->load_number)
@@ -295,7 +298,7 @@ static void bring_in(struct residency *res, struct use *use, enum residency_need
     const struct extent *missed;
 
     learn_touch(res, use->set, use->count);
-    missed = first_absent(use->set, use->count);
+    missed = first_absent(res, use->set, use->count);
     if (!missed) {
         use_pin(use);
         if (res->idle)
@@ -308,7 +311,7 @@ static void bring_in(struct residency *res, struct use *use, enum residency_need
         wait_for_pager(res, use, stall);
         stall->ns = now_ns() - waits;
     }
-    if (wait_for_loads(res, use, stream) || missed)
+    if (wait_for_loads(res, use->set, use->count, stream) || missed)
         atomic_fetch_add_explicit(&shard->launches_waited, 1, memory_order_relaxed);
     else if (need == RESIDENCY_LOAD_REST)
         atomic_fetch_add_explicit(&shard->launches_sparse, 1, memory_order_relaxed);
@@ -345,8 +348,11 @@ struct use *residency_acquire(struct residency *res, struct extent *const *set, 
     else
         use_pin(use);
     use->lane = transfer_lane(&res->lanes, ctx);
-    if (trial)
+    if (trial) {
+        /* What of it is on its way the device would wait for, and the time would be none of its. */
+        (void)wait_for_loads(res, trial->set, trial->count, stream);
         trial_begin(res, use, trial, stream);
+    }
     /* An event is made in the current context, and the stream may be another's. */
     if (use->lane && !use->event)
         use->event = ctx == current ? transfer_take_event(res->drv, use->lane)

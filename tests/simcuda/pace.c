@@ -250,14 +250,24 @@ void pace_kernel_begin(int device)
     pace_tally_take();
 }
 
-/* What crosses the link on a kernel's behalf takes the engine's time from others, and the kernel
- * waits for it. g_lock held. returns when it is through */
-static uint64_t kernel_link(struct pace_device *d, enum pace_engine engine, uint64_t start_ns,
-                            uint64_t bytes, uint64_t bytes_per_s)
+/* What a kernel's faults move takes its turn on the engine, and the kernel waits for it. What it
+ * reads and writes in place has no turn: while the engine is busy, each has half of the link, for
+ * packets of both travel in between each other. g_lock held. returns when all is through */
+static uint64_t kernel_link(struct pace_queue *queue, uint64_t start_ns, uint64_t moved_bytes,
+                            uint64_t remote_bytes, uint64_t bytes_per_s)
 {
-    const uint64_t ns = pace_bytes_ns(bytes, bytes_per_s);
+    const uint64_t moved_ns = pace_bytes_ns(moved_bytes, bytes_per_s);
+    const uint64_t remote_ns = pace_bytes_ns(remote_bytes, bytes_per_s);
+    uint64_t end_ns = start_ns, busy_ns;
 
-    return bytes ? pace_reserve(&d->queue[engine], start_ns, ns, bytes) + ns : start_ns;
+    if (remote_bytes) {
+        busy_ns = queue->free_ns > start_ns ? queue->free_ns - start_ns : 0;
+        end_ns += remote_ns + (busy_ns < remote_ns ? busy_ns : remote_ns);
+        pace_reserve(queue, start_ns, remote_ns, remote_bytes);
+    }
+    if (moved_bytes)
+        end_ns = later(end_ns, pace_reserve(queue, start_ns, moved_ns, moved_bytes) + moved_ns);
+    return end_ns;
 }
 
 void pace_kernel_end(int device, const struct pace_kernel *kernel)
@@ -270,12 +280,10 @@ void pace_kernel_end(int device, const struct pace_kernel *kernel)
         return;
     pthread_mutex_lock(&g_lock);
     end_ns = start_ns + pace_kernel_ns(&g_costs, kernel);
-    end_ns = later(end_ns, kernel_link(d, PACE_H2D, start_ns,
-                                       kernel->remote_read_bytes + kernel->moved.h2d_bytes,
-                                       g_costs.h2d_bytes_per_s));
-    end_ns = later(end_ns, kernel_link(d, PACE_D2H, start_ns,
-                                       kernel->remote_write_bytes + kernel->moved.d2h_bytes,
-                                       g_costs.d2h_bytes_per_s));
+    end_ns = later(end_ns, kernel_link(&d->queue[PACE_H2D], start_ns, kernel->moved.h2d_bytes,
+                                       kernel->remote_read_bytes, g_costs.h2d_bytes_per_s));
+    end_ns = later(end_ns, kernel_link(&d->queue[PACE_D2H], start_ns, kernel->moved.d2h_bytes,
+                                       kernel->remote_write_bytes, g_costs.d2h_bytes_per_s));
     pace_reserve(&d->queue[PACE_COMPUTE], start_ns, end_ns - start_ns, kernel->touched_bytes);
     note_overrun(&d->queue[PACE_COMPUTE], d->kernel_began_ns, end_ns - start_ns);
     pthread_mutex_unlock(&g_lock);

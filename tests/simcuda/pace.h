@@ -3,7 +3,8 @@
  * Simulated time is real time since the start divided by SIMCUDA_PACE, in nanoseconds. Each device
  * has one engine for copies to it, one for copies from it and one for kernels, which therefore run
  * one after another whatever their streams; the three overlap. An engine serves first who asks
- * first. Copies within a device, and sets, take their stream's time and no engine.
+ * first; what a kernel reads and writes in place shares the link with it. Copies within a device,
+ * and sets, take their stream's time and no engine.
  *
  * Work has a start and an end in simulated time: it starts when what it waits for has ended, when
  * the host had queued it, and when its engine is free, whichever is last. Its real work is done at

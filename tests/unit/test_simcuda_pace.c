@@ -238,9 +238,13 @@ static void test_reading_in_place_shares_the_link(void **state)
     (void)state;
     assert_int_equal(kernel(0, &reads), 4000);
     assert_int_equal(transfer(PACE_H2D, 1000, 500), 4500); /* behind the kernel's reads */
-    assert_int_equal(kernel(4000, &reads), 8500);          /* behind the copy, then 4000 */
+    assert_int_equal(kernel(4000, &reads), 8500);          /* 500 of them at half the rate */
     assert_int_equal(kernel(8500, &writes), 16500);
     assert_int_equal(kernel(16500, &little), 17500); /* hidden by the launch itself */
+    /* Beside a long copy it takes twice as long, and what comes behind the copy is later by it. */
+    assert_int_equal(transfer(PACE_H2D, 17500, 100000), 117500);
+    assert_int_equal(kernel(17500, &reads), 25500);
+    assert_int_equal(transfer(PACE_H2D, 25500, 500), 122000);
 }
 
 static void test_faults_of_a_kernel_wait_for_their_copies(void **state)
