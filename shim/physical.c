@@ -112,8 +112,8 @@ CUresult physical_create(CUmemGenericAllocationHandle *out, size_t bytes,
     const struct driver *drv = driver_get();
     struct residency *res = out && bytes ? residency_of(prop, bytes) : NULL;
     struct physical *memory = res ? calloc(1, sizeof(*memory)) : NULL;
+    int failed, asked_again = 0;
     CUresult result;
-    int failed;
 
     if (!memory)
         return drv->cuMemCreate(out, bytes, prop, flags);
@@ -123,7 +123,7 @@ CUresult physical_create(CUmemGenericAllocationHandle *out, size_t bytes,
     memory->references = 1;
     charge(memory, (int64_t)bytes);
     result = drv->cuMemCreate(out, bytes, prop, flags);
-    while (result == CUDA_ERROR_OUT_OF_MEMORY && residency_shrink(res, bytes))
+    while (result == CUDA_ERROR_OUT_OF_MEMORY && residency_shrink(res, bytes, &asked_again))
         result = drv->cuMemCreate(out, bytes, prop, flags);
     failed = result != CUDA_SUCCESS;
     if (!failed) {

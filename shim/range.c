@@ -366,6 +366,7 @@ static int index_plain(CUdeviceptr base, size_t bytes, CUdevice device, CUcontex
 static CUresult alloc_plain(struct residency *res, CUdevice device, CUcontext ctx, size_t bytes,
                             range_plain_fn *plain, void *plain_arg, CUdeviceptr *out)
 {
+    int asked_again = 0;
     CUresult result;
 
     if (!ctx)
@@ -373,7 +374,7 @@ static CUresult alloc_plain(struct residency *res, CUdevice device, CUcontext ct
     if (res)
         residency_charge(res, (int64_t)bytes);
     result = plain(plain_arg, out);
-    while (result == CUDA_ERROR_OUT_OF_MEMORY && res && residency_shrink(res, bytes))
+    while (result == CUDA_ERROR_OUT_OF_MEMORY && res && residency_shrink(res, bytes, &asked_again))
         result = plain(plain_arg, out);
     if ((result != CUDA_SUCCESS || index_plain(*out, bytes, device, ctx)) && res)
         residency_charge(res, -(int64_t)bytes);

@@ -14,7 +14,8 @@
 #define EXTENT_BYTES_MAX   ((size_t)32 << 20)
 #define EXTENTS_PER_BUDGET 1024 /* at least: a window of some extents is a small share of it */
 #define PATIENCE_NS        2000000000ull
-#define EXTENTS_LEAST      3 /* of room: what runs, what comes next, and what goes meanwhile */
+#define COPY_POLL_NS       50000 /* between looks at copies back */
+#define EXTENTS_LEAST      3     /* of room: what runs, what comes next, and what goes meanwhile */
 #define BYTES_TOLD_MAX     (((uint64_t)1 << 53) - 1) /* beyond that no JSON holds it exactly */
 #define MARGIN_SHARE       16 /* of the free VRAM, left alone when no budget is given */
 
@@ -364,33 +365,105 @@ static uint64_t free_on_card(const struct residency *res)
     return free_bytes;
 }
 
-int residency_shrink(struct residency *res, uint64_t bytes)
+static uint64_t monotonic_ns(void)
 {
-    uint64_t free_bytes = free_on_card(res), before, keep;
-    int shrunk, was_enough;
+    struct timespec t;
 
-    pthread_mutex_lock(&res->lock);
-    before = res->resident_bytes;
-    keep = res->plain_bytes + (before + free_bytes > bytes ? before + free_bytes - bytes : 0);
-    if (!before || res->broken || free_bytes >= bytes || keep >= res->budget_bytes) {
-        pthread_mutex_unlock(&res->lock);
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
+}
+
+/* Is something on its way out of VRAM? It counts as gone by our account, but not by the card's. The
+ * lock is held. */
+static int is_copying_back(const struct residency *res)
+{
+    const struct lane *lane = res->lanes;
+
+    while (lane &&
+           !(lane->d2h && stats_note(res->drv->cuStreamQuery(lane->d2h)) == CUDA_ERROR_NOT_READY))
+        lane = lane->next;
+    return lane != NULL;
+}
+
+/* Wait until all of it has gone, or bytes are free; not for ever, for what holds a copy up may
+ * itself wait for this thread. The lock is held. returns 0 when there was nothing to wait for, or
+ * in vain */
+static int wait_for_copies_back(struct residency *res, uint64_t bytes)
+{
+    uint64_t deadline_ns = monotonic_ns() + res->patience_ns;
+
+    if (!is_copying_back(res))
         return 0;
-    }
-    /* The card is smaller than the budget says: it stays at what has been found to fit. */
-    warn_budget_cut(res->device, res->budget_bytes, keep);
-    was_enough = is_active(res) && res->budget_bytes >= least_budget(res);
-    res->budget_bytes = keep;
+    do {
+        const uint64_t until_ns = monotonic_ns() + COPY_POLL_NS;
+        const struct timespec until = {(time_t)(until_ns / 1000000000ull),
+                                       (long)(until_ns % 1000000000ull)};
+
+        if (until_ns > deadline_ns)
+            return 0;
+        pthread_cond_timedwait(&res->progress, &res->lock, &until);
+    } while (is_copying_back(res) && free_on_card(res) < bytes);
+    return 1;
+}
+
+/* Keep to a budget that has been found to fit. The lock is held. */
+static void cut_budget(struct residency *res, uint64_t bytes)
+{
+    int was_enough = is_active(res) && res->budget_bytes >= least_budget(res);
+
+    warn_budget_cut(res->device, res->budget_bytes, bytes);
+    res->budget_bytes = bytes;
     if (was_enough)
         warn_budget_tiny(res);
-    tell_device(stats()->budget_bytes, res->device, keep);
-    tell_device(stats()->card_bytes, res->device, keep);
-    if (!is_active(res))
-        residency_activate(res);
+    tell_device(stats()->budget_bytes, res->device, bytes);
+    tell_device(stats()->card_bytes, res->device, bytes);
     learn_forget(res);
-    wait_until_it_fits(res);
-    shrunk = res->resident_bytes < before;
+}
+
+/* Give up what is over the budget, until bytes are free. The lock is held. returns 1 when anything
+ * went */
+static int give_up_the_rest(struct residency *res, uint64_t bytes)
+{
+    uint64_t before = res->resident_bytes;
+
+    extent_reclaim(res, 0);
+    if (!is_active(res) && !res->broken && res->resident_bytes > room_limit(res))
+        residency_activate(res);
+    if (is_active(res))
+        wait_until_it_fits(res);
+    if (res->resident_bytes >= before)
+        return 0;
+    wait_for_copies_back(res, bytes);
+    return 1;
+}
+
+int residency_shrink(struct residency *res, uint64_t bytes, int *asked_again)
+{
+    uint64_t free_bytes, keep;
+    int gone, given = 0;
+
+    pthread_mutex_lock(&res->lock);
+    gone = wait_for_copies_back(res, bytes);
     pthread_mutex_unlock(&res->lock);
-    return shrunk;
+    free_bytes = free_on_card(res);
+    if (!*asked_again && (gone || free_bytes >= bytes)) {
+        *asked_again = 1;
+        return 1;
+    }
+    pthread_mutex_lock(&res->lock);
+    keep = res->plain_bytes;
+    if (res->resident_bytes + free_bytes > bytes)
+        keep += res->resident_bytes + free_bytes - bytes;
+    if (res->resident_bytes && !res->broken && free_bytes < bytes) {
+        /* The card is smaller than the budget says: it stays at what has been found to fit. */
+        if (keep < res->budget_bytes)
+            cut_budget(res, keep);
+        given = give_up_the_rest(res, bytes);
+    }
+    pthread_mutex_unlock(&res->lock);
+    if (given)
+        *asked_again = 0;
+    return given;
 }
 
 void residency_context_destroyed(CUcontext ctx, int gone)

@@ -171,14 +171,18 @@ uint64_t residency_resident_bytes(struct range *range, CUdeviceptr first, CUdevi
  * room for it has gone. */
 void residency_charge(struct residency *res, int64_t bytes);
 
-/* Give VRAM back until at least bytes of the card are free, or nothing is left to give, and keep to
- * what has been found to fit from now on. For a plain allocation that the driver refused, and that
- * is counted already. Where the card has as much free, that was not for lack of it, and nothing
- * changes. returns 1 when something was given back
+/* The driver has refused bytes of VRAM, which are counted already. Where that may have been for
+ * what is on its way out, or another thread has freed enough since, it is to be asked again first.
+ * Else give VRAM back until at least bytes of the card are free, or nothing is left to give, and
+ * keep to what has been found to fit from now on. Where the card has as much free and refuses it
+ * again, that was not for lack of it, and nothing changes.
  *
- * locks    takes the device's lock; call with none held
+ * asked_again  0 before the first call for an allocation, and then left alone by the caller
+ * returns      1 when the driver is to be asked again, 0 when its refusal is final
+ * locks        takes the device's lock; call with none held. Waits for copies back, and no longer
+ *              than two seconds for one that does not end
  */
-int residency_shrink(struct residency *res, uint64_t bytes);
+int residency_shrink(struct residency *res, uint64_t bytes, int *asked_again);
 
 /* Pin a set of extents for work that is about to be queued on stream.
  *

@@ -10,6 +10,7 @@ enum {
     DEVICE_SIZES,
     DEVICE_VACANT,
     DEVICE_NEIGHBOUR,
+    DEVICE_SMALLER,
 };
 
 static uint64_t g_seed;
@@ -31,8 +32,13 @@ static void test_plain_takes_room(void **state)
     weights = take(30 * MIB);
     assert_false(residency_active(DEVICE_TIGHT));
     assert_int_equal(g_fake.resident[DEVICE_TIGHT], 30 * MIB);
-    /* Not for lack of it: it is paged, and the budget stays. */
+    /* What the card has room for is asked for again. */
     fake_fail("cuMemAlloc", 0, 1, CUDA_ERROR_OUT_OF_MEMORY);
+    p = take(60 * KIB);
+    assert_int_equal(view_of(p).kind, ALLOCATION_PLAIN);
+    give(p);
+    /* Not for lack of it: it is paged, and the budget stays. */
+    fake_fail("cuMemAlloc", 0, 2, CUDA_ERROR_OUT_OF_MEMORY);
     p = take(60 * KIB);
     assert_int_equal(view_of(p).kind, ALLOCATION_PAGED);
     assert_int_equal(g_fake.resident[DEVICE_TIGHT], 32 * MIB);
@@ -47,6 +53,31 @@ static void test_plain_takes_room(void **state)
     assert_true(g_fake.resident[DEVICE_TIGHT] < 30 * MIB);
     res = residency_get(DEVICE_TIGHT);
     assert_true(residency_limit(res) <= 30 * MIB - 60 * KIB);
+    give(p);
+    give(weights);
+}
+
+/* Where what nobody uses is enough, a card smaller than the budget turns no paging on. */
+static void test_vacant_extents_go_first(void **state)
+{
+    CUdeviceptr weights, p;
+    int paged;
+
+    (void)state;
+    fake_context(DEVICE_SMALLER);
+    weights = take(16 * MIB);
+    p = take(20 * MIB);
+    assert_int_equal(range_free_async(p, fake_program_stream(0), &paged), CUDA_SUCCESS);
+    assert_int_equal(g_fake.resident[DEVICE_SMALLER], 36 * MIB);
+    g_fake.others_bytes = (size_t)1 << 30;
+    fake_fail("cuMemAlloc", 0, 1, CUDA_ERROR_OUT_OF_MEMORY);
+    p = take(60 * KIB);
+    g_fake.others_bytes = 0;
+    assert_int_equal(view_of(p).kind, ALLOCATION_PLAIN);
+    assert_false(residency_active(DEVICE_SMALLER));
+    assert_int_equal(g_fake.resident[DEVICE_SMALLER], 34 * MIB);
+    assert_int_equal(fake_page_at(weights)->at, DEVICE_SMALLER);
+    assert_int_equal(residency_budget(DEVICE_SMALLER), 36 * MIB);
     give(p);
     give(weights);
 }
@@ -67,7 +98,7 @@ static void test_extents_stay_with_their_device(void **state)
     b = take(40 * MIB);
     assert_int_equal(fake_page_at(b)->at, DEVICE_PACK);
     g_fake.others_bytes = (size_t)1 << 30; /* the card is full */
-    residency_shrink(residency_get(DEVICE_PACK), 64 * MIB);
+    residency_shrink(residency_get(DEVICE_PACK), 64 * MIB, &(int){0});
     g_fake.others_bytes = 0;
     assert_int_equal(fake_page_at(b)->at, -1);
     assert_int_equal(fake_page_at(a)->at, DEVICE_OTHER);
@@ -182,6 +213,7 @@ static int setup(void **state)
     (void)state;
     range_bench_budgets();
     fake_budget(DEVICE_TIGHT, 64 * MIB, 8 * GIB);
+    fake_budget(DEVICE_SMALLER, 64 * MIB, 8 * GIB);
     fake_budget(DEVICE_SIZES, 256 * MIB, 8 * GIB); /* extents of one page */
     fake_budget(DEVICE_VACANT, 24 * MIB, 8 * GIB);
     fake_budget(DEVICE_NEIGHBOUR, 24 * MIB, 8 * GIB);
@@ -192,6 +224,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_plain_takes_room),
+        cmocka_unit_test(test_vacant_extents_go_first),
         cmocka_unit_test(test_extents_stay_with_their_device),
         cmocka_unit_test(test_ever_changing_sizes),
         cmocka_unit_test(test_vacant_extents_do_not_count),

@@ -20,6 +20,8 @@ enum {
     DEVICE_CHARGE,
     DEVICE_CONFUSED,
     DEVICE_ACTIVATE,
+    DEVICE_COPIES,
+    DEVICE_NO_CUT,
 };
 
 /* While everything fits there is no pager: pages are born in VRAM, a launch is not even seen. */
@@ -325,6 +327,7 @@ static void test_charge_and_shrink(void **state)
 {
     struct bench b = bench_make(DEVICE_CHARGE, 20, HELD);
     size_t set[FITS];
+    int asked_again = 0;
     pthread_t thread;
     uint64_t there;
 
@@ -354,13 +357,15 @@ static void test_charge_and_shrink(void **state)
     assert_true(FAKE_READ(g_fake.resident[DEVICE_CHARGE]) <= BUDGET - 8 * MIB);
     residency_charge(b.res, -(int64_t)(7 * MIB));
     assert_int_equal(residency_limit(b.res), BUDGET);
-    /* While the card has room, what is refused is not refused for lack of it. */
-    assert_int_equal(residency_shrink(b.res, 2 * MIB), 0);
+    /* While the card has room, what is refused is not refused for lack of it, unless that has come
+     * only now. */
+    assert_int_equal(residency_shrink(b.res, 2 * MIB, &asked_again), 1);
+    assert_int_equal(residency_shrink(b.res, 2 * MIB, &asked_again), 0);
     assert_int_equal(residency_limit(b.res), BUDGET);
     g_fake.others_bytes = ((size_t)1 << 30) - MIB;
     there = LOCKED(b.res, b.res->resident_bytes);
     listen_to_log();
-    assert_int_equal(residency_shrink(b.res, 2 * MIB), 1);
+    assert_int_equal(residency_shrink(b.res, 2 * MIB, &asked_again), 1);
     assert_non_null(strstr(heard_log(), "too small to move weights"));
     assert_int_equal(residency_limit(b.res), there - MIB); /* the other one is free */
     g_fake.others_bytes = 0;
@@ -370,6 +375,126 @@ static void test_charge_and_shrink(void **state)
     assert_int_equal(stats()->asked_bytes[DEVICE_CHARGE], BUDGET);
     assert_int_equal(stats()->budget_bytes[DEVICE_CHARGE], residency_budget(DEVICE_CHARGE));
     assert_int_equal(stats()->card_bytes[DEVICE_CHARGE], residency_budget(DEVICE_CHARGE));
+    bench_end(&b);
+}
+
+struct refused {
+    struct residency *res;
+    int asked_again, answer;
+    _Atomic int done;
+};
+
+static void *shrink(void *arg)
+{
+    struct refused *refused = arg;
+
+    refused->answer = residency_shrink(refused->res, 4 * MIB, &refused->asked_again);
+    atomic_store(&refused->done, 1);
+    return NULL;
+}
+
+static struct residency *g_asked_for;
+static uint64_t g_budget_when_asked; /* whether copies back are over: the last time */
+
+static CUresult note_query(CUstream stream)
+{
+    g_budget_when_asked = g_asked_for->budget_bytes; /* its lock is held */
+    return fake_cuStreamQuery(stream);
+}
+
+/* Work of our streams does not end from now on, or all of it has. */
+static void hold_streams(int held)
+{
+    pthread_mutex_lock(&g_fake.lock);
+    for (size_t i = 0; i < g_fake.stream_count; i++) {
+        g_fake.streams[i]->held = held;
+        g_fake.streams[i]->done = g_fake.order;
+    }
+    for (size_t i = 0; i < g_fake.event_count; i++)
+        g_fake.events[i]->pending &= held;
+    pthread_mutex_unlock(&g_fake.lock);
+}
+
+/* What the program's own VRAM has driven out is still on its way when the driver refuses it: the
+ * budget stays, and the driver is asked again when that has gone. Only what does not end is not
+ * waited for, and only what is refused again is taken from the budget, once. */
+static void test_copies_back_are_waited_for(void **state)
+{
+    struct bench b = bench_make(DEVICE_COPIES, 20, QUICK);
+    struct refused refused = {.res = b.res};
+    pthread_t thread;
+
+    (void)state;
+    g_fake.others_bytes = (size_t)1 << 30; /* the card is full */
+    for (size_t i = 0; i < 20; i++)
+        launch(&b, i);
+    hold_streams(1);
+    residency_charge(b.res, 4 * MIB);
+    assert_true(LOCKED(b.res, b.res->resident_bytes) <= BUDGET - 4 * MIB);
+    assert_int_equal(pthread_create(&thread, NULL, shrink, &refused), 0);
+    /* It has looked, and goes on looking. */
+    fake_gate("cuStreamQuery");
+    WAIT_FOR(FAKE_READ(g_fake.at_gate));
+    fake_gate(NULL);
+    WAIT_FOR(!FAKE_READ(g_fake.at_gate));
+    assert_int_equal(atomic_load(&refused.done), 0);
+    hold_streams(0);
+    pthread_join(thread, NULL);
+    assert_int_equal(refused.answer, 1);
+    assert_int_equal(refused.asked_again, 1);
+    assert_int_equal(residency_budget(DEVICE_COPIES), BUDGET);
+    /* It is refused again: what goes now is waited for as well. */
+    g_asked_for = b.res;
+    g_fake_driver.cuStreamQuery = note_query;
+    shrink(&refused);
+    g_fake_driver.cuStreamQuery = fake_cuStreamQuery;
+    assert_int_equal(g_budget_when_asked, BUDGET - 4 * MIB);
+    assert_int_equal(refused.answer, 1);
+    assert_int_equal(refused.asked_again, 0);
+    assert_int_equal(residency_budget(DEVICE_COPIES), BUDGET - 4 * MIB);
+    /* Copies that go on, beside enough that is free. */
+    hold_streams(1);
+    g_fake.others_bytes = 0;
+    shrink(&refused);
+    assert_int_equal(refused.answer, 1);
+    /* A copy that does not end. */
+    refused.asked_again = 0;
+    g_fake.others_bytes = (size_t)1 << 30;
+    b.res->patience_ns = 500000000;
+    shrink(&refused);
+    assert_int_equal(refused.answer, 1);
+    assert_int_equal(residency_budget(DEVICE_COPIES), BUDGET - 8 * MIB);
+    b.res->patience_ns = DAY_NS;
+    hold_streams(0);
+    g_fake.others_bytes = 0;
+    residency_charge(b.res, -(int64_t)(4 * MIB));
+    bench_end(&b);
+}
+
+/* The budget is cut neither where the card has as much as is asked for, nor where keeping to it is
+ * enough. */
+static void test_no_cut_without_need(void **state)
+{
+    struct bench b = bench_make(DEVICE_NO_CUT, 20, QUICK);
+
+    (void)state;
+    for (size_t i = 0; i < FITS / 2; i++)
+        launch(&b, i);
+    g_fake.others_bytes = ((size_t)1 << 30) - 2 * MIB;
+    assert_int_equal(residency_shrink(b.res, 2 * MIB, &(int){1}), 0);
+    assert_int_equal(residency_budget(DEVICE_NO_CUT), BUDGET);
+    for (size_t i = 0; i < 20; i++)
+        launch(&b, i);
+    g_fake.others_bytes = (size_t)1 << 30;
+    pthread_mutex_lock(&b.res->lock);
+    assert_int_equal(b.res->resident_bytes, BUDGET);
+    b.res->plain_bytes += 4 * MIB; /* as after a charge that lost its patience */
+    pthread_mutex_unlock(&b.res->lock);
+    assert_int_equal(residency_shrink(b.res, 2 * MIB, &(int){0}), 1);
+    assert_int_equal(residency_budget(DEVICE_NO_CUT), BUDGET);
+    assert_true(LOCKED(b.res, b.res->resident_bytes) <= BUDGET - 4 * MIB);
+    g_fake.others_bytes = 0;
+    LOCKED(b.res, b.res->plain_bytes -= 4 * MIB);
     bench_end(&b);
 }
 
@@ -395,13 +520,20 @@ static void test_unrecorded_use(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all_fits),        cmocka_unit_test(test_activation),
-        cmocka_unit_test(test_pinned_stay),     cmocka_unit_test(test_loads_are_only_queued),
+        cmocka_unit_test(test_all_fits),
+        cmocka_unit_test(test_activation),
+        cmocka_unit_test(test_pinned_stay),
+        cmocka_unit_test(test_loads_are_only_queued),
 
-        cmocka_unit_test(test_two_streams),     cmocka_unit_test(test_impossible),
-        cmocka_unit_test(test_patience),        cmocka_unit_test(test_standstill_is_remembered),
-        cmocka_unit_test(test_unrecorded_use),  cmocka_unit_test(test_charge_and_shrink),
+        cmocka_unit_test(test_two_streams),
+        cmocka_unit_test(test_impossible),
+        cmocka_unit_test(test_patience),
+        cmocka_unit_test(test_standstill_is_remembered),
+        cmocka_unit_test(test_unrecorded_use),
+        cmocka_unit_test(test_charge_and_shrink),
         cmocka_unit_test(test_random_launches),
+        cmocka_unit_test(test_copies_back_are_waited_for),
+        cmocka_unit_test(test_no_cut_without_need),
     };
 
     return cmocka_run_group_tests(tests, bench_setup, NULL);

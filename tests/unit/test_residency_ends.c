@@ -73,7 +73,7 @@ static void test_trouble(void **state)
     assert_true(stats()->driver_failures >= failures + FAILURES_MAX);
     fake_fail(NULL, 0, 0, CUDA_SUCCESS);
     assert_null(begin_on(&b, b.stream, 1, &extent));
-    assert_int_equal(residency_shrink(b.res, BUDGET), 0);
+    assert_int_equal(residency_shrink(b.res, BUDGET, &(int){1}), 0);
     bench_end(&b);
     /* It ended with that context: another one's end changes nothing, its own does. */
     residency_context_destroyed(fake_context(DEVICE_TROUBLE), 1);
