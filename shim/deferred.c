@@ -111,6 +111,16 @@ void deferred_retire(void)
     finish(done);
 }
 
+int deferred_is_any(void)
+{
+    int any;
+
+    pthread_mutex_lock(&g_lock);
+    any = g_deferred != NULL;
+    pthread_mutex_unlock(&g_lock);
+    return any;
+}
+
 CUresult deferred_synchronize(CUcontext ctx)
 {
     const struct driver *drv = driver_get();

@@ -26,6 +26,9 @@ CUresult deferred_free(CUdeviceptr base, CUcontext ctx, CUstream stream, int *pa
  * be asked says nothing: its memory may be in use, and stays until there is need for it. */
 void deferred_retire(void);
 
+/* Has anything been freed in stream order that is not known to be free yet? */
+int deferred_is_any(void);
+
 /* Wait for everything that was freed in stream order: an allocation needs its room. */
 void deferred_wait(void);
 

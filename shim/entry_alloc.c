@@ -1,12 +1,14 @@
 /* entry_alloc.c - what a program allocates and frees.
  *
  * The plain_* functions are the driver's own calls, which range.c falls back to. What the program
- * allocates as managed memory stays as it is: it pages by itself.
+ * allocates as managed memory stays as it is: it pages by itself, and is refused only when what is
+ * kept of frees in stream order has gone.
  */
 #include "config.h"
 #include "entry.h"
 #include "launch.h"
 #include "range.h"
+#include "stats.h"
 
 #define PITCH_ALIGN 512 /* of rows; the driver's own answer on all cards so far */
 
@@ -98,8 +100,25 @@ CUresult cuMemAllocPitch_v2(CUdeviceptr *out, size_t *pitch, size_t width_bytes,
     return range_alloc(bytes, plain_pitch, &call, out);
 }
 
+/* Could the current device and the host hold so much? Else nothing need make room for it. */
+static int is_possible(size_t bytes)
+{
+    uint64_t free_bytes, total_bytes;
+    CUdevice device;
+
+    if (stats_note(driver_get()->cuCtxGetDevice(&device)) != CUDA_SUCCESS)
+        return 0;
+    range_capacity(device, &free_bytes, &total_bytes);
+    return bytes <= total_bytes;
+}
+
 CUresult cuMemAllocManaged(CUdeviceptr *out, size_t bytes, unsigned int flags)
 {
+    CUresult result = driver_get()->cuMemAllocManaged(out, bytes, flags);
+
+    if (result != CUDA_ERROR_OUT_OF_MEMORY || is_off() || !is_possible(bytes) || !range_give_back())
+        return result;
+    stats_note(result); /* the program will not see it */
     return driver_get()->cuMemAllocManaged(out, bytes, flags);
 }
 

@@ -1,4 +1,4 @@
-/* entry_context.c - start-up, and contexts that come to their end. */
+/* entry_context.c - start-up, and contexts that are waited for or come to their end. */
 #include "config.h"
 #include "entry.h"
 #include "launch.h"
@@ -39,6 +39,27 @@ CUresult cuInit(unsigned int flags)
     if (result == CUDA_SUCCESS && !entry_is_passive())
         open_stats(drv);
     return result;
+}
+
+/* The program has waited for a context, whatever else it does with it: what is kept of it may go.
+ */
+static CUresult waited(CUresult result, CUcontext ctx)
+{
+    if (result != CUDA_SUCCESS || entry_is_passive() || config()->off)
+        return result;
+    if (ctx || (stats_note(driver_get()->cuCtxGetCurrent(&ctx)) == CUDA_SUCCESS && ctx))
+        range_waited(ctx);
+    return result;
+}
+
+CUresult cuCtxSynchronize(void)
+{
+    return waited(driver_get()->cuCtxSynchronize(), NULL);
+}
+
+CUresult cuCtxSynchronize_v2(CUcontext ctx)
+{
+    return waited(driver_get()->cuCtxSynchronize_v2(ctx), ctx);
 }
 
 /* A context has gone, with all that was allocated and created in it. */

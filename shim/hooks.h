@@ -252,6 +252,8 @@
     X(cuKernelGetFunction, cuKernelGetFunction, 12000, NONE, (CUfunction *out, CUkernel kernel))
 
 #define HOOKS_CONTEXT(X) \
+    X(cuCtxSynchronize, cuCtxSynchronize, 2000, NONE, (void)) \
+    X(cuCtxSynchronize, cuCtxSynchronize_v2, 13000, NONE, (CUcontext ctx)) \
     X(cuCtxDestroy, cuCtxDestroy, 2000, NONE, (CUcontext ctx)) \
     X(cuCtxDestroy, cuCtxDestroy_v2, 4000, NONE, (CUcontext ctx)) \
     X(cuDevicePrimaryCtxRelease, cuDevicePrimaryCtxRelease, 7000, NONE, (CUdevice dev)) \

@@ -125,6 +125,8 @@ CUresult physical_create(CUmemGenericAllocationHandle *out, size_t bytes,
     result = drv->cuMemCreate(out, bytes, prop, flags);
     while (result == CUDA_ERROR_OUT_OF_MEMORY && residency_shrink(res, bytes, &asked_again))
         result = drv->cuMemCreate(out, bytes, prop, flags);
+    if (result == CUDA_ERROR_OUT_OF_MEMORY && range_give_back())
+        result = drv->cuMemCreate(out, bytes, prop, flags);
     failed = result != CUDA_SUCCESS;
     if (!failed) {
         memory->handle = *out;

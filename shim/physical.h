@@ -20,7 +20,7 @@
 /* cuMemCreate(). VRAM that is short is taken from paged extents.
  *
  * returns  the driver's code; CUDA_ERROR_OUT_OF_MEMORY only when nothing is left to give back
- * locks    takes residency's; waits until extents have made room
+ * locks    takes residency's and range.h's; waits until extents have made room
  */
 CUresult physical_create(CUmemGenericAllocationHandle *out, size_t bytes,
                          const CUmemAllocationProp *prop, unsigned long long flags);

@@ -1,9 +1,11 @@
 #include "range.h"
 #include "backend.h"
+#include "context_wait.h"
 #include "deferred.h"
 #include "log.h"
 #include "object.h"
 #include "range_index.h"
+#include "range_list.h"
 #include "residency.h"
 #include "size.h"
 #include "stats.h"
@@ -16,10 +18,11 @@
 #define SHARED_RANGE_MAX  ((size_t)1 << 30)
 #define RANGES_PER_BUDGET 2 /* at least */
 
-/* A range of its own that was emptied serves again for what takes this share of it at least. */
+/* An emptied range serves again for what takes this share of the pages that it has at least. */
 #define REUSED_SHARE 2
 
-static struct range *g_ranges; /* g_range_lock */
+/* That work of a context is waited for before memory is refused. */
+#define GIVE_BACK_PATIENCE_NS 2000000000ull
 
 static size_t whole_pages(size_t bytes)
 {
@@ -130,7 +133,7 @@ static int pack(struct allocation *a, struct residency *res)
     size_t used = 0;
 
     range_write_lock();
-    for (struct range *r = g_ranges; r; r = r->next) {
+    for (struct range *r = range_list_first(); r; r = r->next) {
         size_t offset;
 
         if (!r->shared || r->device != a->device || r->ctx != a->ctx ||
@@ -142,9 +145,8 @@ static int pack(struct allocation *a, struct residency *res)
             range_unlock();
             return -1;
         }
-        r->live++;
-        r->emptied = 0;
         used = align_up(offset + a->bytes);
+        range_list_note_used(r, used);
         if (used > r->cursor) /* a hole at the end may reach past it */
             r->cursor = used;
         range_unlock();
@@ -173,7 +175,7 @@ static size_t shared_range_bytes(CUdevice device, CUcontext ctx, size_t bytes)
     size_t least = SHARED_RANGE_MIN, packed = 0;
 
     range_read_lock();
-    for (const struct range *r = g_ranges; r; r = r->next)
+    for (const struct range *r = range_list_first(); r; r = r->next)
         if (r->shared && r->ctx == ctx)
             packed += r->bytes;
     range_unlock();
@@ -184,84 +186,58 @@ static size_t shared_range_bytes(CUdevice device, CUcontext ctx, size_t bytes)
     return packed < SHARED_RANGE_MAX ? packed / least * least : SHARED_RANGE_MAX;
 }
 
-static struct range *unlink_range(struct range **link)
-{
-    struct range *r = *link;
-
-    *link = r->next;
-    r->next = NULL;
-    return r;
-}
-
-/* The ranges of a context that frees in stream order have emptied go, in a call that waits for the
- * context anyway. */
-static void destroy_emptied(CUcontext ctx)
-{
-    for (;;) {
-        struct range **link = &g_ranges, *emptied;
-
-        range_write_lock();
-        while (*link && !((*link)->emptied && (*link)->ctx == ctx))
-            link = &(*link)->next;
-        emptied = *link ? unlink_range(link) : NULL;
-        range_unlock();
-        if (!emptied)
-            break;
-        range_destroy(emptied);
-    }
-}
-
-static int is_emptied_own(const struct range *r, CUcontext ctx)
-{
-    return !r->shared && r->emptied && r->ctx == ctx;
-}
-
-/* Give an allocation an emptied range that another had for its own, the smallest that is large
- * enough and not larger than most_bytes. returns as pack() */
+/* Give an allocation an emptied range that another had for its own, one that has no more than
+ * most_bytes of pages. returns as pack() */
 static int reuse_emptied(struct allocation *a, struct residency *res, size_t most_bytes)
 {
-    struct range *best = NULL;
+    struct range *r;
     int found = 0;
 
     range_write_lock();
-    for (struct range *r = g_ranges; r; r = r->next)
-        if (is_emptied_own(r, a->ctx) && r->bytes >= a->bytes && r->bytes <= most_bytes &&
-            (!best || r->bytes < best->bytes))
-            best = r;
-    if (best) {
-        a->base = best->base;
-        a->range = best;
+    r = range_list_find_emptied(a->ctx, a->bytes, most_bytes);
+    if (r) {
+        a->base = r->base;
+        a->range = r;
         found = range_index_insert(a) ? -1 : 1;
-        if (found > 0) {
-            best->live = 1;
-            best->emptied = 0;
-        }
+        if (found > 0)
+            range_list_note_used(r, whole_pages(a->bytes));
     }
     range_unlock();
     if (found > 0)
-        residency_occupy(res, a->range, a->base, a->base + a->bytes);
+        residency_occupy(res, r, a->base, a->base + a->bytes);
     return found;
 }
 
-/* The size of the next range that an allocation of a context has for its own. Where none of those
- * that were emptied was large enough, there is room in it to grow: else what grows bit by bit would
+/* The size of the next range that an allocation of a context has for its own. Where it is somewhat
+ * larger than one that was emptied, there is room in it to grow: else what grows bit by bit would
  * leave a range behind each time. It is address space, which costs nothing until it is used. */
 static size_t own_range_bytes(CUcontext ctx, size_t bytes)
 {
-    int outgrown = 0;
+    int outgrown;
 
     range_read_lock();
-    for (const struct range *r = g_ranges; r && !outgrown; r = r->next)
-        outgrown = is_emptied_own(r, ctx) && r->bytes < bytes;
+    outgrown = range_list_is_outgrown(ctx, bytes, REUSED_SHARE);
     range_unlock();
     return outgrown ? REUSED_SHARE * whole_pages(bytes) : bytes;
+}
+
+/* A new range is about to be made for an allocation. Where there is room for it by our account, but
+ * not beside the pages of what is kept, that goes first. */
+static void make_way(const struct allocation *a)
+{
+    uint64_t kept_bytes = range_list_kept_bytes(), free_bytes, total_bytes;
+
+    if (!kept_bytes)
+        return;
+    range_capacity(a->device, &free_bytes, &total_bytes);
+    if (kept_bytes + a->bytes > free_bytes)
+        range_give_back();
 }
 
 static void link_range(struct range *r)
 {
     range_write_lock();
-    r->next = g_ranges;
-    g_ranges = r;
+    range_list_add(r);
     range_unlock();
 }
 
@@ -272,9 +248,11 @@ static CUresult alloc_packed(struct allocation *a, struct residency *res)
     int packed;
 
     while (!(packed = pack(a, res))) {
-        size_t bytes = shared_range_bytes(a->device, a->ctx, a->bytes);
-        CUresult result = range_create(res, a->device, a->ctx, bytes, a->bytes, 1, &made);
+        CUresult result;
 
+        make_way(a);
+        result = range_create(res, a->device, a->ctx,
+                              shared_range_bytes(a->device, a->ctx, a->bytes), a->bytes, 1, &made);
         if (result != CUDA_SUCCESS)
             return result;
         link_range(made);
@@ -292,6 +270,7 @@ static CUresult alloc_own(struct allocation *a, struct residency *res)
 
     if (reused)
         return reused > 0 ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+    make_way(a);
     result =
         range_create(res, a->device, a->ctx, own_range_bytes(a->ctx, a->bytes), a->bytes, 0, &r);
     if (result != CUDA_SUCCESS)
@@ -301,9 +280,8 @@ static CUresult alloc_own(struct allocation *a, struct residency *res)
     range_write_lock();
     failed = range_index_insert(a);
     if (!failed) {
-        r->live = 1;
-        r->next = g_ranges;
-        g_ranges = r;
+        range_list_add(r);
+        range_list_note_used(r, whole_pages(a->bytes));
     }
     range_unlock();
     if (failed) {
@@ -311,6 +289,18 @@ static CUresult alloc_own(struct allocation *a, struct residency *res)
         return CUDA_ERROR_OUT_OF_MEMORY;
     }
     residency_occupy(res, r, a->base, a->base + a->bytes);
+    return CUDA_SUCCESS;
+}
+
+/* Give an allocation a place of its kind; where the driver has none, whatever place is left. */
+static CUresult put_somewhere(struct allocation *a, struct residency *res)
+{
+    CUresult result = wants_own_range(a->bytes) ? alloc_own(a, res) : alloc_packed(a, res);
+
+    if (result != CUDA_ERROR_OUT_OF_MEMORY ||
+        (reuse_emptied(a, res, SIZE_MAX) <= 0 && pack(a, res) <= 0))
+        return result;
+    stats_note(result); /* the program will not see it */
     return CUDA_SUCCESS;
 }
 
@@ -329,10 +319,10 @@ static CUresult alloc_paged(struct residency *res, CUdevice device, CUcontext ct
         range_capacity(device, &free_bytes, &total_bytes);
     }
     if (bytes <= free_bytes) {
-        result = wants_own_range(bytes) ? alloc_own(a, res) : alloc_packed(a, res);
-        if (result == CUDA_ERROR_OUT_OF_MEMORY && reuse_emptied(a, res, SIZE_MAX) > 0) {
+        result = put_somewhere(a, res);
+        if (result == CUDA_ERROR_OUT_OF_MEMORY && range_give_back()) {
             stats_note(result); /* the program will not see it */
-            result = CUDA_SUCCESS;
+            result = put_somewhere(a, res);
         }
     } else {
         range_tell_full(device, bytes);
@@ -411,6 +401,8 @@ CUresult range_alloc(size_t bytes, range_plain_fn *plain, void *plain_arg, CUdev
     result = alloc_plain(res, device, ctx, bytes, plain, plain_arg, out);
     if (result == CUDA_ERROR_OUT_OF_MEMORY && res && bytes && bytes < RANGE_PLAIN_MAX)
         result = alloc_paged(res, device, ctx, bytes, out);
+    if (result == CUDA_ERROR_OUT_OF_MEMORY && ctx && range_give_back())
+        result = alloc_plain(res, device, ctx, bytes, plain, plain_arg, out);
     return result;
 }
 
@@ -429,14 +421,10 @@ static struct allocation *take_out(CUdeviceptr base, struct range **empty)
         residency_vacate(residency_get(a->device), a->range, a->base, a->base + a->bytes);
         a->range->freed++;
         if (--a->range->live == 0 && !empty) {
-            a->range->emptied = 1;
-            a->range->cursor = a->range->freed = 0;
+            range_list_note_emptied(a->range);
         } else if (a->range->live == 0) {
-            struct range **link = &g_ranges;
-
-            while (*link != a->range)
-                link = &(*link)->next;
-            *empty = unlink_range(link);
+            range_list_remove(a->range);
+            *empty = a->range;
         }
     }
     if (a)
@@ -447,9 +435,9 @@ static struct allocation *take_out(CUdeviceptr base, struct range **empty)
 
 /* range_free(), but for ranges that others have emptied.
  *
- * ctx      set to the allocation's when it is gone; else left alone
+ * waited   set to the context that was waited for; else left alone
  */
-static CUresult free_one(CUdeviceptr base, int *paged, CUcontext *ctx)
+static CUresult free_one(CUdeviceptr base, int *paged, CUcontext *waited)
 {
     struct range_view view;
     struct range *empty;
@@ -471,6 +459,7 @@ static CUresult free_one(CUdeviceptr base, int *paged, CUcontext *ctx)
             *paged = 1;
             return result;
         }
+        *waited = view.ctx;
     }
     a = take_out(base, &empty);
     if (!a) { /* another thread was quicker: not the driver's to free, if it ever was */
@@ -482,21 +471,75 @@ static CUresult free_one(CUdeviceptr base, int *paged, CUcontext *ctx)
         residency_charge(residency_get(a->device), -(int64_t)a->bytes);
     if (empty)
         result = range_destroy(empty);
-    *ctx = a->ctx;
     free(a);
     return result;
 }
 
-CUresult range_free(CUdeviceptr base, int *paged)
+static int destroy_all(struct range *chain)
+{
+    int any = chain != NULL;
+
+    while (chain) {
+        struct range *next = chain->next;
+
+        range_destroy(chain);
+        chain = next;
+    }
+    return any;
+}
+
+static struct range *take_emptied(CUcontext ctx, enum emptied which)
+{
+    struct range *taken;
+
+    if (!range_list_kept_bytes())
+        return NULL;
+    range_write_lock();
+    taken = range_list_take_emptied(ctx, which);
+    range_unlock();
+    return taken;
+}
+
+void range_waited(CUcontext ctx)
+{
+    deferred_retire();
+    destroy_all(take_emptied(ctx, EMPTIED_OLD));
+    unwanted_release(ctx);
+}
+
+/* Give back what is kept of a context, once its work has run. returns 1 when that was anything */
+static int give_back_of(CUcontext ctx)
+{
+    if (stats_note(context_wait(ctx, GIVE_BACK_PATIENCE_NS)) != CUDA_SUCCESS)
+        return 0;
+    deferred_retire();
+    return destroy_all(take_emptied(ctx, EMPTIED_ANY));
+}
+
+int range_give_back(void)
 {
     CUcontext ctx = NULL;
-    CUresult result = free_one(base, paged, &ctx);
+    int given = 0;
 
-    /* A plain one is freed by the driver next, which waits as well. */
-    if (ctx) {
-        destroy_emptied(ctx);
-        unwanted_release(ctx);
+    if (deferred_is_any() && stats_note(driver_get()->cuCtxGetCurrent(&ctx)) == CUDA_SUCCESS && ctx)
+        given = give_back_of(ctx);
+    for (;;) {
+        range_read_lock();
+        ctx = range_list_emptied_context();
+        range_unlock();
+        if (!ctx || !give_back_of(ctx))
+            return given;
+        given = 1;
     }
+}
+
+CUresult range_free(CUdeviceptr base, int *paged)
+{
+    CUcontext waited = NULL;
+    CUresult result = free_one(base, paged, &waited);
+
+    if (waited)
+        range_waited(waited);
     return result;
 }
 
@@ -515,41 +558,6 @@ void range_retire(CUdeviceptr base)
     free(take_out(base, NULL));
 }
 
-int range_owns(CUdeviceptr addr)
-{
-    return range_owns_any(addr, 1);
-}
-
-int range_owns_any(CUdeviceptr addr, size_t bytes)
-{
-    int owns = 0;
-
-    range_read_lock();
-    for (const struct range *r = g_ranges; r && !owns; r = r->next)
-        owns = addr - r->base < r->bytes || r->base - addr < bytes;
-    range_unlock();
-    return owns;
-}
-
-int range_check_span(CUdeviceptr addr, size_t bytes)
-{
-    const struct allocation *a;
-    int err = 0;
-
-    if (!bytes)
-        return 0;
-    range_read_lock();
-    a = range_allocation_at(addr);
-    if (a) {
-        err = a->kind == ALLOCATION_PAGED && bytes > a->base + a->bytes - addr;
-    } else {
-        for (const struct range *r = g_ranges; r && !err; r = r->next)
-            err = addr - r->base < r->bytes;
-    }
-    range_unlock();
-    return err ? -1 : 0;
-}
-
 static void forget(struct allocation *a)
 {
     struct residency *res = residency_get(a->device);
@@ -561,23 +569,13 @@ static void forget(struct allocation *a)
 
 void range_context_destroyed(CUcontext ctx)
 {
-    struct range *mine = NULL;
+    struct range *mine;
 
     deferred_drop_context(ctx);
     unwanted_forget(ctx);
     range_write_lock();
     range_index_take_context(ctx, forget);
-    for (struct range **link = &g_ranges; *link;) {
-        struct range *r = *link;
-
-        if (r->ctx != ctx) {
-            link = &r->next;
-            continue;
-        }
-        *link = r->next;
-        r->next = mine;
-        mine = r;
-    }
+    mine = range_list_take_context(ctx);
     range_unlock();
     while (mine) {
         struct range *next = mine->next;

@@ -64,7 +64,9 @@ struct range {
     size_t cursor;          /* where packing goes on. g_range_lock */
     size_t freed;           /* allocations that left holes behind the cursor. g_range_lock */
     size_t live;            /* allocations in it. g_range_lock */
-    int emptied; /* the last was freed in stream order: it is used again, or goes. g_range_lock */
+    size_t used;            /* bytes from its base that allocations have had ever. g_range_lock */
+    unsigned emptied;   /* 0: in use; else the last was freed in stream order, and the program has
+                           waited for its context once less than that since. g_range_lock */
     struct range *next; /* of all ranges. g_range_lock */
 };
 
@@ -85,14 +87,15 @@ struct range_view {
  * plain    the driver's own call, for what stays plain: called with plain_arg when the allocation
  *          is too small to be paged or paging is not possible
  * returns  CUDA_SUCCESS, else the driver's code. Lack of VRAM is no failure while the host has room
- * locks    takes g_range_lock, residency's. Without room it waits for frees in stream order
+ * locks    takes g_range_lock, residency's. Before it is refused it waits for frees in stream
+ * order, and for all work where there is something to give back: range_give_back()
  */
 typedef CUresult range_plain_fn(void *plain_arg, CUdeviceptr *out);
 CUresult range_alloc(size_t bytes, range_plain_fn *plain, void *plain_arg, CUdeviceptr *out);
 
 /* Free what starts at base. The driver's free waits for all work of a context, and other calls of
- * the context may wait behind it: so only this call, which waits anyway, gives ranges back, also
- * those that frees in stream order have emptied. Until then they are kept, to be used again.
+ * the context may wait behind it: so a range goes in a call that waits anyway. What is plain is the
+ * driver's to free, and takes no longer than that does: no range goes with it.
  *
  * paged    set to 1 when it was a paged allocation, or an address of ours that is none; 0: the
  *          caller calls the driver, and its bookkeeping here is gone
@@ -104,6 +107,22 @@ CUresult range_free(CUdeviceptr base, int *paged);
 
 /* The same in stream order: the bytes stay until the work queued on stream so far has run. */
 CUresult range_free_async(CUdeviceptr base, CUstream stream, int *paged);
+
+/* The program has just waited for all work of a context. What frees in stream order have emptied is
+ * kept to be used again; what was not, since the program last waited so, is given back.
+ *
+ * locks    as range_free()
+ */
+void range_waited(CUcontext ctx);
+
+/* Memory is refused for lack of it: give back all that is kept, of all contexts, once what is being
+ * freed in stream order is free. That waits for their work, as nobody who asks for memory must but
+ * before a refusal: for two seconds at most, for the work may be held up by this very thread.
+ *
+ * returns  1 when something was given back, and the driver is to be asked again
+ * locks    as range_free()
+ */
+int range_give_back(void);
 
 /* For deferred.c: the work that a free in stream order waited for has run. What was allocated at
  * base goes; its range stays, for another allocation. */

@@ -117,6 +117,8 @@ static void check_known(void)
         {"cuMemcpyBatchAsync", 13000, 0, "cuMemcpyBatchAsync_v2"},
         {"cuGetProcAddress", 11030, 0, "cuGetProcAddress"},
         {"cuGetProcAddress", 12000, 0, "cuGetProcAddress_v2"},
+        {"cuCtxSynchronize", 2000, 0, "cuCtxSynchronize"},
+        {"cuCtxSynchronize", 13000, 0, "cuCtxSynchronize_v2"},
         {"cuCtxDestroy", 2000, 0, "cuCtxDestroy"},
         {"cuCtxDestroy", 4000, 0, "cuCtxDestroy_v2"},
         {"cuLaunchKernel", 4000, 0, "cuLaunchKernel"},

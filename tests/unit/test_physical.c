@@ -22,7 +22,7 @@
 #define BASE    0x300000000000ull
 #define SLOT    (2 * MIB)
 
-enum { DEVICE_MODEL, DEVICE_ORDER, DEVICE_OTHERS, DEVICE_BUDGET, DEVICE_CARD };
+enum { DEVICE_MODEL, DEVICE_ORDER, DEVICE_OTHERS, DEVICE_BUDGET, DEVICE_CARD, DEVICE_KEPT };
 
 static const CUmemAllocationProp g_host = {.type = CU_MEM_ALLOCATION_TYPE_PINNED,
                                            .location = {CU_MEM_LOCATION_TYPE_HOST, 0}};
@@ -357,6 +357,28 @@ static void test_extents_make_room(void **state)
     assert_int_equal(charged(), 0);
 }
 
+/* What frees in stream order have left is given back before the program hears a refusal. */
+static void test_kept_ranges_make_room(void **state)
+{
+    CUmemGenericAllocationHandle handle;
+    CUdeviceptr p = 0;
+    size_t bytes = 20 * MIB;
+    uint64_t managed;
+    int paged;
+
+    (void)state;
+    fake_context(DEVICE_KEPT);
+    managed = g_fake.live_managed_bytes;
+    assert_int_equal(range_alloc(bytes, fake_plain, &bytes, &p), CUDA_SUCCESS);
+    assert_int_equal(range_free_async(p, fake_program_stream(0), &paged), CUDA_SUCCESS);
+    assert_int_equal(g_fake.live_managed_bytes, managed + bytes);
+    fake_fail("cuMemCreate", 0, 2, CUDA_ERROR_OUT_OF_MEMORY); /* at first, and asked again */
+    handle = create(DEVICE_KEPT, 10 * MIB);
+    assert_int_equal(g_fake.live_managed_bytes, managed);
+    assert_int_equal(charged(), 10 * MIB);
+    assert_int_equal(physical_release(handle), CUDA_SUCCESS);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -384,6 +406,7 @@ int main(void)
         cmocka_unit_test(test_random_against_the_driver),
         cmocka_unit_test(test_not_charged),
         cmocka_unit_test(test_extents_make_room),
+        cmocka_unit_test(test_kept_ranges_make_room),
     };
 
     return cmocka_run_group_tests(tests, setup, check_misuse);

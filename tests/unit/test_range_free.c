@@ -2,6 +2,7 @@
  * test says so: in stream order, twice, from another context, with its context, and of ranges that
  * are kept. What is not yet free is still found; what is has left no event and no page
  * behind. */
+#include "range_list.h"
 #include "tests/unit/range_bench.h"
 
 /* One device for each test: what a device has learned stays with it. */
@@ -190,17 +191,18 @@ static void test_context_destroyed(void **state)
 }
 
 /* What a free in stream order has emptied is kept, for the driver's free may hold up all other
- * calls: it serves what fits into half of it or more, and goes when the program next frees anything
- * in a call that waits. */
+ * calls: it serves what takes half of its pages or more, and goes when the program has waited for
+ * its context twice without any use for it. */
 static void test_emptied_ranges_are_kept(void **state)
 {
+    CUcontext ctx;
     CUstream stream;
     CUdeviceptr p, q, small;
     uint64_t managed;
     int paged;
 
     (void)state;
-    fake_context(DEVICE_KEPT);
+    ctx = fake_context(DEVICE_KEPT);
     stream = fake_program_stream(0);
     g_fake.limit[DEVICE_KEPT] = 64 * MIB;
     managed = g_fake.live_managed_bytes;
@@ -235,31 +237,127 @@ static void test_emptied_ranges_are_kept(void **state)
     assert_int_equal(range_free_async(small, stream, &paged), CUDA_SUCCESS);
     assert_int_equal(paged, 0);
     assert_int_equal(g_fake.live_managed_bytes, managed + 158 * MIB);
+    /* Nor in a free that is the driver's own, however small it is. */
     give(take(1 * KIB));
+    give(take(1 * KIB));
+    assert_int_equal(g_fake.live_managed_bytes, managed + 158 * MIB);
+    range_waited(ctx);
+    assert_int_equal(g_fake.live_managed_bytes, managed + 158 * MIB);
+    assert_int_equal(take(60 * MIB), q);
+    range_waited(ctx); /* the two that were not used in between */
+    assert_int_equal(g_fake.live_managed_bytes, managed + 100 * MIB);
+    range_waited(ctx);
+    assert_int_equal(view_of(q).bytes, 60 * MIB);
+    assert_int_equal(range_free_async(q, stream, &paged), CUDA_SUCCESS);
+    range_waited(ctx);
+    assert_int_equal(g_fake.live_managed_bytes, managed + 100 * MIB);
+    give(take(1 * MIB)); /* waits as well */
     assert_int_equal(g_fake.live_managed_bytes, managed);
     assert_int_equal(FAKE_READ(g_fake.misuse), 0);
 }
 
-/* What grows bit by bit leaves few ranges behind: address space of not more
- * than four times what it has grown to. */
-static void test_growth_leaves_little(void **state)
+/* What another context has emptied waits for another wait. */
+static void test_waits_are_of_a_context(void **state)
 {
-    CUstream stream;
-    size_t bytes;
-    uint64_t managed;
+    CUcontext first = fake_context(DEVICE_ASYNC), second;
+    uint64_t managed = g_fake.live_managed_bytes, kept = range_list_kept_bytes();
+    CUdeviceptr p = take(20 * MIB), q;
     int paged;
 
     (void)state;
-    fake_context(DEVICE_GROWS);
-    stream = fake_program_stream(0);
-    managed = g_fake.live_managed_bytes;
-    for (bytes = 16 * MIB; bytes <= 400 * MIB; bytes += 2 * MIB) {
-        CUdeviceptr p = take(bytes);
+    assert_int_equal(range_free_async(p, fake_program_stream(0), &paged), CUDA_SUCCESS);
+    second = fake_context(DEVICE_ASYNC);
+    q = take(18 * MIB);
+    assert_int_equal(range_free_async(q, fake_program_stream(0), &paged), CUDA_SUCCESS);
+    assert_int_equal(g_fake.live_managed_bytes, managed + 38 * MIB);
+    for (int i = 0; i < 2; i++)
+        range_waited(second);
+    assert_int_equal(g_fake.live_managed_bytes, managed + 20 * MIB);
+    /* A context that goes takes what is kept of it along, also from the account of that. */
+    range_context_destroyed(first);
+    g_fake.live_managed_bytes -= 20 * MIB;
+    assert_int_equal(range_list_kept_bytes(), kept);
+}
 
-        assert_int_equal(range_free_async(p, stream, &paged), CUDA_SUCCESS);
+/* Allocated and freed in stream order, each of another size than those before. */
+static void take_and_give(CUstream stream, size_t bytes)
+{
+    CUdeviceptr p = take(bytes);
+    int paged;
+
+    assert_int_equal(range_free_async(p, stream, &paged), CUDA_SUCCESS);
+}
+
+/* What grows bit by bit leaves few ranges behind: address space of not more than four times what it
+ * has grown to. When it gets smaller again, it finds a place in what there is, and needs as much
+ * again at most; and so does what comes in any order. */
+static void test_changing_sizes_leave_little(void **state)
+{
+    CUcontext ctx = fake_context(DEVICE_GROWS);
+    CUstream stream = fake_program_stream(0);
+    uint64_t managed = g_fake.live_managed_bytes, grown;
+    size_t bytes;
+
+    (void)state;
+    for (bytes = 16 * MIB; bytes <= 400 * MIB; bytes += 2 * MIB) {
+        take_and_give(stream, bytes);
         assert_true(g_fake.live_managed_bytes - managed <= 4 * bytes);
     }
-    give(take(1 * KIB));
+    grown = g_fake.live_managed_bytes - managed;
+    for (; bytes >= 16 * MIB; bytes -= 2 * MIB)
+        take_and_give(stream, bytes);
+    assert_true(g_fake.live_managed_bytes - managed <= 2 * grown);
+    grown = g_fake.live_managed_bytes - managed;
+    for (int i = 0; i < 1000; i++)
+        take_and_give(stream, RANGE_PACK_MAX + (size_t)(i * 61 % 192) * PAGE_BYTES);
+    assert_true(g_fake.live_managed_bytes - managed <= 2 * grown);
+    for (int i = 0; i < 2; i++)
+        range_waited(ctx);
+    assert_int_equal(g_fake.live_managed_bytes, managed);
+}
+
+/* Beside one that is far smaller nothing has grown, and gets what it asks for. */
+static void test_no_room_to_grow_unless_it_grows(void **state)
+{
+    CUcontext ctx = fake_context(DEVICE_GROWS);
+    CUstream stream = fake_program_stream(0);
+    uint64_t managed = g_fake.live_managed_bytes;
+
+    (void)state;
+    take_and_give(stream, 16 * MIB);
+    take_and_give(stream, 100 * MIB);
+    assert_int_equal(g_fake.live_managed_bytes, managed + 116 * MIB);
+    take_and_give(stream, 120 * MIB);
+    assert_int_equal(g_fake.live_managed_bytes, managed + 116 * MIB + 240 * MIB);
+    for (int i = 0; i < 2; i++)
+        range_waited(ctx);
+    assert_int_equal(g_fake.live_managed_bytes, managed);
+}
+
+/* What counts is what a range has of pages, not its room to grow: what gets a little smaller each
+ * time stays where it is, and of two places that with the pages is taken. */
+static void test_pages_are_used_again(void **state)
+{
+    CUcontext ctx = fake_context(DEVICE_GROWS);
+    CUstream stream = fake_program_stream(0);
+    uint64_t managed = g_fake.live_managed_bytes;
+    CUdeviceptr p;
+    int paged;
+
+    (void)state;
+    take_and_give(stream, 200 * MIB);
+    for (size_t bytes = 390 * MIB; bytes > 200 * MIB; bytes -= 2 * MIB)
+        take_and_give(stream, bytes);
+    assert_int_equal(g_fake.live_managed_bytes, managed + 200 * MIB + 780 * MIB);
+    for (int i = 0; i < 2; i++)
+        range_waited(ctx);
+    take_and_give(stream, 60 * MIB);
+    take_and_give(stream, 80 * MIB); /* in 160 MiB */
+    p = take(200 * MIB);
+    assert_int_equal(range_free_async(p, stream, &paged), CUDA_SUCCESS);
+    assert_int_equal(take(150 * MIB), p);
+    give(p);
+    range_waited(ctx);
     assert_int_equal(g_fake.live_managed_bytes, managed);
 }
 
@@ -282,7 +380,10 @@ int main(void)
         cmocka_unit_test(test_free_from_elsewhere),
         cmocka_unit_test(test_context_destroyed),
         cmocka_unit_test(test_emptied_ranges_are_kept),
-        cmocka_unit_test(test_growth_leaves_little),
+        cmocka_unit_test(test_waits_are_of_a_context),
+        cmocka_unit_test(test_changing_sizes_leave_little),
+        cmocka_unit_test(test_no_room_to_grow_unless_it_grows),
+        cmocka_unit_test(test_pages_are_used_again),
     };
 
     return cmocka_run_group_tests(tests, setup, reset_host_room);

@@ -1,0 +1,61 @@
+/* Strategy: a fake driver whose cuCtxSynchronize() stops where the test says so. A wait that ends
+ * tells what the driver told; one that does not is given up, and none is begun beside it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <unistd.h>
+
+#include "context_wait.h"
+#include "tests/unit/fake_driver.h"
+
+#define DAY_NS 86400000000000ull
+
+static void test_tells_the_result(void **state)
+{
+    CUcontext waited = fake_context(0), current = fake_context(1);
+
+    (void)state;
+    assert_int_equal(context_wait(waited, DAY_NS), CUDA_SUCCESS);
+    assert_int_equal(g_fake.syncs, 1);
+    assert_ptr_equal(g_fake.synced, waited);
+    assert_ptr_equal(t_fake_ctx, current);
+    fake_fail("cuCtxSynchronize", 0, 1, CUDA_ERROR_ILLEGAL_ADDRESS);
+    assert_int_equal(context_wait(current, DAY_NS), CUDA_ERROR_ILLEGAL_ADDRESS);
+}
+
+static void test_is_given_up(void **state)
+{
+    CUcontext ctx = fake_context(0);
+    int syncs = g_fake.syncs;
+    CUresult result;
+
+    (void)state;
+    fake_gate("cuCtxSynchronize");
+    assert_int_equal(context_wait(ctx, 1), CUDA_ERROR_NOT_READY);
+    /* It goes on: the next one does not even begin. */
+    assert_int_equal(context_wait(ctx, DAY_NS), CUDA_ERROR_NOT_READY);
+    fake_gate(NULL);
+    WAIT_FOR((result = context_wait(ctx, DAY_NS)) != CUDA_ERROR_NOT_READY);
+    assert_int_equal(result, CUDA_SUCCESS);
+    assert_int_equal(FAKE_READ(g_fake.syncs), syncs + 2);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    alarm(60);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_tells_the_result),
+        cmocka_unit_test(test_is_given_up),
+    };
+
+    return cmocka_run_group_tests(tests, setup, NULL);
+}
