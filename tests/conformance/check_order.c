@@ -193,6 +193,7 @@ static void copy_to_host_waits(void)
     OK(cuMemcpyDtoH(&got, b.q, 4));
     EXPECT_EQ(got, tk_pattern(0, 1));
     gate_open(&b.gate);
+    OK(cuStreamSynchronize(b.free_running)); /* the gate is on this stack */
     for (int i = 0; i < 8; i++)
         launch_work(b.blocking, b.scratch);
     launch_fill(b.blocking, b.p, WORDS, 4);
