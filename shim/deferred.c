@@ -8,11 +8,15 @@ struct deferred {
     CUdeviceptr base;         /* 0: its memory has gone */
     CUevent event;            /* NULL: it has gone, with its context */
     CUcontext ctx, event_ctx; /* of the memory, and of the stream that it was freed on */
+    CUstream stream;
+    pthread_t thread; /* that freed it, for a stream of its own has the same handle in each */
     struct deferred *next;
 };
 
+#define STREAMS_SEEN 16 /* whose later frees are not asked for */
+
 static pthread_mutex_t g_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct deferred *g_deferred; /* g_lock */
+static struct deferred *g_deferred, **g_tail = &g_deferred; /* g_lock; in the order of the frees */
 
 /* returns 0 when the allocation is leaving already, or has gone */
 static int mark_leaving(CUdeviceptr base)
@@ -53,6 +57,8 @@ CUresult deferred_free(CUdeviceptr base, CUcontext ctx, CUstream stream, int *pa
         return CUDA_ERROR_OUT_OF_MEMORY;
     d->base = base;
     d->ctx = ctx;
+    d->stream = stream;
+    d->thread = pthread_self();
     stats_note(drv->cuCtxGetCurrent(&d->event_ctx));
     result = drv->cuEventCreate(&d->event, CU_EVENT_DISABLE_TIMING);
     if (result == CUDA_SUCCESS)
@@ -69,8 +75,8 @@ CUresult deferred_free(CUdeviceptr base, CUcontext ctx, CUstream stream, int *pa
         return free_behind_stream(base, stream);
     }
     pthread_mutex_lock(&g_lock);
-    d->next = g_deferred;
-    g_deferred = d;
+    *g_tail = d;
+    g_tail = &d->next;
     pthread_mutex_unlock(&g_lock);
     deferred_retire();
     return CUDA_SUCCESS;
@@ -91,21 +97,49 @@ static void finish(struct deferred *done)
     }
 }
 
+/* Take the entry that link leads to off the list. g_lock is held. */
+static struct deferred *take_off(struct deferred **link)
+{
+    struct deferred *d = *link;
+
+    *link = d->next;
+    if (!*link)
+        g_tail = link;
+    return d;
+}
+
+static int is_behind(const struct deferred *d, const struct deferred *earlier)
+{
+    return d->stream == earlier->stream && d->event_ctx == earlier->event_ctx &&
+           pthread_equal(d->thread, earlier->thread);
+}
+
+/* What is queued on a stream behind work that has not run has not run either. */
 void deferred_retire(void)
 {
-    struct deferred *done = NULL, **link;
+    struct deferred *done = NULL, **link = &g_deferred;
+    const struct deferred *busy[STREAMS_SEEN];
+    size_t busy_count = 0;
 
     pthread_mutex_lock(&g_lock);
-    for (link = &g_deferred; *link;) {
+    while (*link) {
         struct deferred *d = *link;
+        CUresult result = CUDA_ERROR_NOT_READY;
+        size_t i = 0;
 
-        if (stats_note(driver_get()->cuEventQuery(d->event)) == CUDA_SUCCESS) {
-            *link = d->next;
+        while (i < busy_count && !is_behind(d, busy[i]))
+            i++;
+        if (i == busy_count)
+            result = stats_note(driver_get()->cuEventQuery(d->event));
+        if (result == CUDA_SUCCESS) {
+            take_off(link);
             d->next = done;
             done = d;
-        } else {
-            link = &d->next;
+            continue;
         }
+        if (result == CUDA_ERROR_NOT_READY && i == busy_count && busy_count < STREAMS_SEEN)
+            busy[busy_count++] = d;
+        link = &d->next;
     }
     pthread_mutex_unlock(&g_lock);
     finish(done);
@@ -144,9 +178,7 @@ void deferred_wait(void)
         struct deferred *d;
 
         pthread_mutex_lock(&g_lock);
-        d = g_deferred;
-        if (d)
-            g_deferred = d->next;
+        d = g_deferred ? take_off(&g_deferred) : NULL;
         pthread_mutex_unlock(&g_lock);
         if (!d)
             return;
@@ -169,7 +201,7 @@ void deferred_drop_context(CUcontext ctx)
             link = &d->next;
             continue;
         }
-        *link = d->next;
+        take_off(link);
         d->next = done;
         done = d;
         if (d->event_ctx == ctx)

@@ -2,6 +2,7 @@
  * test says so: in stream order, twice, from another context, with its context, and of ranges that
  * are kept. What is not yet free is still found; what is has left no event and no page
  * behind. */
+#include "deferred.h"
 #include "range_list.h"
 #include "tests/unit/range_bench.h"
 
@@ -98,6 +99,45 @@ static void test_freed_twice(void **state)
     /* An address that was never ours is the driver's. */
     assert_int_equal(range_free(FAKE_PLAIN - 4096, &paged), CUDA_SUCCESS);
     assert_int_equal(paged, 0);
+}
+
+/* Frees behind others on the same stream are not asked for, as long as those have not come; what
+ * cannot be asked holds nothing up, nor does another stream. */
+static void test_one_look_for_each_stream(void **state)
+{
+    CUdeviceptr p[10], q;
+    CUstream slow, quick;
+    struct range_view view;
+    unsigned calls;
+    int paged;
+
+    (void)state;
+    fake_context(DEVICE_ASYNC);
+    slow = fake_program_stream(1);
+    quick = fake_program_stream(0);
+    for (int i = 0; i < 10; i++)
+        p[i] = take(1 * MIB);
+    q = take(1 * MIB);
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(range_free_async(p[i], slow, &paged), CUDA_SUCCESS);
+    assert_int_equal(range_free_async(q, quick, &paged), CUDA_SUCCESS);
+    assert_int_equal(range_find(q, &view), 0);
+    calls = g_fake.calls;
+    deferred_retire();
+    assert_int_equal(g_fake.calls, calls + 1);
+    fake_finish(slow);
+    fake_fail("cuEventQuery", 0, 1, CUDA_ERROR_UNKNOWN);
+    deferred_retire();
+    assert_int_equal(range_find(p[0], &view), 1);
+    for (int i = 1; i < 10; i++)
+        assert_int_equal(range_find(p[i], &view), 0);
+    /* The list goes on where its end was taken. */
+    q = take(1 * MIB); /* which asks again for the first */
+    assert_int_equal(range_free_async(q, slow, &paged), CUDA_SUCCESS);
+    fake_finish(slow);
+    deferred_retire();
+    assert_int_equal(range_find(q, &view), 0);
+    assert_false(deferred_is_any());
 }
 
 static void *finish_one(void *arg)
@@ -377,6 +417,7 @@ int main(void)
                                         reset_host_room),
         cmocka_unit_test(test_freed_twice),
         cmocka_unit_test(test_async_free),
+        cmocka_unit_test(test_one_look_for_each_stream),
         cmocka_unit_test(test_free_from_elsewhere),
         cmocka_unit_test(test_context_destroyed),
         cmocka_unit_test(test_emptied_ranges_are_kept),
