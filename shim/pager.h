@@ -6,6 +6,7 @@
  * learn.c       the program's habits: the step, and where in it the program is
  * trial.c       which functions read large objects sparsely
  * pager.c       the pager thread: the only one that loads and drops
+ * move.c        a load and a drop
  *
  * Every function here is called with res->lock held and returns with it held; those that say so
  * give it up in between.
@@ -146,6 +147,12 @@ void pager_wake(struct residency *res);
  * ctx  in which a load or a drop has failed; NULL: paging could not begin
  */
 void pager_break(struct residency *res, CUcontext ctx, const char *what, CUresult result);
+
+/* move.c: the pager's alone; both give the lock up. What the driver refuses leaves the extent as it
+ * was and is counted, until it is too much and paging ends. load: the extent is ABSENT, and there
+ * is room for it. drop: it is RESIDENT and not pinned. */
+void move_load(struct residency *res, struct extent *e);
+void move_drop(struct residency *res, struct extent *e);
 
 /* A context has gone, with its ranges. Was it the one that ended paging, then paging goes on. */
 void pager_mend(struct residency *res, CUcontext ctx);

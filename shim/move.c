@@ -1,0 +1,167 @@
+/* move.c - one extent's way into VRAM, and out of it: what the pager queues for it. */
+#include "object.h"
+#include "pager.h"
+#include "stats.h"
+#include <time.h>
+
+#define TIMED_EVERY 64 /* loads: timing one holds the others up */
+
+/* A driver call of ours failed in a context. Now and then that is nothing; again and again it is
+ * the end. A driver that is on its way out, with the process, has not failed. */
+static void count_failure(struct residency *res, CUcontext ctx, const char *what, CUresult result)
+{
+    if (result == CUDA_ERROR_DEINITIALIZED) {
+        res->broken = BROKEN_FOR_GOOD;
+        pthread_cond_broadcast(&res->progress);
+        return;
+    }
+    stats_add(driver_failures, 1);
+    if (++res->failures >= FAILURES_MAX || result == CUDA_ERROR_ILLEGAL_ADDRESS ||
+        result == CUDA_ERROR_CONTEXT_IS_DESTROYED)
+        pager_break(res, ctx, what, result);
+}
+
+/* Enter the context of a range for a driver call, without the lock. An event to record behind it is
+ * taken from the lane before, for that is guarded by the lock; NULL when there is none. */
+static CUresult enter(struct residency *res, struct range *range, struct lane **lane,
+                      CUevent *event)
+{
+    CUresult result = CUDA_SUCCESS;
+
+    *lane = transfer_lane(&res->lanes, range->ctx);
+    *event = *lane ? transfer_spare_event(*lane) : NULL;
+    res->handling = range;
+    pthread_mutex_unlock(&res->lock);
+    if (!*lane)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    if (res->pager_ctx != range->ctx) {
+        result = res->drv->cuCtxSetCurrent(range->ctx);
+        res->pager_ctx = result == CUDA_SUCCESS ? range->ctx : NULL;
+    }
+    if (result == CUDA_SUCCESS)
+        result = transfer_open_streams(res->drv, *lane);
+    if (result == CUDA_SUCCESS && !*event)
+        stats_note(res->drv->cuEventCreate(event, CU_EVENT_DISABLE_TIMING));
+    return result;
+}
+
+static void leave(struct residency *res)
+{
+    pthread_mutex_lock(&res->lock);
+    res->handling = NULL;
+    res->progress_count++;
+    pthread_cond_broadcast(&res->progress);
+}
+
+static void count_load(uint64_t bytes)
+{
+    struct timespec now;
+    uint64_t now_ns;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    now_ns = (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
+    if (!atomic_load_explicit(&stats()->first_load_ns, memory_order_relaxed))
+        stats_set(first_load_ns, now_ns);
+    stats_set(last_load_ns, now_ns);
+    stats_add(h2d_bytes, bytes);
+    stats_add(h2d_count, 1);
+}
+
+void move_load(struct residency *res, struct extent *e)
+{
+    enum backend_mode mode = BACKEND_SHARED;
+    CUevent ready = NULL;
+    struct lane *lane;
+    CUstream stream = NULL;
+    CUresult result;
+    int recorded = 0, again = e->load_number != 0;
+
+    extent_set_state(res, e, EXTENT_LOADING);
+    residency_count(res, e->bytes);
+    /* What leaves may take its room until it has been copied back. */
+    transfer_settle_gone(res->drv, res->lanes);
+    result = enter(res, e->range, &lane, &ready);
+    if (result == CUDA_SUCCESS) {
+        int crosses;
+
+        stream = transfer_next_stream(lane);
+        mode = object_mode(e->first, e->first + e->bytes);
+        /* What nobody has written comes into being on the device, and crosses no link. */
+        crosses = again || (mode == BACKEND_SHARED && object_fills_ends(e->first, e->bytes));
+        if (crosses && (!link_speed_is_sure(&res->link) || res->load_number % TIMED_EVERY == 0))
+            transfer_timing_begin(res->drv, lane);
+        result = res->backend->load(res->drv, res->device, e->first, e->bytes, mode, stream);
+        if (crosses && result == CUDA_SUCCESS)
+            transfer_timing_add(res->drv, lane, e->bytes);
+    }
+    if (result == CUDA_SUCCESS) {
+        object_account(e->first, e->first + e->bytes, OBJECT_LOADED);
+        recorded = ready && stats_note(res->drv->cuEventRecord(ready, stream)) == CUDA_SUCCESS;
+        /* Without an event nobody could wait for it, a drop as little as a launch. */
+        if (!recorded)
+            stats_note(res->drv->cuStreamSynchronize(stream));
+    }
+    leave(res);
+    if (ready && !recorded)
+        transfer_give_event(res->drv, lane, ready);
+    if (result != CUDA_SUCCESS) {
+        extent_set_state(res, e, EXTENT_ABSENT);
+        residency_count(res, -(int64_t)e->bytes);
+        count_failure(res, e->range->ctx, "loading", result);
+        return;
+    }
+    res->failures = 0;
+    e->mode = mode;
+    extent_set_ready(res, e, recorded ? ready : NULL);
+    e->load_number = ++res->load_number;
+    e->load_stream = lane->turn;
+    extent_set_state(res, e, EXTENT_RESIDENT);
+    count_load(e->bytes);
+}
+
+void move_drop(struct residency *res, struct extent *e)
+{
+    struct lane *lane;
+    CUevent gone = NULL, loaded = e->ready;
+    CUresult result;
+    int dropped = 0;
+
+    extent_set_state(res, e, EXTENT_EVICTING);
+    atomic_store_explicit(&e->settled, 0, memory_order_release);
+    extent_set_ready(res, e, NULL);
+    result = enter(res, e->range, &lane, &gone);
+    /* The load may be on its way still, on the other stream: it must not come after the drop. */
+    if (result == CUDA_SUCCESS && loaded)
+        result = res->drv->cuStreamWaitEvent(lane->d2h, loaded, 0);
+    if (result == CUDA_SUCCESS)
+        result = res->backend->drop(res->drv, res->device, e->first, e->bytes, e->mode, lane->d2h);
+    if (result == CUDA_SUCCESS) {
+        object_account(e->first, e->first + e->bytes, OBJECT_DROPPED);
+        /* What is loaded next, in any context, must find the room that a copy back still takes. */
+        dropped = gone && stats_note(res->drv->cuEventRecord(gone, lane->d2h)) == CUDA_SUCCESS;
+        if (!dropped)
+            stats_note(res->drv->cuStreamSynchronize(lane->d2h));
+    }
+    leave(res);
+    if (dropped)
+        transfer_note_gone(res->drv, lane, gone);
+    else if (gone)
+        transfer_give_event(res->drv, lane, gone);
+    if (result != CUDA_SUCCESS) {
+        extent_set_state(res, e, EXTENT_RESIDENT);
+        extent_set_ready(res, e, loaded);
+        count_failure(res, e->range->ctx, "evicting", result);
+        return;
+    }
+    if (loaded)
+        transfer_give_event(res->drv, lane, loaded);
+    extent_set_state(res, e, EXTENT_ABSENT);
+    residency_count(res, -(int64_t)e->bytes);
+    stats_add(evictions, 1);
+    if (e->mode == BACKEND_SHARED) {
+        stats_add(dropped_bytes, e->bytes);
+    } else {
+        stats_add(written_back_bytes, e->bytes);
+        stats_add(d2h_bytes, e->bytes);
+    }
+}
