@@ -38,11 +38,14 @@ struct backend {
     CUresult (*rest)(const struct driver *drv, CUdevice device, CUdeviceptr base, size_t bytes,
                      enum backend_rest where);
 
-    /* Queue the bytes' way into VRAM on stream: they are there when its later work runs. */
+    /* Queue the bytes' way into VRAM on stream: they are there when its later work runs. No load
+     * of them in BACKEND_MOVED may be on its way still when they are loaded in BACKEND_SHARED. One
+     * that fails may have done a part: before the next, drop in BACKEND_SHARED undoes that. */
     CUresult (*load)(const struct driver *drv, CUdevice device, CUdeviceptr addr, size_t bytes,
                      enum backend_mode mode, CUstream stream);
 
-    /* Give the VRAM back. What kernels or copies wrote is kept: queued on stream for the home. */
+    /* Give the VRAM back. What kernels or copies wrote is kept: queued on stream for the home. One
+     * that fails loses nothing, and is to be done again in the same mode. */
     CUresult (*drop)(const struct driver *drv, CUdevice device, CUdeviceptr addr, size_t bytes,
                      enum backend_mode mode, CUstream stream);
 };

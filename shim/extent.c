@@ -79,6 +79,7 @@ static void init_extent(struct extent *e, struct range *range, size_t index)
     e->fixed = 0;
     e->place = SCHEDULE_FREE;
     e->clean = 0;
+    e->moving = e->torn = 0;
     e->successor = EXTENT_NONE;
     e->doubt = e->busy = 0;
     e->visits = 0;
@@ -106,8 +107,8 @@ static void order_drops_behind_births(struct residency *res, struct lane *lane)
         transfer_give_event(res->drv, lane, born);
 }
 
-/* Queue a vacant extent's way out of VRAM, and let all loads that come later wait for it. The
- * lane's context is current, the lock is held. */
+/* Queue a vacant extent's way out of VRAM; all loads that come later find that it takes its room.
+ * The lane's context is current, the lock is held. */
 static void drop_vacant(struct residency *res, struct extent *e, struct lane *lane)
 {
     CUevent gone;
@@ -122,8 +123,8 @@ static void drop_vacant(struct residency *res, struct extent *e, struct lane *la
     if (!recorded)
         stats_note(res->drv->cuStreamSynchronize(lane->d2h));
     if (recorded)
-        transfer_order_loads(res->drv, res->lanes, gone);
-    if (gone)
+        transfer_note_gone(res->drv, lane, gone);
+    else if (gone)
         transfer_give_event(res->drv, lane, gone);
     extent_set_state(res, e, EXTENT_ABSENT);
     residency_count(res, -(int64_t)e->bytes);
@@ -188,6 +189,8 @@ static void give_birth(struct residency *res, struct range *range, size_t from, 
             stats_note(res->backend->load(res->drv, res->device, e->first, e->bytes, BACKEND_MOVED,
                                           lane->h2d[0]));
     }
+    if (is_open)
+        lane->births = 1;
     order_drops_behind_births(res, lane);
 }
 

@@ -67,6 +67,39 @@ static void count_load(uint64_t bytes)
     stats_add(h2d_count, 1);
 }
 
+/* How to load an extent: what is all uploaded is shared, where no load that moves can come between.
+ * The lock is not held. */
+static enum backend_mode choose_mode(struct residency *res, struct extent *e, struct lane *lane)
+{
+    enum backend_mode mode = object_mode(e->first, e->first + e->bytes);
+
+    if (mode == BACKEND_SHARED && (e->moving || !transfer_births_have_run(res->drv, lane)))
+        mode = BACKEND_MOVED;
+    return mode;
+}
+
+/* What leaves may take its room until it has been copied back. The lock is not held. */
+static void wait_for_room(struct residency *res)
+{
+    pthread_mutex_lock(&res->lock);
+    transfer_settle_gone(res->drv, res->lanes);
+    pthread_mutex_unlock(&res->lock);
+}
+
+/* The lock is not held. */
+static CUresult queue_load(struct residency *res, const struct extent *e, enum backend_mode mode,
+                           CUstream stream)
+{
+    CUresult result = CUDA_SUCCESS;
+
+    if (e->torn)
+        result =
+            res->backend->drop(res->drv, res->device, e->first, e->bytes, BACKEND_SHARED, stream);
+    if (result == CUDA_SUCCESS)
+        result = res->backend->load(res->drv, res->device, e->first, e->bytes, mode, stream);
+    return result;
+}
+
 void move_load(struct residency *res, struct extent *e)
 {
     enum backend_mode mode = BACKEND_SHARED;
@@ -74,23 +107,22 @@ void move_load(struct residency *res, struct extent *e)
     struct lane *lane;
     CUstream stream = NULL;
     CUresult result;
-    int recorded = 0, again = e->load_number != 0;
+    int recorded = 0, arrived = 0, again = e->load_number != 0;
 
     extent_set_state(res, e, EXTENT_LOADING);
     residency_count(res, e->bytes);
-    /* What leaves may take its room until it has been copied back. */
-    transfer_settle_gone(res->drv, res->lanes);
     result = enter(res, e->range, &lane, &ready);
     if (result == CUDA_SUCCESS) {
         int crosses;
 
+        wait_for_room(res);
         stream = transfer_next_stream(lane);
-        mode = object_mode(e->first, e->first + e->bytes);
+        mode = choose_mode(res, e, lane);
         /* What nobody has written comes into being on the device, and crosses no link. */
         crosses = again || (mode == BACKEND_SHARED && object_fills_ends(e->first, e->bytes));
         if (crosses && (!link_speed_is_sure(&res->link) || res->load_number % TIMED_EVERY == 0))
             transfer_timing_begin(res->drv, lane);
-        result = res->backend->load(res->drv, res->device, e->first, e->bytes, mode, stream);
+        result = queue_load(res, e, mode, stream);
         if (crosses && result == CUDA_SUCCESS)
             transfer_timing_add(res->drv, lane, e->bytes);
     }
@@ -98,10 +130,13 @@ void move_load(struct residency *res, struct extent *e)
         object_account(e->first, e->first + e->bytes, OBJECT_LOADED);
         recorded = ready && stats_note(res->drv->cuEventRecord(ready, stream)) == CUDA_SUCCESS;
         /* Without an event nobody could wait for it, a drop as little as a launch. */
-        if (!recorded)
-            stats_note(res->drv->cuStreamSynchronize(stream));
+        arrived = !recorded && stats_note(res->drv->cuStreamSynchronize(stream)) == CUDA_SUCCESS;
     }
     leave(res);
+    if (stream) {
+        e->torn = result != CUDA_SUCCESS;
+        e->moving = mode == BACKEND_MOVED && !arrived;
+    }
     if (ready && !recorded)
         transfer_give_event(res->drv, lane, ready);
     if (result != CUDA_SUCCESS) {

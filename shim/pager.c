@@ -97,6 +97,7 @@ static void retire_loads(struct residency *res)
     while ((e = res->arriving) && !stats_note(res->drv->cuEventQuery(e->ready))) {
         transfer_give_event(res->drv, transfer_lane(&res->lanes, e->range->ctx), e->ready);
         extent_set_ready(res, e, NULL);
+        e->moving = 0;
         if (e->fixed && res->learned)
             atomic_store_explicit(&e->settled, 1, memory_order_release);
     }

@@ -75,6 +75,8 @@ struct extent {
     uint8_t fixed;              /* the plan keeps it, or its place; extent_set_fixed() */
     uint8_t place;              /* enum schedule_place: what the policy wants of it */
     uint8_t clean;              /* all its bytes were uploaded, when the pager last asked */
+    uint8_t moving;             /* a load of it that moves may still be on its way */
+    uint8_t torn;               /* the last load failed: there may be some of it, to be dropped */
     uint64_t coming;            /* equals the device's: a chain of successors has come to it */
     uint32_t successor;         /* the extent touched after it, the last time */
     uint8_t doubt;              /* how often of late something else came than its successor */

@@ -72,12 +72,17 @@ uint64_t transfer_elapsed_ns(const struct driver *drv, CUevent from, CUevent to)
     return (uint64_t)((double)milliseconds * 1e6);
 }
 
-void transfer_order_loads(const struct driver *drv, struct lane *list, CUevent gone)
+/* Loads that are queued from now on, in any context, run behind a drop. */
+static void order_loads(const struct driver *drv, struct lane *list, CUevent gone)
 {
+    int is_ordered = 1;
+
     for (struct lane *lane = list; lane; lane = lane->next)
         for (int i = 0; i < TRANSFER_LOAD_STREAMS; i++)
-            if (lane->h2d[i])
-                stats_note(drv->cuStreamWaitEvent(lane->h2d[i], gone, 0));
+            if (lane->h2d[i] && stats_note(drv->cuStreamWaitEvent(lane->h2d[i], gone, 0)))
+                is_ordered = 0;
+    if (!is_ordered)
+        stats_note(drv->cuEventSynchronize(gone));
 }
 
 void transfer_note_gone(const struct driver *drv, struct lane *lane, CUevent gone)
@@ -93,10 +98,17 @@ void transfer_settle_gone(const struct driver *drv, struct lane *list)
         if (!lane->gone)
             continue;
         if (stats_note(drv->cuEventQuery(lane->gone)) != CUDA_SUCCESS)
-            transfer_order_loads(drv, list, lane->gone);
+            order_loads(drv, list, lane->gone);
         transfer_give_event(drv, lane, lane->gone);
         lane->gone = NULL;
     }
+}
+
+int transfer_births_have_run(const struct driver *drv, struct lane *lane)
+{
+    if (lane->births && stats_note(drv->cuStreamSynchronize(lane->h2d[0])) == CUDA_SUCCESS)
+        lane->births = 0;
+    return !lane->births;
 }
 
 CUstream transfer_next_stream(struct lane *lane)

@@ -20,8 +20,9 @@ struct lane {
     CUcontext ctx;
     CUstream h2d[TRANSFER_LOAD_STREAMS]; /* NULL until the first load in this context */
     CUstream d2h;
-    CUevent gone;  /* behind the last drop, where loads are not yet known to come later; or NULL */
-    unsigned turn; /* of h2d; the pager's alone, as what is timed is */
+    CUevent gone; /* behind the last drop, where loads are not yet known to come later; or NULL */
+    int births; /* loads on h2d[0] that have no event; written before there is a pager, then its */
+    unsigned turn;   /* of h2d; the pager's alone, as what is timed is */
     CUevent *events; /* not in use now */
     size_t event_count, event_room;
     CUevent timed_from, timed_to; /* around the run of loads that is being timed */
@@ -44,15 +45,16 @@ CUevent transfer_take_event(const struct driver *drv, struct lane *lane);
 /* Give an event back; no later wait for it is queued. */
 void transfer_give_event(const struct driver *drv, struct lane *lane, CUevent event);
 
-/* Loads that are queued from now on, in any context, run behind the event of a drop. */
-void transfer_order_loads(const struct driver *drv, struct lane *list, CUevent gone);
-
-/* The same for the drop that was queued last in the lane, whose event the lane takes over; but it
- * is the next load that looks. Mostly it finds that the drop had nothing to copy and is over, and
- * the streams stay idle. */
+/* Loads that are queued from now on, in any context, are to run behind the drop that was queued
+ * last in the lane, whose event the lane takes over; but it is the next load that looks. Mostly it
+ * finds that the drop had nothing to copy and is over, and the streams stay idle. */
 void transfer_note_gone(const struct driver *drv, struct lane *lane, CUevent gone);
-/* Queue what transfer_note_gone() left to do, in any context. The lock is held. */
+/* Queue what transfer_note_gone() left to do, in any context. The lock is held, and the streams of
+ * the load are open: those that are not yet wait for nothing. */
 void transfer_settle_gone(const struct driver *drv, struct lane *list);
+
+/* Have the lane's births run? Waits for them, which happens once. returns 0 when that failed */
+int transfer_births_have_run(const struct driver *drv, struct lane *lane);
 
 /* The stream for the next load. */
 CUstream transfer_next_stream(struct lane *lane);

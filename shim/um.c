@@ -9,10 +9,12 @@
  * fault takes a mapping by the CPU: pages that nobody has mapped, as copy engines fill them, a
  * prefetch maps for the device with write access though the CPU keeps its copy, and what a kernel
  * writes then is lost with the duplicate. So a load prefetches to the CPU first, which maps what
- * lies there and has nothing else to do. Dropping unsets it: the driver collapses the duplicates
- * to the preferred location, the CPU, without a transfer. A kernel's write collapses them the other
- * way, so that the device has the only copy; therefore a drop also prefetches to the CPU, which
- * moves just such pages and finds nothing to do for the others.
+ * lies there and has nothing else to do. Advice comes at once, and prefetches in their streams'
+ * turns: one to the device that was queued before READ_MOSTLY was set, without a prefetch to the
+ * CPU before it, would be such a one, so none may be left. Dropping unsets it: the driver collapses
+ * the duplicates to the preferred location, the CPU, without a transfer. A kernel's write collapses
+ * them the other way, so that the device has the only copy; therefore a drop also prefetches to the
+ * CPU, which moves just such pages and finds nothing to do for the others.
  *
  * source: CUDA Driver API, unified memory; the open kernel module's uvm code, for what unsetting
  * read duplication does and which rights a migration maps with; an H200 with driver 580, on which

@@ -50,7 +50,9 @@ struct CUevent_st {
 struct fake_page {
     uint8_t allocated, read_mostly, accessed;
     int8_t preferred; /* device; -1 the CPU, -2 nothing was said */
-    int8_t at;        /* device; -1 the CPU */
+    int8_t at;        /* device, and the CPU too where it is a duplicate; -1 the CPU alone */
+    uint8_t mapped;   /* by the CPU, so that a duplicate of it is guarded */
+    uint8_t moves; /* its last load makes no duplicate, unless READ_MOSTLY comes before it runs */
     CUstream loader;
     uint64_t load_order;
 };
@@ -74,8 +76,9 @@ struct fake {
     size_t kept_count;
     size_t event_count, stream_count, live_events, live_streams;
     int finisher_ends;
-    int hold_new; /* streams made from now on are held */
-    int syncs;    /* cuCtxSynchronize */
+    int hold_new;      /* streams made from now on are held */
+    int synchronizing; /* threads that wait for an event */
+    int syncs;         /* cuCtxSynchronize */
     CUcontext synced;
     unsigned loads, drops;
     /* The next fail_count calls of fail_kind (any kind: NULL) fail, after fail_skip of them. */
@@ -171,6 +174,8 @@ static inline void fake_set_place(struct fake_page *p, int device)
 {
     if (p->at >= 0)
         g_fake.resident[p->at] -= FAKE_PAGE;
+    if (device >= 0 && !p->read_mostly)
+        p->mapped = 0;
     p->at = (int8_t)device;
     if (device < 0)
         return;

@@ -91,10 +91,25 @@ static inline CUresult fake_cuCtxGetDevice(CUdevice *dev)
     return CUDA_SUCCESS;
 }
 
+/* The work of a held stream up to a number has run. g_fake.lock is held. */
+static inline void fake_run_to(CUstream stream, uint64_t order)
+{
+    if (order > stream->done)
+        stream->done = order;
+    for (size_t i = 0; i < g_fake.event_count; i++)
+        if (g_fake.events[i]->stream == stream && g_fake.events[i]->order <= order)
+            g_fake.events[i]->pending = 0;
+    pthread_cond_broadcast(&g_fake.finished);
+}
+
 static inline CUresult fake_cuStreamSynchronize(CUstream stream)
 {
+    CUstream s;
+
     FAKE_ENTER("cuStreamSynchronize");
-    (void)stream;
+    s = fake_stream(stream);
+    if (s && s->held)
+        fake_run_to(s, g_fake.order);
     return fake_leave(CUDA_SUCCESS);
 }
 
@@ -141,7 +156,6 @@ static inline CUresult fake_cuStreamCreate(CUstream *stream, unsigned int flags)
     s->ctx = t_fake_ctx;
     s->alive = 1;
     s->held = g_fake.hold_new;
-    s->seen = g_fake.order; /* a drop from before it was there is no matter of its */
     g_fake.streams[g_fake.stream_count++] = s;
     g_fake.live_streams++;
     *stream = s;
@@ -281,8 +295,12 @@ static inline CUresult fake_cuEventQuery(CUevent event)
 static inline CUresult fake_cuEventSynchronize(CUevent event)
 {
     FAKE_ENTER("cuEventSynchronize");
+    g_fake.synchronizing++;
     while (event->alive && event->pending)
         pthread_cond_wait(&g_fake.finished, &g_fake.lock);
+    g_fake.synchronizing--;
+    if (event->order > g_fake.known_done)
+        g_fake.known_done = event->order;
     return fake_leave(CUDA_SUCCESS);
 }
 
@@ -349,8 +367,11 @@ static inline CUresult fake_cuMemAdvise(CUdeviceptr addr, size_t bytes, CUmem_ad
     FAKE_ENTER("cuMemAdvise");
     p = fake_pages("cuMemAdvise", addr, bytes);
     for (size_t i = 0; p && i < bytes / FAKE_PAGE; i++, p++) {
-        if (advice == CU_MEM_ADVISE_SET_READ_MOSTLY)
+        if (advice == CU_MEM_ADVISE_SET_READ_MOSTLY) {
+            if (p->moves && !fake_is_done(p->loader, p->load_order))
+                FAKE_MISUSE("what an earlier load was to move becomes a duplicate without guard");
             p->read_mostly = 1;
+        }
         if (advice == CU_MEM_ADVISE_UNSET_READ_MOSTLY) {
             if (p->read_mostly && p->at >= 0)
                 fake_set_place(p, -1); /* the duplicate goes */
@@ -370,9 +391,15 @@ static inline void fake_move(struct fake_page *p, CUdevice device, CUstream stre
     if (device == CU_DEVICE_CPU) {
         if (p->at >= 0 && !fake_is_done(p->loader, p->load_order) && stream->seen < p->load_order)
             FAKE_MISUSE("a drop overtakes the load of the same page");
+        p->mapped = 1;
+        if (p->read_mostly && p->at >= 0) /* the duplicate stays */
+            return;
     } else {
+        if (p->read_mostly && !p->mapped && p->at < 0)
+            FAKE_MISUSE("a duplicate without guard");
         p->loader = stream;
         p->load_order = g_fake.order;
+        p->moves = !p->read_mostly;
     }
     fake_set_place(p, device);
 }
@@ -501,12 +528,7 @@ static inline void fake_gate(const char *kind)
 static inline void fake_finish_to(CUstream stream, uint64_t order)
 {
     pthread_mutex_lock(&g_fake.lock);
-    if (order > stream->done)
-        stream->done = order;
-    for (size_t i = 0; i < g_fake.event_count; i++)
-        if (g_fake.events[i]->stream == stream && g_fake.events[i]->order <= order)
-            g_fake.events[i]->pending = 0;
-    pthread_cond_broadcast(&g_fake.finished);
+    fake_run_to(stream, order);
     pthread_mutex_unlock(&g_fake.lock);
 }
 

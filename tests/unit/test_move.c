@@ -1,0 +1,301 @@
+/* Strategy: single loads and drops, called by the test while the pager is kept out, over a fake
+ * driver whose streams of ours run when the test says so. Its books judge what a kernel could lose:
+ * a duplicate that the device may write without a fault, also one that comes about late because
+ * advice overtakes a prefetch; and a load that does not wait for its room. */
+#include "tests/unit/residency_bench.h"
+
+/* One device for each test: what it has learned, or broken, stays with it. */
+enum {
+    DEVICE_BIRTHS,
+    DEVICE_BIRTHS_UNKNOWN,
+    DEVICE_MOVES,
+    DEVICE_NO_EVENT,
+    DEVICE_TORN,
+    DEVICE_TORN_DROP,
+    DEVICE_CONTEXTS,
+    DEVICE_UNORDERED,
+    DEVICE_VACANT,
+};
+
+/* A device that pages, without its pager. */
+static struct bench bench_alone(CUdevice device, size_t extents)
+{
+    struct bench b;
+
+    g_fake.hold_new = 1;
+    b = bench_make(device, extents, QUICK);
+    if (!residency_active(device)) {
+        LOCKED(b.res, b.res->paused++);
+        take(BUDGET);
+    } else {
+        residency_pause(device);
+    }
+    assert_true(residency_active(device));
+    return b;
+}
+
+static void bench_let_go(struct bench *b)
+{
+    g_fake.hold_new = 0;
+    for (size_t i = 0; i < g_fake.stream_count; i++)
+        if (g_fake.streams[i]->alive && g_fake.streams[i]->ctx->device == b->ctx->device) {
+            fake_finish(g_fake.streams[i]);
+            g_fake.streams[i]->held = 0;
+        }
+    residency_resume(b->ctx->device);
+    give(b->base);
+    assert_int_equal(FAKE_READ(g_fake.misuse), 0);
+}
+
+/* The whole range was uploaded, as far as anybody knows; or nothing of it. */
+static void set_uploaded(const struct bench *b, int uploaded)
+{
+    CUdeviceptr end = b->base + b->range->bytes;
+    struct allocation *allocation;
+
+    range_write_lock();
+    allocation = range_allocation_at(b->base);
+    assert_int_equal(uploaded
+                         ? object_define(allocation, b->base, end, NULL, 0, STATS_EVIDENCE_NONE)
+                         : object_erase(allocation, b->base, end),
+                     0);
+    range_unlock();
+}
+
+static struct extent *extent_of(const struct bench *b, size_t extent)
+{
+    return b->range->extents[extent];
+}
+
+static void load(const struct bench *b, size_t extent)
+{
+    LOCKED(b->res, (move_load(b->res, extent_of(b, extent)), 0));
+}
+
+static void drop(const struct bench *b, size_t extent)
+{
+    LOCKED(b->res, (move_drop(b->res, extent_of(b, extent)), 0));
+}
+
+static int is_read_mostly(const struct bench *b, size_t extent)
+{
+    return FAKE_READ(fake_page_at(b->base + extent * PAGE_BYTES)->read_mostly);
+}
+
+/* What is born may be on its way still when it is dropped and loaded as a duplicate: that waits,
+ * once for all that is born. */
+static void test_births_on_their_way(void **state)
+{
+    struct bench b = bench_alone(DEVICE_BIRTHS, FITS);
+
+    (void)state;
+    assert_true(LOCKED(b.res, b.res->lanes->births));
+    set_uploaded(&b, 1);
+    for (size_t i = 0; i < 2; i++) {
+        drop(&b, i);
+        load(&b, i);
+        assert_true(is_there(&b, i));
+        assert_true(is_read_mostly(&b, i));
+        assert_false(LOCKED(b.res, b.res->lanes->births));
+    }
+    bench_let_go(&b);
+}
+
+/* Where waiting fails it is not loaded as a duplicate. */
+static void test_births_that_nobody_could_wait_for(void **state)
+{
+    struct bench b = bench_alone(DEVICE_BIRTHS_UNKNOWN, FITS);
+
+    (void)state;
+    set_uploaded(&b, 1);
+    drop(&b, 0);
+    fake_fail("cuStreamSynchronize", 0, 1, CUDA_ERROR_UNKNOWN);
+    load(&b, 0);
+    assert_true(is_there(&b, 0));
+    assert_false(is_read_mostly(&b, 0));
+    bench_let_go(&b);
+}
+
+/* The same with an extent that was loaded to be written, and uploaded since: it is a duplicate once
+ * such a load is known to have come. */
+static void test_moves_on_their_way(void **state)
+{
+    struct bench b = bench_alone(DEVICE_MOVES, 20);
+
+    (void)state;
+    load(&b, 0);
+    drop(&b, 0);
+    set_uploaded(&b, 1);
+    load(&b, 0);
+    assert_true(is_there(&b, 0));
+    assert_false(is_read_mostly(&b, 0));
+    for (size_t i = 0; i < g_fake.stream_count; i++)
+        fake_finish(g_fake.streams[i]);
+    residency_resume(DEVICE_MOVES);
+    WAIT_FOR_PAGER(b.res, LOCKED(b.res, !extent_of(&b, 0)->ready));
+    residency_pause(DEVICE_MOVES);
+    drop(&b, 0);
+    load(&b, 0);
+    assert_true(is_read_mostly(&b, 0));
+    bench_let_go(&b);
+}
+
+/* A load that has no event is waited for at once, and is known to have come. */
+static void test_moves_without_an_event(void **state)
+{
+    struct bench b = bench_alone(DEVICE_NO_EVENT, 20);
+
+    (void)state;
+    fake_fail("cuEventRecord", 0, 1, CUDA_ERROR_UNKNOWN);
+    load(&b, 0);
+    assert_null(extent_of(&b, 0)->ready);
+    drop(&b, 0);
+    set_uploaded(&b, 1);
+    load(&b, 0);
+    assert_true(is_read_mostly(&b, 0));
+    bench_let_go(&b);
+}
+
+/* A load whose last call fails, and the call that was to undo it too, leaves READ_MOSTLY behind.
+ * The next load ends that, or fails as well. */
+static void test_torn_load(void **state)
+{
+    struct bench b = bench_alone(DEVICE_TORN, 20);
+
+    (void)state;
+    load(&b, 1); /* streams and events are there */
+    drop(&b, 1);
+    set_uploaded(&b, 1);
+    /* Asking for the drop and waits for it; advice, prefetch, advice: then the two that fail. */
+    fake_fail(NULL, 1 + TRANSFER_LOAD_STREAMS + 3, 2, CUDA_ERROR_UNKNOWN);
+    load(&b, 0);
+    assert_false(is_there(&b, 0));
+    assert_true(is_read_mostly(&b, 0));
+    set_uploaded(&b, 0);
+    fake_fail("cuMemAdvise", 0, 1, CUDA_ERROR_UNKNOWN);
+    load(&b, 0);
+    assert_false(is_there(&b, 0));
+    assert_int_equal(LOCKED(b.res, extent_of(&b, 0)->state), EXTENT_ABSENT);
+    load(&b, 0);
+    assert_true(is_there(&b, 0));
+    assert_false(is_read_mostly(&b, 0));
+    drop(&b, 0);
+    assert_false(is_there(&b, 0));
+    bench_let_go(&b);
+}
+
+/* A drop that fails leaves the extent as it was loaded, whatever is known of it by then, and the
+ * next drop does all of it. */
+static void test_torn_drop(void **state)
+{
+    static const char *const kinds[] = {"cuMemAdvise", "cuMemPrefetchAsync", "cuStreamWaitEvent"};
+    struct bench b = bench_alone(DEVICE_TORN_DROP, 20);
+
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        set_uploaded(&b, 1);
+        load(&b, i);
+        assert_true(is_read_mostly(&b, i));
+        set_uploaded(&b, 0);
+        fake_fail(kinds[i], 0, 1, CUDA_ERROR_UNKNOWN);
+        drop(&b, i);
+        assert_int_equal(LOCKED(b.res, extent_of(&b, i)->state), EXTENT_RESIDENT);
+        assert_int_equal(LOCKED(b.res, extent_of(&b, i)->mode), BACKEND_SHARED);
+        drop(&b, i);
+        assert_int_equal(LOCKED(b.res, extent_of(&b, i)->state), EXTENT_ABSENT);
+        assert_false(is_read_mostly(&b, i));
+        assert_false(is_there(&b, i));
+    }
+    bench_let_go(&b);
+}
+
+/* The first load in a context, too, waits for a drop of another's that may still be copying. */
+static void test_first_load_of_a_context(void **state)
+{
+    struct bench b = bench_alone(DEVICE_CONTEXTS, 20), other = b;
+
+    (void)state;
+    load(&b, 0);
+    drop(&b, 0);
+    other.ctx = fake_context(DEVICE_CONTEXTS);
+    other.base = take(20 * PAGE_BYTES);
+    other.range = range_of(other.base);
+    load(&other, 0); /* a load that does not wait is misuse */
+    assert_true(is_there(&other, 0));
+    give(other.base);
+    t_fake_ctx = b.ctx;
+    bench_let_go(&b);
+}
+
+static void *finish_when_waited_for(void *arg)
+{
+    WAIT_FOR(FAKE_READ(g_fake.synchronizing));
+    fake_finish(arg);
+    return NULL;
+}
+
+/* Where the wait cannot be queued, the drop is waited for. */
+static void test_load_that_cannot_be_queued_behind_a_drop(void **state)
+{
+    struct bench b = bench_alone(DEVICE_UNORDERED, 20);
+    struct lane *lane;
+    pthread_t thread;
+
+    (void)state;
+    load(&b, 0);
+    drop(&b, 0);
+    lane = b.res->lanes;
+    fake_fail("cuStreamWaitEvent", 0, TRANSFER_LOAD_STREAMS, CUDA_ERROR_UNKNOWN);
+    pthread_create(&thread, NULL, finish_when_waited_for, lane->d2h);
+    load(&b, 0);
+    pthread_join(thread, NULL);
+    assert_null(lane->gone);
+    bench_let_go(&b);
+}
+
+/* While everything fits, what is vacant makes room: what is born next, in a context that has no
+ * streams until then, waits for it as well. */
+static void test_first_birth_of_a_context(void **state)
+{
+    struct residency *res;
+    CUdeviceptr stays, p;
+    CUcontext first;
+
+    (void)state;
+    g_fake.hold_new = 1;
+    first = fake_context(DEVICE_VACANT);
+    g_fake.limit[DEVICE_VACANT] = BUDGET;
+    res = residency_get(DEVICE_VACANT);
+    stays = take(1 * MIB);
+    give(take(7 * MIB));
+    assert_int_equal(FAKE_READ(g_fake.resident[DEVICE_VACANT]), 8 * MIB);
+    residency_charge(res, 14 * MIB);
+    assert_int_equal(FAKE_READ(g_fake.resident[DEVICE_VACANT]), 2 * MIB);
+    residency_charge(res, -(int64_t)(14 * MIB));
+    fake_context(DEVICE_VACANT);
+    p = take(1 * MIB);
+    assert_int_equal(FAKE_READ(g_fake.resident[DEVICE_VACANT]), 4 * MIB);
+    assert_false(residency_active(DEVICE_VACANT));
+    give(p);
+    t_fake_ctx = first;
+    give(stays);
+    g_fake.hold_new = 0;
+    assert_int_equal(FAKE_READ(g_fake.misuse), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_births_on_their_way),
+        cmocka_unit_test(test_births_that_nobody_could_wait_for),
+        cmocka_unit_test(test_moves_on_their_way),
+        cmocka_unit_test(test_moves_without_an_event),
+        cmocka_unit_test(test_torn_load),
+        cmocka_unit_test(test_torn_drop),
+        cmocka_unit_test(test_first_load_of_a_context),
+        cmocka_unit_test(test_load_that_cannot_be_queued_behind_a_drop),
+        cmocka_unit_test(test_first_birth_of_a_context),
+    };
+
+    return cmocka_run_group_tests(tests, bench_setup, NULL);
+}
