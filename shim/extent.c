@@ -266,9 +266,15 @@ void residency_vacate(struct residency *res, struct range *range, CUdeviceptr fi
         return;
     extents_of(range, first, end, &from, &to);
     pthread_mutex_lock(&res->lock);
-    for (size_t i = from; i < to; i++)
-        if (!--range->extents[i]->allocations)
-            res->total_bytes -= range->extents[i]->bytes;
+    for (size_t i = from; i < to; i++) {
+        struct extent *e = range->extents[i];
+
+        if (--e->allocations)
+            continue;
+        res->total_bytes -= e->bytes;
+        if (e->mode == BACKEND_SHARED && e->state == EXTENT_RESIDENT && e->id < res->vacated)
+            res->vacated = e->id;
+    }
     pager_wake(res);
     pthread_mutex_unlock(&res->lock);
 }

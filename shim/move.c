@@ -67,13 +67,21 @@ static void count_load(uint64_t bytes)
     stats_add(h2d_count, 1);
 }
 
-/* How to load an extent: what is all uploaded is shared, where no load that moves can come between.
- * The lock is not held. */
-static enum backend_mode choose_mode(struct residency *res, struct extent *e, struct lane *lane)
+/* May an extent be loaded as a duplicate, as far as residency knows? What is vacant is as good as
+ * written: whoever gets it writes it first. And no load that moves may come between. */
+static int may_share(const struct extent *e)
+{
+    return e->allocations && !e->moving;
+}
+
+/* How to load an extent that may be shared: so it is when all of it was uploaded. The lock is not
+ * held. */
+static enum backend_mode choose_mode(struct residency *res, const struct extent *e,
+                                     struct lane *lane)
 {
     enum backend_mode mode = object_mode(e->first, e->first + e->bytes);
 
-    if (mode == BACKEND_SHARED && (e->moving || !transfer_births_have_run(res->drv, lane)))
+    if (mode == BACKEND_SHARED && !transfer_births_have_run(res->drv, lane))
         mode = BACKEND_MOVED;
     return mode;
 }
@@ -107,7 +115,7 @@ void move_load(struct residency *res, struct extent *e)
     struct lane *lane;
     CUstream stream = NULL;
     CUresult result;
-    int recorded = 0, arrived = 0, again = e->load_number != 0;
+    int recorded = 0, arrived = 0, again = e->load_number != 0, shares = may_share(e);
 
     extent_set_state(res, e, EXTENT_LOADING);
     residency_count(res, e->bytes);
@@ -117,7 +125,7 @@ void move_load(struct residency *res, struct extent *e)
 
         wait_for_room(res);
         stream = transfer_next_stream(lane);
-        mode = choose_mode(res, e, lane);
+        mode = shares ? choose_mode(res, e, lane) : BACKEND_MOVED;
         /* What nobody has written comes into being on the device, and crosses no link. */
         crosses = again || (mode == BACKEND_SHARED && object_fills_ends(e->first, e->bytes));
         if (crosses && (!link_speed_is_sure(&res->link) || res->load_number % TIMED_EVERY == 0))

@@ -203,6 +203,22 @@ static enum room make_room(struct residency *res, uint64_t bytes, int force, CUs
     return ROOM_MADE;
 }
 
+/* Duplicates that are vacant go while nobody waits, which costs nothing: what kernels would write
+ * there next they would write page by page, with a fault each. returns 1 when one has gone */
+static int drop_vacated(struct residency *res)
+{
+    while (res->vacated < res->table_count) {
+        struct extent *e = res->table[res->vacated++];
+
+        if (e->range && !e->allocations && !e->ahead && e->mode == BACKEND_SHARED && may_drop(e)) {
+            move_drop(res, e);
+            return 1;
+        }
+    }
+    res->vacated = EXTENT_NONE;
+    return 0;
+}
+
 static void finish_request(struct residency *res)
 {
     struct request *r = res->requests;
@@ -388,6 +404,8 @@ static int turn(struct residency *res)
         return 1;
     if (res->requests)
         room = serve(res);
+    else if (drop_vacated(res))
+        room = ROOM_MADE;
     else if (room == ROOM_LATER)
         ; /* nothing is loaded ahead into room that is not there */
     else if (res->learned)

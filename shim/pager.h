@@ -97,6 +97,8 @@ struct residency {
     uint64_t clock; /* launches that touched anything */
     uint32_t last_touched;
     uint64_t load_number;
+    uint32_t
+        vacated; /* from this identity on duplicates may be vacant; EXTENT_NONE: there are none */
     uint64_t coming; /* the present chain of successors */
     struct request *requests, **requests_tail;
     struct use *uses, **uses_tail; /* in the order of their launches */

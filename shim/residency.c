@@ -123,6 +123,7 @@ static struct residency *create(CUdevice device)
     res->requests_tail = &res->requests;
     res->uses_tail = &res->uses;
     res->last_touched = EXTENT_NONE;
+    res->vacated = EXTENT_NONE;
     pthread_mutex_init(&res->lock, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

@@ -15,6 +15,7 @@ enum {
     DEVICE_CONTEXTS,
     DEVICE_UNORDERED,
     DEVICE_VACANT,
+    DEVICE_VACATED,
 };
 
 /* A device that pages, without its pager. */
@@ -34,15 +35,26 @@ static struct bench bench_alone(CUdevice device, size_t extents)
     return b;
 }
 
+/* All of our streams have run. */
+static void finish_all(void)
+{
+    for (size_t i = 0; i < FAKE_READ(g_fake.stream_count); i++)
+        if (g_fake.streams[i]->alive)
+            fake_finish(g_fake.streams[i]);
+}
+
+/* The pager is a thread of its own: its current context is not what the test has made it. */
+static void let_pager_in(const struct bench *b)
+{
+    LOCKED(b->res, (b->res->pager_ctx = NULL, 0));
+    residency_resume(b->ctx->device);
+}
+
 static void bench_let_go(struct bench *b)
 {
     g_fake.hold_new = 0;
-    for (size_t i = 0; i < g_fake.stream_count; i++)
-        if (g_fake.streams[i]->alive && g_fake.streams[i]->ctx->device == b->ctx->device) {
-            fake_finish(g_fake.streams[i]);
-            g_fake.streams[i]->held = 0;
-        }
-    residency_resume(b->ctx->device);
+    finish_all();
+    let_pager_in(b);
     give(b->base);
     assert_int_equal(FAKE_READ(g_fake.misuse), 0);
 }
@@ -129,9 +141,8 @@ static void test_moves_on_their_way(void **state)
     load(&b, 0);
     assert_true(is_there(&b, 0));
     assert_false(is_read_mostly(&b, 0));
-    for (size_t i = 0; i < g_fake.stream_count; i++)
-        fake_finish(g_fake.streams[i]);
-    residency_resume(DEVICE_MOVES);
+    finish_all();
+    let_pager_in(&b);
     WAIT_FOR_PAGER(b.res, LOCKED(b.res, !extent_of(&b, 0)->ready));
     residency_pause(DEVICE_MOVES);
     drop(&b, 0);
@@ -283,6 +294,37 @@ static void test_first_birth_of_a_context(void **state)
     assert_int_equal(FAKE_READ(g_fake.misuse), 0);
 }
 
+/* What is vacant is no duplicate: one that becomes vacant goes, and what is loaded while it is
+ * vacant moves. Its next owner's kernels write it, and each of their pages would fault. */
+static void test_vacant_duplicates(void **state)
+{
+    struct bench b = bench_alone(DEVICE_VACATED, 20), packed = b;
+    CUdeviceptr stays = take(1 * MIB), p;
+
+    (void)state;
+    p = take(7 * MIB);
+    packed.range = range_of(p);
+    packed.base = packed.range->base;
+    assert_ptr_equal(packed.range, range_of(stays));
+    range_write_lock();
+    assert_int_equal(
+        object_define(range_allocation_at(p), p, p + 7 * MIB, NULL, 0, STATS_EVIDENCE_NONE), 0);
+    range_unlock();
+    load(&packed, 2);
+    load(&packed, 3);
+    assert_true(is_read_mostly(&packed, 2) && is_read_mostly(&packed, 3));
+    give(p);
+    load(&packed, 1);
+    assert_false(is_read_mostly(&packed, 1));
+    finish_all();
+    let_pager_in(&b);
+    WAIT_FOR_PAGER(b.res, !is_there(&packed, 2) && !is_there(&packed, 3));
+    assert_true(is_there(&packed, 1));
+    residency_pause(DEVICE_VACATED);
+    bench_let_go(&b);
+    give(stays);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -295,6 +337,7 @@ int main(void)
         cmocka_unit_test(test_first_load_of_a_context),
         cmocka_unit_test(test_load_that_cannot_be_queued_behind_a_drop),
         cmocka_unit_test(test_first_birth_of_a_context),
+        cmocka_unit_test(test_vacant_duplicates),
     };
 
     return cmocka_run_group_tests(tests, bench_setup, NULL);
