@@ -79,14 +79,15 @@ static struct extent *extent_of(const struct bench *b, size_t extent)
     return b->range->extents[extent];
 }
 
+/* As the pager would, whose context is the test's already. */
 static void load(const struct bench *b, size_t extent)
 {
-    LOCKED(b->res, (move_load(b->res, extent_of(b, extent)), 0));
+    LOCKED(b->res, (b->res->pager_ctx = b->ctx, move_load(b->res, extent_of(b, extent)), 0));
 }
 
 static void drop(const struct bench *b, size_t extent)
 {
-    LOCKED(b->res, (move_drop(b->res, extent_of(b, extent)), 0));
+    LOCKED(b->res, (b->res->pager_ctx = b->ctx, move_drop(b->res, extent_of(b, extent)), 0));
 }
 
 static int is_read_mostly(const struct bench *b, size_t extent)

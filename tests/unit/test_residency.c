@@ -355,6 +355,9 @@ static void test_charge_and_shrink(void **state)
     fake_finish(b.stream);
     pthread_join(thread, NULL);
     assert_true(FAKE_READ(g_fake.resident[DEVICE_CHARGE]) <= BUDGET - 8 * MIB);
+    /* Nothing is loaded ahead into what the program gives back. */
+    LOCKED(b.res, (learn_forget(b.res), b.res->last_touched = EXTENT_NONE));
+    WAIT_FOR(LOCKED(b.res, b.res->idle));
     residency_charge(b.res, -(int64_t)(7 * MIB));
     assert_int_equal(residency_limit(b.res), BUDGET);
     /* While the card has room, what is refused is not refused for lack of it, unless that has come
