@@ -91,17 +91,6 @@ static inline CUresult fake_cuCtxGetDevice(CUdevice *dev)
     return CUDA_SUCCESS;
 }
 
-/* The work of a held stream up to a number has run. g_fake.lock is held. */
-static inline void fake_run_to(CUstream stream, uint64_t order)
-{
-    if (order > stream->done)
-        stream->done = order;
-    for (size_t i = 0; i < g_fake.event_count; i++)
-        if (g_fake.events[i]->stream == stream && g_fake.events[i]->order <= order)
-            g_fake.events[i]->pending = 0;
-    pthread_cond_broadcast(&g_fake.finished);
-}
-
 static inline CUresult fake_cuStreamSynchronize(CUstream stream)
 {
     CUstream s;
