@@ -4,7 +4,7 @@
 #include "stats.h"
 #include <time.h>
 
-#define TIMED_EVERY 64 /* loads: timing one holds the others up */
+#define TIMED_EVERY 256 /* loads: timing some holds the others up */
 
 /* A driver call of ours failed in a context. Now and then that is nothing; again and again it is
  * the end. A driver that is on its way out, with the process, has not failed. */

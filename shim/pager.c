@@ -426,7 +426,7 @@ static void *pager_main(void *arg)
     for (;;) {
         while (!res->broken && !res->paused && turn(res))
             ;
-        if (!res->broken)
+        if (!res->broken && !res->paused)
             end_timing(res);
         res->idle = 1;
         pthread_cond_wait(&res->work, &res->lock);
