@@ -35,6 +35,7 @@ void link_speed_note(struct link_speed *link, uint64_t bytes, uint64_t ns)
     unsigned place = link->next;
 
     link->next = (place + 1) % LINK_LOADS;
+    link->noted++;
     if (link->count == LINK_LOADS)
         take_out(link, place);
     link->load[place] = (struct link_load){.bytes = bytes, .ns = ns};

@@ -14,7 +14,6 @@
 
 #define LINK_LOADS     128u /* that are looked at */
 #define LINK_KNOWN     4u   /* loads, of which two have met nothing on their way, it is hoped */
-#define LINK_SURE      16u  /* loads, of which two surely have */
 #define LINK_TOO_QUICK 16u  /* one in so many loads may have moved nothing; always at least one */
 
 struct link_load {
@@ -26,6 +25,7 @@ struct link_speed {
     uint8_t order[LINK_LOADS];         /* of the loads there are, the fastest first */
     unsigned count;                    /* of them */
     unsigned next;                     /* where the next one goes */
+    unsigned noted;                    /* loads, ever */
 };
 
 /* A load of so many bytes took so long on the device; neither is 0. */
@@ -41,12 +41,6 @@ struct link_load link_speed_get(const struct link_speed *link);
 static inline int link_speed_is_known(const struct link_speed *link)
 {
     return link->count >= LINK_KNOWN;
-}
-
-/* So many that a slow link is one, and not a host that was busy at first? */
-static inline int link_speed_is_sure(const struct link_speed *link)
-{
-    return link->count >= LINK_SURE;
 }
 
 #endif

@@ -128,7 +128,7 @@ void move_load(struct residency *res, struct extent *e)
         mode = shares ? choose_mode(res, e, lane) : BACKEND_MOVED;
         /* What nobody has written comes into being on the device, and crosses no link. */
         crosses = again || (mode == BACKEND_SHARED && object_fills_ends(e->first, e->bytes));
-        if (crosses && (!link_speed_is_sure(&res->link) || res->load_number % TIMED_EVERY == 0))
+        if (crosses && (!trial_link_is_sure(res) || res->load_number % TIMED_EVERY == 0))
             transfer_timing_begin(res->drv, lane);
         result = queue_load(res, e, mode, stream);
         if (crosses && result == CUDA_SUCCESS)

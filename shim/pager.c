@@ -81,6 +81,7 @@ static void measure_link(struct residency *res)
         if (!transfer_timing_take(res->drv, lane, &bytes, &ns))
             continue;
         link_speed_note(&res->link, bytes, ns);
+        res->link_tries = 0;
         speed = link_speed_get(&res->link);
         stats_set(link_timed_bytes, speed.bytes);
         stats_set(link_timed_ns, speed.ns);

@@ -20,10 +20,13 @@
 #include "schedule_tempo.h"
 #include "transfer.h"
 
-#define EXTENT_NONE    UINT32_MAX
-#define LEARN_DOUBT    2  /* an extent's successor is not to be relied on from here on */
-#define FAILURES_MAX   8  /* loads or drops that the driver refused in a row before paging ends */
-#define LINK_TRIES_MAX 64 /* launches that load large objects to have the link measured */
+#define EXTENT_NONE  UINT32_MAX
+#define LEARN_DOUBT  2   /* an extent's successor is not to be relied on from here on */
+#define FAILURES_MAX 8   /* loads or drops that the driver refused in a row before paging ends */
+#define LINK_SURE    16u /* runs of loads, before a trial is judged by them */
+#define LINK_TRIES_MAX                                                                             \
+    64 /* launches that load large objects, in vain, to have the link measured                     \
+        */
 
 /* A launch that waits for its extents. It lies on the launching thread's stack, so that the pager
  * never holds on to one while it has given the lock up. */
@@ -114,9 +117,10 @@ struct residency {
 
     struct history history;
     struct link_speed link;
-    unsigned link_tries;   /* launches that loaded objects to have the link measured */
+    unsigned link_tries;   /* launches that loaded objects for that, since it last was measured */
     uint64_t trial_number; /* of the latest */
-    int link_doubted;      /* a trial could not be judged by what is known of it */
+    int link_doubted;      /* a trial was such as the link may have carried */
+    unsigned link_since;   /* what is judged next needs LINK_SURE runs more than there were then */
 
     uint64_t touched_bytes;        /* by launches so far, each extent once for each of them */
     uint64_t largest_launch_bytes; /* touched by one launch */
@@ -204,6 +208,12 @@ int trial_is_due(const struct residency *res, const struct residency_trial *tria
 void trial_begin(struct residency *res, struct use *use, struct residency_trial *trial,
                  CUstream stream);
 void trial_end(struct residency *res, struct use *use, int has_run);
+
+/* Is so much known of the link that a trial can be judged which it may have carried? */
+static inline int trial_link_is_sure(const struct residency *res)
+{
+    return res->link.noted - res->link_since >= LINK_SURE;
+}
 
 /* Must the extent, which is absent, stay so until a trial has run? */
 int trial_leaves(const struct residency *res, struct extent *e);

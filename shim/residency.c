@@ -200,9 +200,8 @@ int residency_link_wants_loads(struct residency *res, struct extent *const *set,
     int wants, loads = 0;
 
     pthread_mutex_lock(&res->lock);
-    wants =
-        (res->link_doubted ? !link_speed_is_sure(&res->link) : !link_speed_is_known(&res->link)) &&
-        res->link_tries < LINK_TRIES_MAX;
+    wants = (res->link_doubted ? !trial_link_is_sure(res) : !link_speed_is_known(&res->link)) &&
+            res->link_tries < LINK_TRIES_MAX;
     for (size_t i = 0; i < count && wants && !loads; i++)
         loads = set[i]->state == EXTENT_ABSENT;
     res->link_tries += (unsigned)loads;

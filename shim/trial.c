@@ -13,8 +13,9 @@
  * launches that use it, and what they would load the trial would find there.
  *
  * What no link is fast enough for is sparse whatever loads take. For less, the link's speed must be
- * known for sure: a function that is taken for sparse by mistake loads no more, and so nothing
- * would ever show how fast loads are.
+ * known from some runs of loads, and they may all have been slow: a function that is taken for
+ * sparse by mistake would load no more, and nothing would ever show how fast loads are. So launches
+ * that would be tried next load instead, until as many runs more have been timed.
  */
 #include "log.h"
 #include "pager.h"
@@ -111,12 +112,13 @@ static enum reading judge(struct residency *res, const struct use *use)
               (unsigned long long)use->trial_bytes, (unsigned long long)ns, load_ns);
     if (ns && ns < use->trial_bytes / NO_LINK_BYTES_PER_NS)
         return READING_SPARSE;
-    if (!link_speed_is_sure(&res->link) && res->link_tries < LINK_TRIES_MAX) {
-        res->link_doubted = 1;
+    res->link_doubted = 1;
+    if (!trial_link_is_sure(res) && res->link_tries < LINK_TRIES_MAX)
         return READING_UNKNOWN;
-    }
-    if (ns && (double)ns * DENSE_SHARE < load_ns)
+    if (ns && (double)ns * DENSE_SHARE < load_ns) {
+        res->link_since = res->link.noted;
         return READING_SPARSE;
+    }
     return use->doubted ? READING_DENSE : READING_DOUBTED;
 }
 
