@@ -474,19 +474,14 @@ static struct use *acquire(struct remembered *r, int try, CUstream stream)
     struct residency_trial trial = {.set = r->set + r->count, .count = r->in_place};
     enum residency_need need = leaves_in_place(r) ? RESIDENCY_LOAD_REST : RESIDENCY_LOAD;
 
-    if (!try)
-        return residency_acquire(r->res, r->set, r->count, need, NULL, stream);
-    /* A program may queue a whole step before the one trial has run: nothing else is left in place
-     * until it tells. And trials are judged by how fast the link is, which must be known from loads
-     * that no kernel disturbs which reads in place. */
-    if (reading_of(r) == READING_TRIED ||
-        residency_link_wants_loads(r->res, trial.set, trial.count))
+    /* Trials are judged by how fast the link is. That must be known from loads which no kernel
+     * disturbs that reads in place, so this one waits for all that it may read. */
+    if (try && residency_link_wants_loads(r->res, trial.set, trial.count))
         return residency_acquire(r->res, r->set, r->count + r->in_place, RESIDENCY_LOAD, NULL,
                                  stream);
-    trial.verdict = &r->habit->reading;
-    if (!r->count)
-        count_sparse();
-    return residency_acquire(r->res, r->set, r->count, need, &trial, stream);
+    if (try)
+        trial.verdict = &r->habit->reading;
+    return residency_acquire(r->res, r->set, r->count, need, try ? &trial : NULL, stream);
 }
 
 int launch_is_capturing(CUstream stream)
@@ -540,10 +535,10 @@ struct use *launch_begin(CUfunction function, void **params, void **extra, uint6
         atomic_fetch_add_explicit(&shard->launches_oversized, 1, memory_order_relaxed);
     r->launches += r->in_place != 0;
     try = is_due_for_trial(r);
-    if (!try) {
-        if (all_settled(r->set, r->count)) {
-            if (!leaves_in_place(r) && (r->count || r->in_place))
-                goto resident;
+    if (all_settled(r->set, r->count)) {
+        if (!leaves_in_place(r) && (r->count || r->in_place))
+            goto resident;
+        if (!try) {
             if (r->in_place)
                 count_sparse();
             return NULL; /* the rest is too large to be loaded, or read sparsely: in place */

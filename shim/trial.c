@@ -71,6 +71,12 @@ int trial_is_due(const struct residency *res, const struct residency_trial *tria
            verdict != READING_DENSE && absent_bytes(trial) >= all_bytes(trial) / 2;
 }
 
+int trial_needs_all(const struct residency *res, const struct residency_trial *trial)
+{
+    return link_speed_is_known(&res->link) &&
+           atomic_load_explicit(trial->verdict, memory_order_relaxed) != READING_SPARSE;
+}
+
 void trial_begin(struct residency *res, struct use *use, struct residency_trial *trial,
                  CUstream stream)
 {

@@ -336,8 +336,15 @@ struct use *residency_acquire(struct residency *res, struct extent *const *set, 
     if (!res->drv->cuStreamGetCtx || stats_note(res->drv->cuStreamGetCtx(stream, &ctx)))
         ctx = current;
     pthread_mutex_lock(&res->lock);
-    if (trial && (ctx != current || !trial_is_due(res, trial)))
+    if (trial && (ctx != current || !trial_is_due(res, trial))) {
+        if (trial_needs_all(res, trial)) {
+            count += trial->count;
+            need = RESIDENCY_LOAD;
+        }
         trial = NULL;
+    }
+    if (!count)
+        atomic_fetch_add_explicit(&shard->launches_sparse, 1, memory_order_relaxed);
     if (res->broken || !all_alive(set, count) || (!count && !trial))
         goto out;
     use = use_new(res, set, count, stream);

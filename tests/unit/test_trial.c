@@ -21,6 +21,7 @@ enum {
     DEVICE_SLOW,
     DEVICE_DOUBTED,
     DEVICE_ONE,
+    DEVICE_LITTLE,
     DEVICE_UNKNOWN,
     DEVICE_FRESH,
     DEVICE_SILENT,
@@ -33,7 +34,7 @@ static _Atomic float g_load_ms = LINK_MS;
 static _Atomic int g_silent; /* the driver tells nothing */
 
 /* Functions are told apart by their address; each takes one pointer. */
-static const char g_function[11];
+static const char g_function[12];
 
 static CUresult param_info(CUfunction function, size_t index, size_t *offset, size_t *bytes)
 {
@@ -286,6 +287,26 @@ static void test_one_at_a_time(void **state)
     bench_end(&b);
 }
 
+/* Where most of the object is there, nothing can be tried: the rest of it comes too. */
+static void test_little_absent(void **state)
+{
+    struct bench b = make(DEVICE_LITTLE);
+    struct use *use;
+
+    (void)state;
+    use = begin_on(&b, b.stream, LARGE_PAGES - 1, (const size_t[]){0, 1, 2, 3});
+    residency_release(use, b.stream, CUDA_SUCCESS);
+    fake_finish(b.stream);
+    assert_int_equal(large_pages_there(&b), LARGE_PAGES - 1);
+    use = begin(&b, 11, NARROW);
+    assert_non_null(use);
+    assert_int_equal(use->count, LARGE_PAGES);
+    assert_int_equal(large_pages_there(&b), LARGE_PAGES);
+    assert_int_equal(verdict(11), READING_UNKNOWN);
+    launch_end(use, b.stream, CUDA_SUCCESS);
+    bench_end(&b);
+}
+
 /* Once it may take long, for the device had to find what was just given up. A trial that did not
  * come about says nothing in between. */
 static void test_doubted(void **state)
@@ -515,10 +536,10 @@ int main(void)
         cmocka_unit_test(test_sparse),        cmocka_unit_test(test_dense),
         cmocka_unit_test(test_busy_link),     cmocka_unit_test(test_unknown_link),
         cmocka_unit_test(test_slow_loads),    cmocka_unit_test(test_doubted),
-        cmocka_unit_test(test_one_at_a_time), cmocka_unit_test(test_fresh),
-        cmocka_unit_test(test_silent),        cmocka_unit_test(test_there_already),
-        cmocka_unit_test(test_sparse_beside), cmocka_unit_test(test_untimed),
-        cmocka_unit_test(test_written),
+        cmocka_unit_test(test_one_at_a_time), cmocka_unit_test(test_little_absent),
+        cmocka_unit_test(test_fresh),         cmocka_unit_test(test_silent),
+        cmocka_unit_test(test_there_already), cmocka_unit_test(test_sparse_beside),
+        cmocka_unit_test(test_untimed),       cmocka_unit_test(test_written),
     };
 
     return cmocka_run_group_tests(tests, setup, NULL);
