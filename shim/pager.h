@@ -203,11 +203,10 @@ void use_forget_range(struct residency *res, const struct range *range);
 /* trial.c: a launch that may read large objects sparsely. Its trial is due when enough of them is
  * absent and nobody tries the function at the moment. begin() is called when the use's loads are
  * queued, on the launching thread; the use's event is recorded behind the work as ever. end() is
- * called before the use ends: has_run where its event has come. needs_all(): one that is not due
- * is to load all that it may read. Not before the link is known: with a driver that does not tell
- * how long loads take, that would go on for ever. */
+ * called before the use ends: has_run where its event has come. is_on(): another launch of the
+ * function is being tried. */
 int trial_is_due(const struct residency *res, const struct residency_trial *trial);
-int trial_needs_all(const struct residency *res, const struct residency_trial *trial);
+int trial_is_on(const struct residency_trial *trial);
 void trial_begin(struct residency *res, struct use *use, struct residency_trial *trial,
                  CUstream stream);
 void trial_end(struct residency *res, struct use *use, int has_run);

@@ -190,7 +190,7 @@ int residency_shrink(struct residency *res, uint64_t bytes, int *asked_again);
  *
  * set      count distinct extents of the device
  * trial    to be made of this launch, of extents that follow set's; NULL for none. It may not come
- *          about: then all is brought in, unless the function is known to read sparsely
+ *          about: while another launch of the function is tried, they are brought in, too
  * stream   of the program, not capturing; copies run before its later work
  * returns  the use to hand to residency_release(); NULL when there is nothing to pin
  * locks    takes the device's lock; may wait for earlier work of the program to finish and free

@@ -23,6 +23,8 @@
 
 /* A trial is dense that takes 1 / DENSE_SHARE of the load's time or longer. */
 #define DENSE_SHARE 2
+/* Absent, for a trial of an object of which most is there. The link takes 0.15 ms or longer. */
+#define ENOUGH_BYTES ((uint64_t)8 << 20)
 /* Twice what the fastest PCIe link carries (5.0, 16 lanes). */
 #define NO_LINK_BYTES_PER_NS 128
 
@@ -43,6 +45,14 @@ static uint64_t all_bytes(const struct residency_trial *trial)
     for (size_t i = 0; i < trial->count; i++)
         bytes += trial->set[i]->bytes;
     return bytes;
+}
+
+/* Is so much absent that reading it would show in a launch's time? */
+static int is_enough(const struct residency_trial *trial)
+{
+    uint64_t absent = absent_bytes(trial);
+
+    return absent >= ENOUGH_BYTES || absent >= all_bytes(trial) / 2;
 }
 
 /* Events with timing: the lane's spare ones have none. */
@@ -68,13 +78,12 @@ int trial_is_due(const struct residency *res, const struct residency_trial *tria
     uint8_t verdict = atomic_load_explicit(trial->verdict, memory_order_relaxed);
 
     return link_speed_is_known(&res->link) && verdict != READING_TRIED &&
-           verdict != READING_DENSE && absent_bytes(trial) >= all_bytes(trial) / 2;
+           verdict != READING_DENSE && is_enough(trial);
 }
 
-int trial_needs_all(const struct residency *res, const struct residency_trial *trial)
+int trial_is_on(const struct residency_trial *trial)
 {
-    return link_speed_is_known(&res->link) &&
-           atomic_load_explicit(trial->verdict, memory_order_relaxed) != READING_SPARSE;
+    return atomic_load_explicit(trial->verdict, memory_order_relaxed) == READING_TRIED;
 }
 
 void trial_begin(struct residency *res, struct use *use, struct residency_trial *trial,

@@ -337,7 +337,7 @@ struct use *residency_acquire(struct residency *res, struct extent *const *set, 
         ctx = current;
     pthread_mutex_lock(&res->lock);
     if (trial && (ctx != current || !trial_is_due(res, trial))) {
-        if (trial_needs_all(res, trial)) {
+        if (trial_is_on(trial)) { /* another launch's */
             count += trial->count;
             need = RESIDENCY_LOAD;
         }
