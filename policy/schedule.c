@@ -200,6 +200,7 @@ static int plan_ahead(const struct schedule_trace *step, const struct schedule_e
     memset(out, 0, sizeof(*out));
     out->extent_count = extent_count;
     out->launches = step->launches;
+    out->is_wide = ahead == SCHEDULE_AHEAD_WIDE;
     out->fixed = calloc(extent_count ? extent_count : 1, 1);
     if (!out->fixed)
         return -ENOMEM;

@@ -44,6 +44,7 @@ struct schedule_extent {
  * is read, and one is free before the host notices that a launch has ended. */
 #define SCHEDULE_WINDOW_EXTENTS 3u
 
+/* One in so many of a step's bytes is what a wide window may cost to be taken unasked. */
 #define SCHEDULE_WIDE_SHARE 100u
 
 /* What the window has room for beside the launch that runs, of the next one that streams. */
@@ -51,8 +52,8 @@ enum schedule_ahead {
     SCHEDULE_AHEAD_WIDE, /* all of it: the link is busy however long launches run */
     SCHEDULE_AHEAD_LEAN, /* some extents, SCHEDULE_WINDOW_EXTENTS less the one that is read: enough
                             where launches run shorter than their bytes take to come. All of it
-                            where a step then moves a SCHEDULE_WIDE_SHARE more at most: some of its
-                            launches may run longer than others */
+                            where that costs next to nothing: some launches may run longer than
+                            others */
 };
 
 /* One load of the streaming part: before launch `launch` of the step, `extent` is brought in. An
@@ -75,6 +76,7 @@ struct schedule_plan {
     uint64_t fixed_bytes;
     uint64_t window_bytes; /* what the streaming part may hold at once */
     uint64_t load_bytes;   /* moved in each step */
+    uint8_t is_wide;       /* its window has room for all of the next launch */
 };
 
 /* Find the step at the end of a sequence of launches.

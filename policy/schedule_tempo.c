@@ -8,8 +8,10 @@ void schedule_tempo_begin(struct schedule_tempo *tempo)
     *tempo = (struct schedule_tempo){.phase = TEMPO_LEAN, .ahead = SCHEDULE_AHEAD_LEAN};
 }
 
-void schedule_tempo_replanned(struct schedule_tempo *tempo)
+void schedule_tempo_replanned(struct schedule_tempo *tempo, int is_wide)
 {
+    if (is_wide && tempo->phase == TEMPO_LEAN)
+        tempo->phase = TEMPO_DECIDED;
     tempo->steps = 0;
     tempo->fastest_ns = 0;
 }

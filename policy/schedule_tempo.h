@@ -34,8 +34,9 @@ struct schedule_tempo {
 /* A step has been found: nothing is known of its pace. */
 void schedule_tempo_begin(struct schedule_tempo *tempo);
 
-/* Its plan was made (anew): what was timed was another's. */
-void schedule_tempo_replanned(struct schedule_tempo *tempo);
+/* Its plan was made (anew): what was timed was another's. One that is wide though lean was asked
+ * for leaves nothing to decide. */
+void schedule_tempo_replanned(struct schedule_tempo *tempo, int is_wide);
 
 /* A step of the plan has passed.
  *

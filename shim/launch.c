@@ -474,14 +474,13 @@ static struct use *acquire(struct remembered *r, int try, CUstream stream)
     struct residency_trial trial = {.set = r->set + r->count, .count = r->in_place};
     enum residency_need need = leaves_in_place(r) ? RESIDENCY_LOAD_REST : RESIDENCY_LOAD;
 
+    if (!try)
+        return residency_acquire(r->res, r->set, r->count, need, NULL, stream);
     /* Trials are judged by how fast the link is. That must be known from loads which no kernel
      * disturbs that reads in place, so this one waits for all that it may read. */
-    if (try && residency_link_wants_loads(r->res, trial.set, trial.count))
-        return residency_acquire(r->res, r->set, r->count + r->in_place, RESIDENCY_LOAD, NULL,
-                                 stream);
-    if (try)
-        trial.verdict = &r->habit->reading;
-    return residency_acquire(r->res, r->set, r->count, need, try ? &trial : NULL, stream);
+    trial.loads = residency_link_wants_loads(r->res, trial.set, trial.count);
+    trial.verdict = &r->habit->reading;
+    return residency_acquire(r->res, r->set, r->count, need, &trial, stream);
 }
 
 int launch_is_capturing(CUstream stream)

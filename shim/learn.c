@@ -234,6 +234,7 @@ void learn_touch(struct residency *res, struct extent *const *set, size_t count)
         if (e->last_use && res->clock > e->last_use)
             e->interval = res->clock - e->last_use;
         e->last_use = res->clock;
+        e->unwanted = 0;
         note_successor(res, e);
         res->last_touched = e->id;
         res->touched_bytes += e->bytes;
@@ -401,7 +402,7 @@ static void adopt_plan(struct residency *res, const struct schedule_plan *plan, 
     res->cursor_use = res->cursor_load = 0;
     res->placed = 0;
     res->misses = 0;
-    schedule_tempo_replanned(&res->tempo);
+    schedule_tempo_replanned(&res->tempo, plan->is_wide);
     res->step_began_ns = 0;
     res->hot_limit = 0;
     adopt_fixed(res, plan->fixed, plan->extent_count);

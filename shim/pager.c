@@ -122,7 +122,7 @@ static int is_kept(const struct residency *res, const struct extent *e, enum kee
 }
 
 /* The extent that is needed latest, as far as its past tells, of those that are not kept: one that
- * nobody has allocated before all. */
+ * nobody has allocated, or needs where it is, before all. */
 static struct extent *find_latest(struct residency *res, enum keep keep)
 {
     struct extent *best = NULL, *e;
@@ -134,8 +134,9 @@ static struct extent *find_latest(struct residency *res, enum keep keep)
 
         if (!may_drop(e) || is_kept(res, e, keep))
             continue;
-        next =
-            e->allocations ? schedule_next_use(res->clock, e->last_use, e->interval) : UINT64_MAX;
+        next = e->allocations && !e->unwanted
+                   ? schedule_next_use(res->clock, e->last_use, e->interval)
+                   : UINT64_MAX;
         if (!best || next > best_next) {
             best = e;
             best_next = next;
@@ -313,7 +314,7 @@ static enum room run_ahead_by_successors(struct residency *res)
             ahead_bytes > res->budget_bytes / 4)
             break;
         e->coming = res->coming;
-        if (extent_is_present(e))
+        if (extent_is_present(e) || e->unwanted)
             continue;
         if (has_room(res, e->bytes)) {
             move_load(res, e);

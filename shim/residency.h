@@ -56,6 +56,7 @@ struct residency_trial {
     struct extent *const *set; /* of these objects */
     size_t count;
     _Atomic uint8_t *verdict; /* enum reading; never goes */
+    int loads;                /* no trial: the launch loads them, for loads to be timed */
 };
 
 /* The memory of an extent is never given back to the system, only used again (extent_pool.h), so
@@ -70,28 +71,29 @@ struct extent {
     enum backend_mode mode;  /* how it was loaded */
     uint32_t allocations;    /* that lie in it, with a part at least. 0: it is vacant */
     uint32_t pins;
-    uint32_t ahead;             /* loads of the plan that were made for uses still to come */
-    _Atomic uint8_t settled;    /* resident and to stay: a launch may use it without the lock */
-    uint8_t fixed;              /* the plan keeps it, or its place; extent_set_fixed() */
-    uint8_t place;              /* enum schedule_place: what the policy wants of it */
-    uint8_t clean;              /* all its bytes were uploaded, when the pager last asked */
-    uint8_t moving;             /* a load of it that moves may still be on its way */
-    uint8_t torn;               /* the last load failed: there may be some of it, to be dropped */
-    uint64_t coming;            /* equals the device's: a chain of successors has come to it */
-    uint32_t successor;         /* the extent touched after it, the last time */
-    uint8_t doubt;              /* how often of late something else came than its successor */
-    uint8_t busy;               /* it has uses that are no visits */
-    uint32_t visits;            /* uses that lay further than a window from the one before */
-    uint64_t touched_at;        /* of the device's touched_bytes, when it was last touched */
-    uint64_t last_use;          /* launches seen when it was last touched */
-    uint64_t interval;          /* between its last two touches */
-    CUevent ready;              /* recorded behind its load; NULL once that is known to be done.
-                                   extent_set_ready() */
-    unsigned load_stream;       /* which of the lane's: loads on one come in the order of numbers */
-    uint64_t load_number;       /* loads are numbered in the order of the calls; 0: there
-                                   was none */
-    uint64_t trial;             /* the last that left it in place; 0: none that still runs */
-    struct extent *prev, *next; /* in the device's list of what streams */
+    uint32_t ahead;          /* loads of the plan that were made for uses still to come */
+    _Atomic uint8_t settled; /* resident and to stay: a launch may use it without the lock */
+    uint8_t fixed;           /* the plan keeps it, or its place; extent_set_fixed() */
+    uint8_t place;           /* enum schedule_place: what the policy wants of it */
+    uint8_t clean;           /* all its bytes were uploaded, when the pager last asked */
+    uint8_t moving;          /* a load of it that moves may still be on its way */
+    uint8_t torn;            /* the last load failed: there may be some of it, to be dropped */
+    uint64_t coming;         /* equals the device's: a chain of successors has come to it */
+    uint32_t successor;      /* the extent touched after it, the last time */
+    uint8_t doubt;           /* how often of late something else came than its successor */
+    uint8_t busy;            /* it has uses that are no visits */
+    uint32_t visits;         /* uses that lay further than a window from the one before */
+    uint64_t touched_at;     /* of the device's touched_bytes, when it was last touched */
+    uint64_t last_use;       /* launches seen when it was last touched */
+    uint64_t interval;       /* between its last two touches */
+    CUevent ready;           /* recorded behind its load; NULL once that is known to be done.
+                                extent_set_ready() */
+    unsigned load_stream;    /* which of the lane's: loads on one come in the order of numbers */
+    uint64_t load_number;    /* loads are numbered in the order of the calls; 0: there
+                                was none */
+    uint64_t trial;          /* the last of its object; 0: none that still runs */
+    uint8_t unwanted;        /* that showed that it is read sparsely, and nobody needed it since */
+    struct extent *prev, *next;             /* in the device's list of what streams */
     struct extent *ready_prev, *ready_next; /* in its list of loads on their way */
 };
 
@@ -190,7 +192,8 @@ int residency_shrink(struct residency *res, uint64_t bytes, int *asked_again);
  *
  * set      count distinct extents of the device
  * trial    to be made of this launch, of extents that follow set's; NULL for none. It may not come
- *          about: while another launch of the function is tried, they are brought in, too
+ *          about: while another launch of the function is tried, they are brought in, too. They
+ *          are no part of the step that is learned, for the next launches may leave them
  * stream   of the program, not capturing; copies run before its later work
  * returns  the use to hand to residency_release(); NULL when there is nothing to pin
  * locks    takes the device's lock; may wait for earlier work of the program to finish and free

@@ -25,8 +25,8 @@
 #define DENSE_SHARE 2
 /* Absent, for a trial of an object of which most is there. The link takes 0.15 ms or longer. */
 #define ENOUGH_BYTES ((uint64_t)8 << 20)
-/* Twice what the fastest PCIe link carries (5.0, 16 lanes). */
-#define NO_LINK_BYTES_PER_NS 128
+/* More than any link to a host carries: 64 is PCIe 5.0 with 16 lanes, 450 NVLink-C2C. */
+#define NO_LINK_BYTES_PER_NS 512
 
 static uint64_t absent_bytes(const struct residency_trial *trial)
 {
@@ -97,8 +97,7 @@ void trial_begin(struct residency *res, struct use *use, struct residency_trial 
     }
     use->trial = ++res->trial_number;
     for (size_t i = 0; i < trial->count; i++)
-        if (trial->set[i]->state == EXTENT_ABSENT)
-            trial->set[i]->trial = use->trial;
+        trial->set[i]->trial = use->trial;
     use->trial_bytes = absent_bytes(trial);
     use->doubted = atomic_load_explicit(trial->verdict, memory_order_relaxed) == READING_DOUBTED;
     use->verdict = trial->verdict;
@@ -114,6 +113,14 @@ int trial_leaves(const struct residency *res, struct extent *e)
     if (!use)
         e->trial = 0;
     return use != NULL;
+}
+
+/* What of the object has come before is of no use there. */
+static void give_up_object(struct residency *res, const struct use *use)
+{
+    for (uint32_t i = 0; i < res->table_count; i++)
+        if (res->table[i]->trial == use->trial)
+            res->table[i]->unwanted = 1;
 }
 
 /* The time that the launch took, against what loading the same bytes takes. */
@@ -146,6 +153,8 @@ void trial_end(struct residency *res, struct use *use, int has_run)
             found = judge(res, use);
 
         atomic_store_explicit(use->verdict, (uint8_t)found, memory_order_relaxed);
+        if (found == READING_SPARSE)
+            give_up_object(res, use);
         if (found == READING_DENSE)
             range_changed(); /* launches that were resolved without the objects are resolved anew */
     }

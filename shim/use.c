@@ -290,14 +290,15 @@ static int wait_for_loads(struct residency *res, struct extent *const *set, size
 }
 
 /* Pin what the use touches, when all of it is there or its loads are queued; and make stream wait
- * for those. */
-static void bring_in(struct residency *res, struct use *use, enum residency_need need,
-                     CUstream stream, struct stall *stall)
+ * for those. Just the first of the set, so many, are part of the step. */
+static void bring_in(struct residency *res, struct use *use, size_t learned,
+                     enum residency_need need, CUstream stream, struct stall *stall)
 {
     struct stats_shard *shard = stats_shard();
     const struct extent *missed;
 
-    learn_touch(res, use->set, use->count);
+    if (learned)
+        learn_touch(res, use->set, learned);
     missed = first_absent(res, use->set, use->count);
     if (!missed) {
         use_pin(use);
@@ -326,6 +327,7 @@ struct use *residency_acquire(struct residency *res, struct extent *const *set, 
     struct stats_shard *shard = stats_shard();
     struct stall stall = {0};
     struct use *use = NULL;
+    size_t learned = count;
     CUcontext ctx = NULL, current = NULL;
     uint64_t start;
 
@@ -336,8 +338,8 @@ struct use *residency_acquire(struct residency *res, struct extent *const *set, 
     if (!res->drv->cuStreamGetCtx || stats_note(res->drv->cuStreamGetCtx(stream, &ctx)))
         ctx = current;
     pthread_mutex_lock(&res->lock);
-    if (trial && (ctx != current || !trial_is_due(res, trial))) {
-        if (trial_is_on(trial)) { /* another launch's */
+    if (trial && (trial->loads || ctx != current || !trial_is_due(res, trial))) {
+        if (trial->loads || trial_is_on(trial)) {
             count += trial->count;
             need = RESIDENCY_LOAD;
         }
@@ -351,11 +353,12 @@ struct use *residency_acquire(struct residency *res, struct extent *const *set, 
     if (!use)
         goto out;
     if (need != RESIDENCY_AS_IS && count)
-        bring_in(res, use, need, stream, &stall);
+        bring_in(res, use, learned, need, stream, &stall);
     else
         use_pin(use);
     use->lane = transfer_lane(&res->lanes, ctx);
-    if (trial) {
+    /* The lock was given up meanwhile. */
+    if (trial && trial_is_due(res, trial)) {
         /* What of it is on its way the device would wait for, and the time would be none of its. */
         (void)wait_for_loads(res, trial->set, trial->count, stream);
         trial_begin(res, use, trial, stream);

@@ -23,7 +23,7 @@ static int run_plan(struct schedule_tempo *tempo, uint64_t settling_ns, uint64_t
         wanted = schedule_tempo_note(tempo, i == 1 ? step_ns : 10 * step_ns, LINK_NS);
     }
     if (wanted)
-        schedule_tempo_replanned(tempo);
+        schedule_tempo_replanned(tempo, tempo->ahead == SCHEDULE_AHEAD_WIDE);
     return wanted;
 }
 
@@ -68,6 +68,18 @@ static void test_lean_comes_back_where_wide_gains_nothing(void **state)
     assert_stays(&tempo, SCHEDULE_AHEAD_LEAN);
 }
 
+/* Lean turned out to be wide: there is nothing to compare it with. */
+static void test_a_wide_plan_is_not_compared(void **state)
+{
+    struct schedule_tempo tempo;
+
+    (void)state;
+    schedule_tempo_begin(&tempo);
+    schedule_tempo_replanned(&tempo, 1);
+    assert_int_equal(run_plan(&tempo, 1000, 1500), 0);
+    assert_stays(&tempo, SCHEDULE_AHEAD_LEAN);
+}
+
 static void test_nothing_is_decided_before_the_link_is_known(void **state)
 {
     struct schedule_tempo tempo;
@@ -86,6 +98,7 @@ int main(void)
         cmocka_unit_test(test_lean_stays_where_the_link_is_busy),
         cmocka_unit_test(test_wide_stays_where_it_is_faster),
         cmocka_unit_test(test_lean_comes_back_where_wide_gains_nothing),
+        cmocka_unit_test(test_a_wide_plan_is_not_compared),
         cmocka_unit_test(test_nothing_is_decided_before_the_link_is_known),
     };
 

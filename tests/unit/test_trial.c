@@ -21,6 +21,7 @@ enum {
     DEVICE_SLOW,
     DEVICE_DOUBTED,
     DEVICE_ONE,
+    DEVICE_GIVEN,
     DEVICE_LITTLE,
     DEVICE_UNKNOWN,
     DEVICE_FRESH,
@@ -34,7 +35,7 @@ static _Atomic float g_load_ms = LINK_MS;
 static _Atomic int g_silent; /* the driver tells nothing */
 
 /* Functions are told apart by their address; each takes one pointer. */
-static const char g_function[12];
+static const char g_function[13];
 
 static CUresult param_info(CUfunction function, size_t index, size_t *offset, size_t *bytes)
 {
@@ -138,7 +139,7 @@ static void test_sparse(void **state)
     CUdeviceptr elsewhere;
 
     (void)state;
-    g_launch_ms = LOAD_MS / 100;
+    g_launch_ms = LOAD_MS / 1000;
     assert_non_null(use);
     assert_int_equal(use->count, 0);
     assert_int_equal(verdict(0), READING_TRIED);
@@ -192,7 +193,7 @@ static void test_sparse_beside(void **state)
     uint64_t resident, sparse;
 
     (void)state;
-    g_launch_ms = LOAD_MS / 100;
+    g_launch_ms = LOAD_MS / 1000;
     define(&b, 7, 8);
     g_fake_driver.cuFuncGetParamInfo = param_info_of_two;
     for (int i = 0; i < 3; i++) {
@@ -304,6 +305,27 @@ static void test_little_absent(void **state)
     bench_end(&b);
 }
 
+/* What of the object had come before is given up before all else, and comes no more ahead. */
+static void test_given_up(void **state)
+{
+    struct bench b = make(DEVICE_GIVEN);
+    struct use *use = begin_on(&b, b.stream, 2, (const size_t[]){0, 1});
+
+    (void)state;
+    residency_release(use, b.stream, CUDA_SUCCESS);
+    fake_finish(b.stream);
+    assert_int_equal(large_pages_there(&b), 2);
+    try(&b, 12, LOAD_MS / 1000, READING_SPARSE);
+    for (size_t i = 10; i < 10 + FITS; i++) {
+        launch(&b, i);
+        fake_finish(b.stream);
+    }
+    assert_int_equal(large_pages_there(&b), 0);
+    for (size_t i = 10; i < 10 + FITS; i++)
+        assert_true(is_there(&b, i));
+    bench_end(&b);
+}
+
 /* Once it may take long, for the device had to find what was just given up. A trial that did not
  * come about says nothing in between. */
 static void test_doubted(void **state)
@@ -318,9 +340,9 @@ static void test_doubted(void **state)
     assert_non_null(use);
     launch_end(use, b.stream, CUDA_ERROR_INVALID_VALUE);
     assert_int_equal(verdict(9), READING_DOUBTED);
-    try(&b, 9, LOAD_MS / 100, READING_SPARSE); /* its third launch: no turn of its own */
-    try(&b, 9, LOAD_MS, READING_DOUBTED);      /* its fourth */
-    try(&b, 9, LOAD_MS / 100, READING_SPARSE);
+    try(&b, 9, LOAD_MS / 1000, READING_SPARSE); /* its third launch: no turn of its own */
+    try(&b, 9, LOAD_MS, READING_DOUBTED);       /* its fourth */
+    try(&b, 9, LOAD_MS / 1000, READING_SPARSE);
     bench_end(&b);
 }
 
@@ -534,9 +556,10 @@ int main(void)
         cmocka_unit_test(test_busy_link),     cmocka_unit_test(test_unknown_link),
         cmocka_unit_test(test_slow_loads),    cmocka_unit_test(test_doubted),
         cmocka_unit_test(test_one_at_a_time), cmocka_unit_test(test_little_absent),
-        cmocka_unit_test(test_fresh),         cmocka_unit_test(test_silent),
-        cmocka_unit_test(test_there_already), cmocka_unit_test(test_sparse_beside),
-        cmocka_unit_test(test_untimed),       cmocka_unit_test(test_written),
+        cmocka_unit_test(test_given_up),      cmocka_unit_test(test_fresh),
+        cmocka_unit_test(test_silent),        cmocka_unit_test(test_there_already),
+        cmocka_unit_test(test_sparse_beside), cmocka_unit_test(test_untimed),
+        cmocka_unit_test(test_written),
     };
 
     return cmocka_run_group_tests(tests, setup, NULL);
