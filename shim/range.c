@@ -80,7 +80,7 @@ static CUresult range_destroy(struct range *r)
     CUresult result;
 
     residency_detach(residency_get(r->device), r);
-    result = stats_note(backend_um.release(driver_get(), r->base, r->bytes));
+    result = unwanted_free(r->ctx, r->base, r->bytes);
     residency_forget(residency_get(r->device), r);
     free(r);
     return result;

@@ -68,6 +68,19 @@ static struct unwanted *take(CUcontext ctx)
     return taken;
 }
 
+CUresult unwanted_free(CUcontext ctx, CUdeviceptr base, size_t bytes)
+{
+    const struct driver *drv = driver_get();
+    CUresult result = stats_note(drv->cuCtxPushCurrent_v2(ctx));
+    CUcontext popped;
+
+    if (result != CUDA_SUCCESS)
+        return result;
+    result = stats_note(backend_um.release(drv, base, bytes));
+    stats_note(drv->cuCtxPopCurrent_v2(&popped));
+    return result;
+}
+
 void unwanted_release(CUcontext ctx)
 {
     struct unwanted *kept = take(ctx);
@@ -75,7 +88,7 @@ void unwanted_release(CUcontext ctx)
     while (kept) {
         struct unwanted *next = kept->next;
 
-        stats_note(backend_um.release(driver_get(), kept->base, kept->bytes));
+        unwanted_free(ctx, kept->base, kept->bytes);
         free(kept);
         kept = next;
     }

@@ -18,6 +18,9 @@ void unwanted_keep(CUcontext ctx, CUdeviceptr base, size_t bytes);
 CUdeviceptr unwanted_take(CUcontext ctx, size_t bytes);
 /* Give back what is kept of ctx, whose work the program has waited for. Call with no lock held. */
 void unwanted_release(CUcontext ctx);
+/* Give managed memory of ctx back to the driver, whatever context is current: it frees nothing
+ * where none is. returns the driver's code */
+CUresult unwanted_free(CUcontext ctx, CUdeviceptr base, size_t bytes);
 /* The context is gone, and all of its memory with it. */
 void unwanted_forget(CUcontext ctx);
 

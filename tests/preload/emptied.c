@@ -5,6 +5,8 @@
  * report: .allocated.managed == 0
  * run: max-memory=0=1GiB
  * report: .allocated.managed == 0
+ * run: max-memory=0=48MiB arg=--apart arg=1
+ * report: .allocated.managed == 0
  * run: max-memory=0=16MiB arg=--device arg=80 env=SIMCUDA_HOST_MEMORY=96MiB
  * report: .allocated.managed == 0
  * run: max-memory=0=16MiB arg=--managed arg=80 env=SIMCUDA_HOST_MEMORY=96MiB
@@ -13,6 +15,8 @@
 #include "common.h"
 
 #define MIB ((size_t)1 << 20)
+
+CUresult cuCtxSynchronize_v2(CUcontext ctx); /* 13.0's, which needs no current context */
 
 /* Allocated, written, checked and freed, all in the order of the stream. */
 static void use_once(const struct kernels *k, size_t bytes, uint32_t seed, CUstream stream)
@@ -48,6 +52,8 @@ int main(int argc, char **argv)
 {
     const size_t device_bytes = (size_t)option(argc, argv, "device", 0) * MIB;
     const size_t managed_bytes = (size_t)option(argc, argv, "managed", 0) * MIB;
+    const int apart = option(argc, argv, "apart", 0) != 0;
+    CUcontext ctx;
     struct kernels k;
     CUstream stream;
 
@@ -62,7 +68,10 @@ int main(int argc, char **argv)
             use_once(&k, i * MIB, i, stream);
         }
     }
+    CUDA_CHECK(cuCtxGetCurrent(&ctx));
+    if (apart)
+        CUDA_CHECK(cuCtxSetCurrent(NULL));
     for (int i = 0; i < 2; i++)
-        CUDA_CHECK(cuCtxSynchronize());
+        CUDA_CHECK(apart ? cuCtxSynchronize_v2(ctx) : cuCtxSynchronize());
     return 0;
 }

@@ -332,6 +332,8 @@ static inline CUresult fake_cuMemFree(CUdeviceptr addr)
     p = addr >= FAKE_PLAIN ? NULL : fake_pages("cuMemFree", addr, FAKE_PAGE);
     if (!p)
         return fake_leave(CUDA_SUCCESS);
+    if (!t_fake_ctx)
+        return fake_leave(CUDA_ERROR_INVALID_CONTEXT);
     if (p->allocated != 2)
         FAKE_MISUSE("a free in the middle of an allocation");
     do {

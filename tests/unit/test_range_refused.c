@@ -84,6 +84,12 @@ static void test_given_back_before_a_refusal(void **state)
     assert_int_equal(g_fake.live_managed_bytes, managed + 90 * MIB);
     assert_int_equal(range_give_back(), 1);
     assert_int_equal(range_give_back(), 0);
+    /* In no context, as a call may be that asks for memory in another way. */
+    leave_empty(40 * MIB, fake_program_stream(0));
+    t_fake_ctx = NULL;
+    assert_int_equal(range_give_back(), 1);
+    assert_int_equal(g_fake.live_managed_bytes, managed + 50 * MIB);
+    t_fake_ctx = first;
     /* What has been freed meanwhile, though nobody has asked since, goes as well. */
     held = fake_program_stream(1);
     leave_empty(40 * MIB, held);
