@@ -9,13 +9,60 @@
 struct wait {
     CUcontext ctx;
     CUresult result;
-    int over;  /* result is the driver's */
-    int alone; /* nobody asks for the result any more */
+    int over;   /* result is the driver's */
+    int alone;  /* nobody asks for the result any more */
+    int ending; /* no wait: the context is coming to its end */
+    struct wait *next;
 };
 
+static pthread_once_t g_once = PTHREAD_ONCE_INIT;
 static pthread_mutex_t g_lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t g_over = PTHREAD_COND_INITIALIZER;
-static int g_given_up; /* g_lock: waits that go on alone */
+static pthread_cond_t g_over;
+static struct wait *g_waits; /* g_lock: that are not over */
+
+static void set_up(void)
+{
+    pthread_condattr_t attr;
+
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&g_over, &attr);
+    pthread_condattr_destroy(&attr);
+}
+
+/* g_lock is held, here and below. */
+static void link_wait(struct wait *wait)
+{
+    wait->next = g_waits;
+    g_waits = wait;
+}
+
+static void unlink_wait(struct wait *wait)
+{
+    struct wait **link = &g_waits;
+
+    while (*link != wait)
+        link = &(*link)->next;
+    *link = wait->next;
+}
+
+static int is_waited_for(CUcontext ctx)
+{
+    const struct wait *wait = g_waits;
+
+    while (wait && (wait->ctx != ctx || wait->ending))
+        wait = wait->next;
+    return wait != NULL;
+}
+
+static int may_begin(CUcontext ctx)
+{
+    const struct wait *wait = g_waits;
+
+    while (wait && (wait->ctx != ctx || !(wait->alone || wait->ending)))
+        wait = wait->next;
+    return !wait;
+}
 
 static void *wait_main(void *arg)
 {
@@ -27,10 +74,9 @@ static void *wait_main(void *arg)
     pthread_mutex_lock(&g_lock);
     wait->result = result;
     wait->over = 1;
-    if (wait->alone) {
-        g_given_up--;
+    unlink_wait(wait);
+    if (wait->alone)
         free(wait);
-    }
     pthread_cond_broadcast(&g_over);
     pthread_mutex_unlock(&g_lock);
     return NULL;
@@ -40,10 +86,13 @@ static struct timespec time_in(uint64_t ns)
 {
     struct timespec t;
 
-    clock_gettime(CLOCK_REALTIME, &t);
-    ns += (uint64_t)t.tv_nsec;
+    clock_gettime(CLOCK_MONOTONIC, &t);
     t.tv_sec += (time_t)(ns / 1000000000ull);
-    t.tv_nsec = (long)(ns % 1000000000ull);
+    t.tv_nsec += (long)(ns % 1000000000ull);
+    if (t.tv_nsec >= 1000000000) {
+        t.tv_sec++;
+        t.tv_nsec -= 1000000000;
+    }
     return t;
 }
 
@@ -52,23 +101,59 @@ CUresult context_wait(CUcontext ctx, uint64_t patience_ns)
     const struct timespec until = time_in(patience_ns);
     struct wait *wait = calloc(1, sizeof(*wait));
     CUresult result = CUDA_ERROR_NOT_READY;
-    int err;
+    int err = 0;
 
     if (!wait)
         return CUDA_ERROR_OUT_OF_MEMORY;
     wait->ctx = ctx;
+    pthread_once(&g_once, set_up);
     pthread_mutex_lock(&g_lock);
-    err = g_given_up || thread_start(wait_main, wait);
+    if (!may_begin(ctx) || thread_start(wait_main, wait)) {
+        free(wait);
+        goto unlock;
+    }
+    link_wait(wait);
     while (!err && !wait->over)
         err = pthread_cond_timedwait(&g_over, &g_lock, &until);
-    if (wait->over)
+    if (wait->over) {
         result = wait->result;
-    if (err == ETIMEDOUT && !wait->over) {
-        wait->alone = 1;
-        g_given_up++;
-    } else {
         free(wait);
+    } else {
+        wait->alone = 1;
     }
+unlock:
     pthread_mutex_unlock(&g_lock);
     return result;
+}
+
+void context_wait_leave(CUcontext ctx, uint64_t patience_ns)
+{
+    const struct timespec until = time_in(patience_ns);
+    struct wait *end = calloc(1, sizeof(*end));
+    int err = 0;
+
+    pthread_once(&g_once, set_up);
+    pthread_mutex_lock(&g_lock);
+    if (end) { /* else no more than what waits already is kept off */
+        end->ctx = ctx;
+        end->ending = 1;
+        link_wait(end);
+    }
+    while (!err && is_waited_for(ctx))
+        err = pthread_cond_timedwait(&g_over, &g_lock, &until);
+    pthread_mutex_unlock(&g_lock);
+}
+
+void context_wait_left(CUcontext ctx)
+{
+    struct wait *end;
+
+    pthread_mutex_lock(&g_lock);
+    end = g_waits;
+    while (end && (end->ctx != ctx || !end->ending))
+        end = end->next;
+    if (end)
+        unlink_wait(end);
+    pthread_mutex_unlock(&g_lock);
+    free(end);
 }

@@ -11,11 +11,20 @@
 
 /* Wait until all work of a context has run that was queued before the call.
  *
- * patience_ns  after which the wait is given up; at once where an earlier one that was given up has
- *              not ended yet
+ * patience_ns  after which the wait is given up; at once where an earlier one of ctx that was given
+ *              up has not ended yet, or ctx is coming to its end
  * returns      CUDA_SUCCESS; CUDA_ERROR_NOT_READY when it was given up; else the driver's code
  * locks        call with none held
  */
 CUresult context_wait(CUcontext ctx, uint64_t patience_ns);
+
+#define CONTEXT_WAIT_ENDS UINT64_C(0x3fffffffffffffff) /* longer than any work takes */
+
+/* A context is about to be destroyed: returns when no thread of ours waits for it, or patience_ns
+ * have passed, and none begins before context_wait_left(), which is to be called when the driver
+ * has destroyed it, or refused to. Call both with no lock held.
+ */
+void context_wait_leave(CUcontext ctx, uint64_t patience_ns);
+void context_wait_left(CUcontext ctx);
 
 #endif

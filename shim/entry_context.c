@@ -1,5 +1,6 @@
 /* entry_context.c - start-up, and contexts that are waited for or come to their end. */
 #include "config.h"
+#include "context_wait.h"
 #include "entry.h"
 #include "launch.h"
 #include "layout.h"
@@ -62,6 +63,9 @@ CUresult cuCtxSynchronize_v2(CUcontext ctx)
     return waited(driver_get()->cuCtxSynchronize_v2(ctx), ctx);
 }
 
+/* A release of the primary context may be no end of it, and then waits for nothing. */
+#define RELEASE_PATIENCE_NS 2000000000ull
+
 /* A context has gone, with all that was allocated and created in it. */
 static void forget(CUcontext ctx)
 {
@@ -77,6 +81,7 @@ static CUresult end_context(CUcontext ctx, CUresult (*end)(CUcontext))
 
     if (entry_is_passive())
         return end(ctx);
+    context_wait_leave(ctx, CONTEXT_WAIT_ENDS); /* for its work, as the driver does */
     for (CUdevice dev = 0; dev < (CUdevice)STATS_DEVICES_MAX; dev++)
         residency_pause(dev);
     layout_forget_all(); /* its modules go with it: their functions' handles may come again */
@@ -85,6 +90,7 @@ static CUresult end_context(CUcontext ctx, CUresult (*end)(CUcontext))
         forget(ctx);
     for (CUdevice dev = 0; dev < (CUdevice)STATS_DEVICES_MAX; dev++)
         residency_resume(dev);
+    context_wait_left(ctx);
     return result;
 }
 
@@ -112,6 +118,7 @@ static CUresult end_primary(CUdevice dev, CUresult (*end)(CUdevice))
         !active || stats_note(drv->cuDevicePrimaryCtxRetain(&primary, dev)))
         return end(dev);
     stats_note(drv->cuDevicePrimaryCtxRelease_v2(dev));
+    context_wait_leave(primary, RELEASE_PATIENCE_NS);
     residency_pause(dev);
     layout_forget_all();
     result = end(dev);
@@ -119,6 +126,7 @@ static CUresult end_primary(CUdevice dev, CUresult (*end)(CUdevice))
         (stats_note(drv->cuDevicePrimaryCtxGetState(dev, &flags, &active)) || !active))
         forget(primary);
     residency_resume(dev);
+    context_wait_left(primary);
     return result;
 }
 

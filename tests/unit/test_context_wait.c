@@ -1,5 +1,6 @@
 /* Strategy: a fake driver whose cuCtxSynchronize() stops where the test says so. A wait that ends
- * tells what the driver told; one that does not is given up, and none is begun beside it. */
+ * tells what the driver told; one that does not is given up, and none is begun beside it. A context
+ * that is to be destroyed is left alone first. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -37,10 +38,44 @@ static void test_is_given_up(void **state)
     assert_int_equal(context_wait(ctx, 1), CUDA_ERROR_NOT_READY);
     /* It goes on: the next one does not even begin. */
     assert_int_equal(context_wait(ctx, DAY_NS), CUDA_ERROR_NOT_READY);
+    /* For another context one begins. */
+    assert_int_equal(context_wait(fake_context(1), 1), CUDA_ERROR_NOT_READY);
+    WAIT_FOR(FAKE_READ(g_fake.at_gate) == 2);
     fake_gate(NULL);
     WAIT_FOR((result = context_wait(ctx, DAY_NS)) != CUDA_ERROR_NOT_READY);
     assert_int_equal(result, CUDA_SUCCESS);
-    assert_int_equal(FAKE_READ(g_fake.syncs), syncs + 2);
+    assert_int_equal(FAKE_READ(g_fake.syncs), syncs + 3);
+}
+
+static void *open_gate(void *arg)
+{
+    fake_gate(NULL);
+    return arg;
+}
+
+static void test_leaves_what_ends(void **state)
+{
+    CUcontext ctx = fake_context(0), other = fake_context(1);
+    int syncs = g_fake.syncs;
+    pthread_t thread;
+
+    (void)state;
+    fake_gate("cuCtxSynchronize");
+    assert_int_equal(context_wait(ctx, 1), CUDA_ERROR_NOT_READY);
+    WAIT_FOR(FAKE_READ(g_fake.at_gate) == 1);
+    context_wait_leave(ctx, 1); /* no longer than it is told to */
+    context_wait_left(ctx);
+    context_wait_leave(other, CONTEXT_WAIT_ENDS); /* which nobody waits for */
+    context_wait_left(other);
+    assert_int_equal(pthread_create(&thread, NULL, open_gate, NULL), 0);
+    context_wait_leave(ctx, CONTEXT_WAIT_ENDS);
+    assert_int_equal(FAKE_READ(g_fake.syncs), syncs + 1);
+    pthread_join(thread, NULL);
+    /* Until it has ended no wait begins. */
+    assert_int_equal(context_wait(ctx, DAY_NS), CUDA_ERROR_NOT_READY);
+    assert_int_equal(context_wait(other, DAY_NS), CUDA_SUCCESS);
+    context_wait_left(ctx);
+    assert_int_equal(context_wait(ctx, DAY_NS), CUDA_SUCCESS);
 }
 
 static int setup(void **state)
@@ -55,6 +90,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tells_the_result),
         cmocka_unit_test(test_is_given_up),
+        cmocka_unit_test(test_leaves_what_ends),
     };
 
     return cmocka_run_group_tests(tests, setup, NULL);
