@@ -1,5 +1,6 @@
 #include "context_wait.h"
 #include "deferred.h"
+#include "stats.h"
 #include "thread.h"
 #include <errno.h>
 #include <pthread.h>
@@ -124,6 +125,38 @@ CUresult context_wait(CUcontext ctx, uint64_t patience_ns)
 unlock:
     pthread_mutex_unlock(&g_lock);
     return result;
+}
+
+void context_set_add(struct context_set *set, CUcontext ctx)
+{
+    size_t i = 0;
+
+    while (i < set->count && set->ctx[i] != ctx)
+        i++;
+    if (i == set->count && i < sizeof(set->ctx) / sizeof(set->ctx[0]))
+        set->ctx[set->count++] = ctx;
+}
+
+static uint64_t now_ns(void)
+{
+    const struct timespec now = time_in(0);
+
+    return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
+}
+
+void context_wait_each(struct context_set *set, uint64_t patience_ns)
+{
+    const uint64_t until_ns = now_ns() + patience_ns;
+    const size_t count = set->count;
+
+    set->count = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint64_t time_ns = now_ns(), left_ns = time_ns < until_ns ? until_ns - time_ns : 0;
+        CUcontext ctx = set->ctx[i];
+
+        if (stats_note(context_wait(ctx, left_ns / (count - i))) == CUDA_SUCCESS)
+            set->ctx[set->count++] = ctx;
+    }
 }
 
 void context_wait_leave(CUcontext ctx, uint64_t patience_ns)

@@ -18,6 +18,22 @@
  */
 CUresult context_wait(CUcontext ctx, uint64_t patience_ns);
 
+/* Contexts that are to be waited for; what does not fit is not. */
+struct context_set {
+    CUcontext ctx[16];
+    size_t count;
+};
+
+/* Add one that is not in it yet. */
+void context_set_add(struct context_set *set, CUcontext ctx);
+
+/* Wait as context_wait() does for each of a set in turn, and leave those in it whose work has run.
+ *
+ * patience_ns  for all of them; none has more than its share of what is left, for those behind it
+ * locks        call with none held
+ */
+void context_wait_each(struct context_set *set, uint64_t patience_ns);
+
 #define CONTEXT_WAIT_ENDS UINT64_C(0x3fffffffffffffff) /* longer than any work takes */
 
 /* A context is about to be destroyed: returns when no thread of ours waits for it, or patience_ns

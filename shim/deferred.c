@@ -145,16 +145,6 @@ void deferred_retire(void)
     finish(done);
 }
 
-int deferred_is_any(void)
-{
-    int any;
-
-    pthread_mutex_lock(&g_lock);
-    any = g_deferred != NULL;
-    pthread_mutex_unlock(&g_lock);
-    return any;
-}
-
 CUresult deferred_synchronize(CUcontext ctx)
 {
     const struct driver *drv = driver_get();
@@ -172,21 +162,14 @@ CUresult deferred_synchronize(CUcontext ctx)
     return result;
 }
 
-void deferred_wait(void)
+void deferred_add_contexts(struct context_set *set)
 {
-    for (;;) {
-        struct deferred *d;
-
-        pthread_mutex_lock(&g_lock);
-        d = g_deferred ? take_off(&g_deferred) : NULL;
-        pthread_mutex_unlock(&g_lock);
-        if (!d)
-            return;
-        if (stats_note(driver_get()->cuEventSynchronize(d->event)) != CUDA_SUCCESS)
-            stats_note(deferred_synchronize(d->ctx));
-        d->next = NULL;
-        finish(d);
+    pthread_mutex_lock(&g_lock);
+    for (const struct deferred *d = g_deferred; d; d = d->next) {
+        context_set_add(set, d->event_ctx);
+        context_set_add(set, d->ctx);
     }
+    pthread_mutex_unlock(&g_lock);
 }
 
 void deferred_drop_context(CUcontext ctx)

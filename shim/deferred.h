@@ -1,15 +1,15 @@
 /* deferred.h - frees in stream order: an allocation stays until the work queued before its free has
  * run.
  *
- * Nothing here waits on the host but deferred_wait() and deferred_synchronize(), and
- * deferred_free() where no event can tell when the work has run. Nobody but deferred.c marks an
- * allocation as leaving.
+ * Nothing here waits on the host but deferred_synchronize(), and deferred_free() where no event can
+ * tell when the work has run. Nobody but deferred.c marks an allocation as leaving.
  *
  * Locks: one of its own, a leaf. Call with none held.
  */
 #ifndef BERTH_DEFERRED_H
 #define BERTH_DEFERRED_H
 
+#include "context_wait.h"
 #include "driver.h"
 
 /* Free a paged allocation when the work queued on stream so far has run.
@@ -26,11 +26,8 @@ CUresult deferred_free(CUdeviceptr base, CUcontext ctx, CUstream stream, int *pa
  * be asked says nothing: its memory may be in use, and stays until there is need for it. */
 void deferred_retire(void);
 
-/* Has anything been freed in stream order that is not known to be free yet? */
-int deferred_is_any(void);
-
-/* Wait for everything that was freed in stream order: an allocation needs its room. */
-void deferred_wait(void);
+/* Add the contexts whose memory is on its way, and those whose work it waits for. */
+void deferred_add_contexts(struct context_set *set);
 
 /* Wait for all work of a context, which need not be the current one: a free that is in no stream's
  * order. */

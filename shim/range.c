@@ -304,6 +304,16 @@ static CUresult put_somewhere(struct allocation *a, struct residency *res)
     return CUDA_SUCCESS;
 }
 
+/* What is being freed in stream order leaves room, once the work before it has run. */
+static void await_frees(void)
+{
+    struct context_set set = {.count = 0};
+
+    deferred_add_contexts(&set);
+    context_wait_each(&set, GIVE_BACK_PATIENCE_NS);
+    deferred_retire();
+}
+
 static CUresult alloc_paged(struct residency *res, CUdevice device, CUcontext ctx, size_t bytes,
                             CUdeviceptr *out)
 {
@@ -315,7 +325,7 @@ static CUresult alloc_paged(struct residency *res, CUdevice device, CUcontext ct
         return result;
     range_capacity(device, &free_bytes, &total_bytes);
     if (bytes > free_bytes) {
-        deferred_wait();
+        await_frees();
         range_capacity(device, &free_bytes, &total_bytes);
     }
     if (bytes <= free_bytes) {
@@ -507,30 +517,21 @@ void range_waited(CUcontext ctx)
     unwanted_release(ctx);
 }
 
-/* Give back what is kept of a context, once its work has run. returns 1 when that was anything */
-static int give_back_of(CUcontext ctx)
-{
-    if (stats_note(context_wait(ctx, GIVE_BACK_PATIENCE_NS)) != CUDA_SUCCESS)
-        return 0;
-    deferred_retire();
-    return destroy_all(take_emptied(ctx, EMPTIED_ANY));
-}
-
 int range_give_back(void)
 {
-    CUcontext ctx = NULL;
+    struct context_set set = {.count = 0};
     int given = 0;
 
-    if (deferred_is_any() && stats_note(driver_get()->cuCtxGetCurrent(&ctx)) == CUDA_SUCCESS && ctx)
-        given = give_back_of(ctx);
-    for (;;) {
-        range_read_lock();
-        ctx = range_list_emptied_context();
-        range_unlock();
-        if (!ctx || !give_back_of(ctx))
-            return given;
-        given = 1;
-    }
+    deferred_retire();
+    deferred_add_contexts(&set);
+    range_read_lock();
+    range_list_add_emptied(&set);
+    range_unlock();
+    context_wait_each(&set, GIVE_BACK_PATIENCE_NS);
+    deferred_retire();
+    for (size_t i = 0; i < set.count; i++)
+        given |= destroy_all(take_emptied(set.ctx[i], EMPTIED_ANY));
+    return given;
 }
 
 CUresult range_free(CUdeviceptr base, int *paged)

@@ -87,8 +87,8 @@ struct range_view {
  * plain    the driver's own call, for what stays plain: called with plain_arg when the allocation
  *          is too small to be paged or paging is not possible
  * returns  CUDA_SUCCESS, else the driver's code. Lack of VRAM is no failure while the host has room
- * locks    takes g_range_lock, residency's. Before it is refused it waits for frees in stream
- * order, and for all work where there is something to give back: range_give_back()
+ * locks    takes g_range_lock, residency's. Before it is refused it waits for the work of contexts
+ *          in which memory is being freed in stream order or is kept, as range_give_back() does
  */
 typedef CUresult range_plain_fn(void *plain_arg, CUdeviceptr *out);
 CUresult range_alloc(size_t bytes, range_plain_fn *plain, void *plain_arg, CUdeviceptr *out);

@@ -93,13 +93,11 @@ int range_list_is_outgrown(CUcontext ctx, size_t bytes, size_t times)
     return r != NULL;
 }
 
-CUcontext range_list_emptied_context(void)
+void range_list_add_emptied(struct context_set *set)
 {
-    const struct range *r = g_ranges;
-
-    while (r && !r->emptied)
-        r = r->next;
-    return r ? r->ctx : NULL;
+    for (const struct range *r = g_ranges; r; r = r->next)
+        if (r->emptied)
+            context_set_add(set, r->ctx);
 }
 
 struct range *range_list_take_emptied(CUcontext ctx, enum emptied which)

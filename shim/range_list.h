@@ -9,6 +9,7 @@
 #ifndef BERTH_RANGE_LIST_H
 #define BERTH_RANGE_LIST_H
 
+#include "context_wait.h"
 #include "range.h"
 
 /* The first of all ranges: the others follow by next. The lock held for reading is enough. */
@@ -40,9 +41,8 @@ struct range *range_list_find_emptied(CUcontext ctx, size_t bytes, size_t most);
  * lock held for reading is enough. */
 int range_list_is_outgrown(CUcontext ctx, size_t bytes, size_t times);
 
-/* The context of any emptied range; NULL when there is none. The lock held for reading is enough.
- */
-CUcontext range_list_emptied_context(void);
+/* Add the contexts of all emptied ranges. The lock held for reading is enough. */
+void range_list_add_emptied(struct context_set *set);
 
 enum emptied {
     EMPTIED_ANY,

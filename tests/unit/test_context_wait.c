@@ -78,6 +78,41 @@ static void test_leaves_what_ends(void **state)
     assert_int_equal(context_wait(ctx, DAY_NS), CUDA_SUCCESS);
 }
 
+static void *open_gate_for_two(void *arg)
+{
+    WAIT_FOR(FAKE_READ(g_fake.at_gate) == 2);
+    fake_gate(NULL);
+    return arg;
+}
+
+/* There is time left for those behind one that does not answer. */
+static void test_each_has_its_share(void **state)
+{
+    CUcontext slow = fake_context(0), other = fake_context(1);
+    struct context_set set = {.count = 0};
+    pthread_t thread;
+
+    (void)state;
+    for (int i = 0; i < 40; i++) {
+        context_set_add(&set, slow);
+        context_set_add(&set, other);
+    }
+    assert_int_equal(set.count, 2);
+    fake_gate("cuCtxSynchronize");
+    assert_int_equal(pthread_create(&thread, NULL, open_gate_for_two, NULL), 0);
+    context_wait_each(&set, 2000000000);
+    pthread_join(thread, NULL);
+    assert_int_equal(set.count, 1);
+    assert_ptr_equal(set.ctx[0], other);
+    WAIT_FOR(context_wait(slow, DAY_NS) == CUDA_SUCCESS);
+    context_set_add(&set, slow);
+    context_wait_each(&set, DAY_NS);
+    assert_int_equal(set.count, 2);
+    for (uintptr_t i = 0; i < 40; i++)
+        context_set_add(&set, (CUcontext)(i + 1));
+    assert_int_equal(set.count, sizeof(set.ctx) / sizeof(set.ctx[0]));
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -91,6 +126,7 @@ int main(void)
         cmocka_unit_test(test_tells_the_result),
         cmocka_unit_test(test_is_given_up),
         cmocka_unit_test(test_leaves_what_ends),
+        cmocka_unit_test(test_each_has_its_share),
     };
 
     return cmocka_run_group_tests(tests, setup, NULL);
