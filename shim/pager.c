@@ -401,6 +401,8 @@ static int turn(struct residency *res)
         ask_what_is_clean(res);
         learn_plan(res);
     }
+    if (res->broken || res->paused) /* since the lock was given up: perhaps a context ends */
+        return 1;
     room = trim(res);
     if (room == ROOM_MADE)
         return 1;

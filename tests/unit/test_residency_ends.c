@@ -15,6 +15,7 @@ enum {
     DEVICE_GATE,
     DEVICE_LEAVING,
     DEVICE_AGAIN,
+    DEVICE_PLANS,
 };
 
 /* Advice that fails once is tried again. A range that refuses it ends paging, but keeps no other
@@ -281,6 +282,46 @@ static void test_pause(void **state)
     bench_end(&b);
 }
 
+static void *pause_in_thread(void *arg)
+{
+    residency_pause(*(const CUdevice *)arg);
+    return NULL;
+}
+
+/* A pause that comes while the pager plans, which it does without the lock, holds it back before
+ * it serves the launch that waits: what it would drop may be of a context that ends. */
+static void test_pause_while_planning(void **state)
+{
+    struct bench b = bench_make(DEVICE_PLANS, 20, QUICK);
+    struct launcher l = {&b, 19, 0};
+    CUdevice device = DEVICE_PLANS;
+    pthread_t pausing, launching;
+    unsigned moved;
+
+    (void)state;
+    for (size_t i = 0; i < 12; i++)
+        launch(&b, i);
+    residency_pause(DEVICE_PLANS);
+    WAIT_FOR(LOCKED(b.res, b.res->idle));
+    pthread_create(&launching, NULL, launch_in_thread, &l);
+    WAIT_FOR(LOCKED(b.res, b.res->requests != NULL));
+    LOCKED(b.res, b.res->history.next_try = 0);
+    moved = FAKE_READ(g_fake.loads + g_fake.drops);
+    range_write_lock(); /* which keeps it asking what is clean */
+    residency_resume(DEVICE_PLANS);
+    WAIT_FOR(LOCKED(b.res, b.res->handling != NULL));
+    pthread_create(&pausing, NULL, pause_in_thread, &device);
+    WAIT_FOR(LOCKED(b.res, b.res->paused));
+    range_unlock();
+    pthread_join(pausing, NULL);
+    WAIT_FOR(LOCKED(b.res, b.res->idle));
+    assert_int_equal(FAKE_READ(g_fake.loads + g_fake.drops), moved);
+    residency_resume(DEVICE_PLANS);
+    pthread_join(launching, NULL);
+    assert_true(l.was_there);
+    bench_end(&b);
+}
+
 /* A context goes with its streams and events; another one on the same device goes on. */
 static void test_context_destroyed(void **state)
 {
@@ -374,6 +415,7 @@ int main(void)
         cmocka_unit_test(test_advice_refused),
         cmocka_unit_test(test_trouble),
         cmocka_unit_test(test_pause),
+        cmocka_unit_test(test_pause_while_planning),
         cmocka_unit_test(test_context_destroyed),
         cmocka_unit_test(test_detach_while_busy),
         cmocka_unit_test(test_stream_of_another_context),
