@@ -115,7 +115,7 @@ static void drop_vacant(struct residency *res, struct extent *e, struct lane *la
     CUevent gone;
     int recorded;
 
-    if (stats_note(transfer_open_streams(res->drv, lane)) != CUDA_SUCCESS ||
+    if (stats_note(transfer_open_streams(res->drv, lane, NULL)) != CUDA_SUCCESS ||
         stats_note(res->backend->drop(res->drv, res->device, e->first, e->bytes, e->mode,
                                       lane->d2h)) != CUDA_SUCCESS)
         return;
@@ -164,7 +164,7 @@ void extent_reclaim(struct residency *res, uint64_t bytes)
 static void give_birth(struct residency *res, struct range *range, size_t from, size_t to)
 {
     struct lane *lane = transfer_lane(&res->lanes, range->ctx);
-    int is_open = lane && stats_note(transfer_open_streams(res->drv, lane)) == CUDA_SUCCESS;
+    int is_open = lane && stats_note(transfer_open_streams(res->drv, lane, NULL)) == CUDA_SUCCESS;
     uint64_t bytes = 0;
 
     for (size_t i = from; i < to; i++)

@@ -39,7 +39,7 @@ static CUresult enter(struct residency *res, struct range *range, struct lane **
         res->pager_ctx = result == CUDA_SUCCESS ? range->ctx : NULL;
     }
     if (result == CUDA_SUCCESS)
-        result = transfer_open_streams(res->drv, *lane);
+        result = transfer_open_streams(res->drv, *lane, &res->lock);
     if (result == CUDA_SUCCESS && !*event)
         stats_note(res->drv->cuEventCreate(event, CU_EVENT_DISABLE_TIMING));
     return result;

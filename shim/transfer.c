@@ -18,15 +18,24 @@ struct lane *transfer_lane(struct lane **list, CUcontext ctx)
     return lane;
 }
 
-CUresult transfer_open_streams(const struct driver *drv, struct lane *lane)
+CUresult transfer_open_streams(const struct driver *drv, struct lane *lane, pthread_mutex_t *lock)
 {
     CUresult result = CUDA_SUCCESS;
 
-    for (int i = 0; i < TRANSFER_LOAD_STREAMS && result == CUDA_SUCCESS; i++)
-        if (!lane->h2d[i])
-            result = drv->cuStreamCreate(&lane->h2d[i], CU_STREAM_NON_BLOCKING);
-    if (result == CUDA_SUCCESS && !lane->d2h)
-        result = drv->cuStreamCreate(&lane->d2h, CU_STREAM_NON_BLOCKING);
+    for (int i = 0; i <= TRANSFER_LOAD_STREAMS && result == CUDA_SUCCESS; i++) {
+        CUstream *slot = i < TRANSFER_LOAD_STREAMS ? &lane->h2d[i] : &lane->d2h, made = NULL;
+
+        if (*slot)
+            continue;
+        result = drv->cuStreamCreate(&made, CU_STREAM_NON_BLOCKING);
+        if (result != CUDA_SUCCESS)
+            break;
+        if (lock)
+            pthread_mutex_lock(lock);
+        *slot = made;
+        if (lock)
+            pthread_mutex_unlock(lock);
+    }
     return result;
 }
 

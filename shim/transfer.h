@@ -2,12 +2,17 @@
  *
  * Streams are non-blocking, so that they order against nothing of the program's; events carry no
  * timing, but for those of the loads that measure the link. Nothing here is ever synchronised with
- * a context or a device. Guarded by the lock of the residency that owns the list.
+ * a context or a device.
+ *
+ * The lock of the residency that owns the list guards all of it, but for what is said to be the
+ * pager's alone. A stream is stored once, with the lock held, by the only thread that may at that
+ * time: whoever holds the lock while there is no pager, then the pager, which reads it without.
  */
 #ifndef BERTH_TRANSFER_H
 #define BERTH_TRANSFER_H
 
 #include "driver.h"
+#include <pthread.h>
 #include <stddef.h>
 
 /* Loads take turns on so many streams. The driver does a prefetch's own work, some 30 us for each
@@ -22,21 +27,27 @@ struct lane {
     CUstream d2h;
     CUevent gone; /* behind the last drop, where loads are not yet known to come later; or NULL */
     int births; /* loads on h2d[0] that have no event; written before there is a pager, then its */
-    unsigned turn;   /* of h2d; the pager's alone, as what is timed is */
+    unsigned turn;   /* of h2d; the pager's alone */
     CUevent *events; /* not in use now */
     size_t event_count, event_room;
+    /* The pager's alone, until transfer_close(). */
     CUevent timed_from, timed_to; /* around the run of loads that is being timed */
     uint64_t timed_bytes;         /* of them, so far; 0: nothing waits to be taken */
     unsigned timed_loads;
     int timing; /* the run goes on */
+
     struct lane *next;
 };
 
 /* The lane of a context; made on the first call. NULL when out of memory. */
 struct lane *transfer_lane(struct lane **list, CUcontext ctx);
 
-/* Make the lane's streams; its context is current. returns CUDA_SUCCESS or the driver's code */
-CUresult transfer_open_streams(const struct driver *drv, struct lane *lane);
+/* Make the lane's streams; its context is current.
+ *
+ * lock     taken to store each of them, not while the driver is called; NULL: the caller holds it
+ * returns  CUDA_SUCCESS or the driver's code
+ */
+CUresult transfer_open_streams(const struct driver *drv, struct lane *lane, pthread_mutex_t *lock);
 
 /* An event of the lane's context that was used before; NULL when none is at hand. */
 CUevent transfer_spare_event(struct lane *lane);
@@ -64,18 +75,16 @@ CUstream transfer_next_stream(struct lane *lane);
 #define TRANSFER_TIMED_LOADS (2 * TRANSFER_LOAD_STREAMS)
 
 /* Time a run of loads that are queued one behind another, as the device runs them: the link's
- * speed. The pager calls, in the lane's context. Other loads of the lane come before the run or
- * behind it, so that it has the link for itself; as that holds them up, few are to be timed.
- *
- * begin    before a load, on the stream whose turn it is. Where a run goes on, or one that has
- * ended was not taken yet, it does nothing add      after a load of so many bytes was queued, where
- * a run goes on; the run ends when it is long enough end      nothing more follows soon: the run,
- * if one goes on, was what there is of it take     returns 1 and what the last run took, once it
- * has ended and all of it has come
- */
+ * speed. The pager calls, in the lane's context, with the lock or without. Other loads of the lane
+ * come before the run or behind it, so that it has the link for itself; as that holds them up, few
+ * are to be timed. Before a load, on the stream whose turn it is; does nothing where a run goes on,
+ * or where one that has ended was not taken yet. */
 void transfer_timing_begin(const struct driver *drv, struct lane *lane);
+/* After a load of so many bytes was queued; a run that goes on ends when it is long enough. */
 void transfer_timing_add(const struct driver *drv, struct lane *lane, uint64_t bytes);
+/* Nothing more follows soon: the run, if one goes on, was what there is of it. */
 void transfer_timing_end(const struct driver *drv, struct lane *lane);
+/* What the last run took. returns 1 once it has ended and all of it has come, else 0 */
 int transfer_timing_take(const struct driver *drv, struct lane *lane, uint64_t *bytes,
                          uint64_t *ns);
 

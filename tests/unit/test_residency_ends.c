@@ -16,6 +16,7 @@ enum {
     DEVICE_LEAVING,
     DEVICE_AGAIN,
     DEVICE_PLANS,
+    DEVICE_STREAMS,
 };
 
 /* Advice that fails once is tried again. A range that refuses it ends paging, but keeps no other
@@ -322,6 +323,41 @@ static void test_pause_while_planning(void **state)
     bench_end(&b);
 }
 
+static struct residency *g_streams_of;
+static unsigned g_opened, g_opened_early;
+
+/* A driver may write the handle before it returns: nobody sees that before the lock is taken, which
+ * is free during the call. */
+static CUresult open_unseen(CUstream *stream, unsigned int flags)
+{
+    CUresult result = fake_cuStreamCreate(stream, flags);
+
+    pthread_mutex_lock(&g_streams_of->lock);
+    for (struct lane *lane = g_streams_of->lanes; lane; lane = lane->next) {
+        for (int i = 0; i < TRANSFER_LOAD_STREAMS; i++)
+            g_opened_early += lane->h2d[i] == *stream;
+        g_opened_early += lane->d2h == *stream;
+    }
+    g_opened++;
+    pthread_mutex_unlock(&g_streams_of->lock);
+    return result;
+}
+
+/* The pager makes streams without the lock that others read with it. */
+static void test_streams_that_come(void **state)
+{
+    struct bench b = bench_make(DEVICE_STREAMS, 20, QUICK);
+
+    (void)state;
+    g_streams_of = b.res;
+    g_fake_driver.cuStreamCreate = open_unseen;
+    launch(&b, 0);
+    g_fake_driver.cuStreamCreate = fake_cuStreamCreate;
+    assert_int_equal(LOCKED(b.res, g_opened), TRANSFER_LOAD_STREAMS + 1);
+    assert_int_equal(LOCKED(b.res, g_opened_early), 0);
+    bench_end(&b);
+}
+
 /* A context goes with its streams and events; another one on the same device goes on. */
 static void test_context_destroyed(void **state)
 {
@@ -416,6 +452,7 @@ int main(void)
         cmocka_unit_test(test_trouble),
         cmocka_unit_test(test_pause),
         cmocka_unit_test(test_pause_while_planning),
+        cmocka_unit_test(test_streams_that_come),
         cmocka_unit_test(test_context_destroyed),
         cmocka_unit_test(test_detach_while_busy),
         cmocka_unit_test(test_stream_of_another_context),

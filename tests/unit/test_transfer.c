@@ -32,7 +32,7 @@ static int setup(void **state)
     g_fake_driver.cuEventElapsedTime = elapsed;
     for (int i = 0; i < LANES; i++) {
         g_lane[i] = transfer_lane(&g_list, fake_context(0));
-        assert_int_equal(transfer_open_streams(driver_get(), g_lane[i]), CUDA_SUCCESS);
+        assert_int_equal(transfer_open_streams(driver_get(), g_lane[i], NULL), CUDA_SUCCESS);
     }
     t_fake_ctx = g_lane[0]->ctx;
     g_fake.trace = g_trace;
