@@ -373,12 +373,15 @@ static uint64_t monotonic_ns(void)
     return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
 }
 
-/* Is something on its way out of VRAM? It counts as gone by our account, but not by the card's. The
- * lock is held. */
+/* May something be on its way out of VRAM? It counts as gone by our account, but not by the card's.
+ * While the pager must wait, a context may be ending whose streams cannot be asked: that is to be
+ * found out later. The lock is held. */
 static int is_copying_back(const struct residency *res)
 {
     const struct lane *lane = res->lanes;
 
+    if (res->paused)
+        return 1;
     while (lane &&
            !(lane->d2h && stats_note(res->drv->cuStreamQuery(lane->d2h)) == CUDA_ERROR_NOT_READY))
         lane = lane->next;
@@ -386,11 +389,11 @@ static int is_copying_back(const struct residency *res)
 }
 
 /* Wait until all of it has gone, or bytes are free; not for ever, for what holds a copy up may
- * itself wait for this thread. The lock is held. returns 0 when there was nothing to wait for, or
- * in vain */
+ * itself wait for this thread. The lock is held, and given up in between. returns 0 when there was
+ * nothing to wait for, or in vain */
 static int wait_for_copies_back(struct residency *res, uint64_t bytes)
 {
-    uint64_t deadline_ns = monotonic_ns() + res->patience_ns;
+    uint64_t deadline_ns = monotonic_ns() + res->patience_ns, free_bytes;
 
     if (!is_copying_back(res))
         return 0;
@@ -402,7 +405,10 @@ static int wait_for_copies_back(struct residency *res, uint64_t bytes)
         if (until_ns > deadline_ns)
             return 0;
         pthread_cond_timedwait(&res->progress, &res->lock, &until);
-    } while (is_copying_back(res) && free_on_card(res) < bytes);
+        pthread_mutex_unlock(&res->lock);
+        free_bytes = free_on_card(res);
+        pthread_mutex_lock(&res->lock);
+    } while (free_bytes < bytes && is_copying_back(res));
     return 1;
 }
 
@@ -421,7 +427,7 @@ static void cut_budget(struct residency *res, uint64_t bytes)
 }
 
 /* Give up what is over the budget, until bytes are free. The lock is held. returns 1 when anything
- * went */
+ * went; then the lock was given up for a while */
 static int give_up_the_rest(struct residency *res, uint64_t bytes)
 {
     uint64_t before = res->resident_bytes;

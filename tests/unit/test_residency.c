@@ -22,6 +22,7 @@ enum {
     DEVICE_ACTIVATE,
     DEVICE_COPIES,
     DEVICE_NO_CUT,
+    DEVICE_ENDS,
 };
 
 /* While everything fits there is no pager: pages are born in VRAM, a launch is not even seen. */
@@ -383,6 +384,7 @@ static void test_charge_and_shrink(void **state)
 
 struct refused {
     struct residency *res;
+    CUcontext ctx; /* current in the thread that is refused */
     int asked_again, answer;
     _Atomic int done;
 };
@@ -391,6 +393,7 @@ static void *shrink(void *arg)
 {
     struct refused *refused = arg;
 
+    t_fake_ctx = refused->ctx;
     refused->answer = residency_shrink(refused->res, 4 * MIB, &refused->asked_again);
     atomic_store(&refused->done, 1);
     return NULL;
@@ -424,7 +427,7 @@ static void hold_streams(int held)
 static void test_copies_back_are_waited_for(void **state)
 {
     struct bench b = bench_make(DEVICE_COPIES, 20, QUICK);
-    struct refused refused = {.res = b.res};
+    struct refused refused = {.res = b.res, .ctx = b.ctx};
     pthread_t thread;
 
     (void)state;
@@ -471,6 +474,55 @@ static void test_copies_back_are_waited_for(void **state)
     hold_streams(0);
     g_fake.others_bytes = 0;
     residency_charge(b.res, -(int64_t)(4 * MIB));
+    bench_end(&b);
+}
+
+static _Atomic unsigned g_queries, g_looks;
+
+static CUresult count_query(CUstream stream)
+{
+    g_queries++;
+    return fake_cuStreamQuery(stream);
+}
+
+/* Whoever holds the lock across this stays here for ever. */
+static CUresult look_unlocked(size_t *free_bytes, size_t *total_bytes)
+{
+    LOCKED(g_asked_for, 0);
+    g_looks++;
+    return fake_cuMemGetInfo(free_bytes, total_bytes);
+}
+
+/* While a context ends, whose streams nobody may ask any more, copies back are not over. What the
+ * card has free is asked all the same, and holds up nobody. */
+static void test_copies_back_while_a_context_ends(void **state)
+{
+    struct bench b = bench_make(DEVICE_ENDS, 20, QUICK);
+    struct refused refused = {.res = b.res, .ctx = b.ctx};
+    pthread_t thread;
+
+    (void)state;
+    g_fake.others_bytes = (size_t)1 << 30;
+    for (size_t i = 0; i < 20; i++)
+        launch(&b, i);
+    hold_streams(1);
+    g_asked_for = b.res;
+    residency_pause(DEVICE_ENDS);
+    g_fake_driver.cuStreamQuery = count_query;
+    g_fake_driver.cuMemGetInfo_v2 = look_unlocked;
+    assert_int_equal(pthread_create(&thread, NULL, shrink, &refused), 0);
+    WAIT_FOR(g_looks >= 2);
+    assert_int_equal(g_queries, 0);
+    assert_int_equal(atomic_load(&refused.done), 0);
+    residency_resume(DEVICE_ENDS);
+    WAIT_FOR(g_queries);
+    hold_streams(0);
+    pthread_join(thread, NULL);
+    g_fake_driver.cuStreamQuery = fake_cuStreamQuery;
+    g_fake_driver.cuMemGetInfo_v2 = fake_cuMemGetInfo;
+    assert_int_equal(refused.answer, 1);
+    assert_int_equal(residency_budget(DEVICE_ENDS), BUDGET);
+    g_fake.others_bytes = 0;
     bench_end(&b);
 }
 
@@ -536,6 +588,7 @@ int main(void)
         cmocka_unit_test(test_charge_and_shrink),
         cmocka_unit_test(test_random_launches),
         cmocka_unit_test(test_copies_back_are_waited_for),
+        cmocka_unit_test(test_copies_back_while_a_context_ends),
         cmocka_unit_test(test_no_cut_without_need),
     };
 
