@@ -159,6 +159,8 @@ void move_load(struct residency *res, struct extent *e)
     e->load_number = ++res->load_number;
     e->load_stream = lane->turn;
     extent_set_state(res, e, EXTENT_RESIDENT);
+    if (mode == BACKEND_SHARED && !e->allocations && e->id < res->vacated)
+        res->vacated = e->id; /* as it has been since the load began */
     count_load(e->bytes);
 }
 

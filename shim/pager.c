@@ -206,18 +206,27 @@ static enum room make_room(struct residency *res, uint64_t bytes, int force, CUs
 }
 
 /* Duplicates that are vacant go while nobody waits, which costs nothing: what kernels would write
- * there next they would write page by page, with a fault each. returns 1 when one has gone */
+ * there next they would write page by page, with a fault each. One that cannot go now is looked at
+ * again. returns 1 when one has gone */
 static int drop_vacated(struct residency *res)
 {
+    uint32_t left = EXTENT_NONE;
+
     while (res->vacated < res->table_count) {
         struct extent *e = res->table[res->vacated++];
 
-        if (e->range && !e->allocations && !e->ahead && e->mode == BACKEND_SHARED && may_drop(e)) {
+        if (!e->range || e->allocations || e->mode != BACKEND_SHARED || e->state != EXTENT_RESIDENT)
+            continue;
+        if (!e->ahead && may_drop(e)) {
+            if (left != EXTENT_NONE)
+                res->vacated = left;
             move_drop(res, e);
             return 1;
         }
+        if (left == EXTENT_NONE)
+            left = e->id;
     }
-    res->vacated = EXTENT_NONE;
+    res->vacated = left;
     return 0;
 }
 

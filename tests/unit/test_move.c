@@ -16,6 +16,7 @@ enum {
     DEVICE_UNORDERED,
     DEVICE_VACANT,
     DEVICE_VACATED,
+    DEVICE_VACATED_LATE,
 };
 
 /* A device that pages, without its pager. */
@@ -295,6 +296,15 @@ static void test_first_birth_of_a_context(void **state)
     assert_int_equal(FAKE_READ(g_fake.misuse), 0);
 }
 
+/* All that is in one allocation was uploaded. */
+static void upload(CUdeviceptr p, size_t bytes)
+{
+    range_write_lock();
+    assert_int_equal(
+        object_define(range_allocation_at(p), p, p + bytes, NULL, 0, STATS_EVIDENCE_NONE), 0);
+    range_unlock();
+}
+
 /* What is vacant is no duplicate: one that becomes vacant goes, and what is loaded while it is
  * vacant moves. Its next owner's kernels write it, and each of their pages would fault. */
 static void test_vacant_duplicates(void **state)
@@ -307,10 +317,7 @@ static void test_vacant_duplicates(void **state)
     packed.range = range_of(p);
     packed.base = packed.range->base;
     assert_ptr_equal(packed.range, range_of(stays));
-    range_write_lock();
-    assert_int_equal(
-        object_define(range_allocation_at(p), p, p + 7 * MIB, NULL, 0, STATS_EVIDENCE_NONE), 0);
-    range_unlock();
+    upload(p, 7 * MIB);
     load(&packed, 2);
     load(&packed, 3);
     assert_true(is_read_mostly(&packed, 2) && is_read_mostly(&packed, 3));
@@ -322,6 +329,52 @@ static void test_vacant_duplicates(void **state)
     WAIT_FOR_PAGER(b.res, !is_there(&packed, 2) && !is_there(&packed, 3));
     assert_true(is_there(&packed, 1));
     residency_pause(DEVICE_VACATED);
+    bench_let_go(&b);
+    give(stays);
+}
+
+static void *load_in_thread(void *arg)
+{
+    const struct bench *b = arg;
+
+    t_fake_ctx = b->ctx;
+    load(b, 1);
+    return NULL;
+}
+
+/* The same with one that becomes vacant while it is loaded, and with one that a launch pins: it
+ * goes after the launch, and the one that cannot go yet keeps no other from it. */
+static void test_vacant_duplicates_that_cannot_go_yet(void **state)
+{
+    struct bench b = bench_alone(DEVICE_VACATED_LATE, 20), packed = b;
+    CUdeviceptr stays = take(1 * MIB), p = take(7 * MIB);
+    struct extent *pinned;
+    pthread_t thread;
+
+    (void)state;
+    packed.range = range_of(p);
+    packed.base = packed.range->base;
+    upload(p, 7 * MIB);
+    load(&packed, 2);
+    load(&packed, 3);
+    pinned = extent_of(&packed, 2);
+    LOCKED(b.res, pinned->pins++);
+    fake_gate("cuMemPrefetchAsync");
+    pthread_create(&thread, NULL, load_in_thread, &packed);
+    WAIT_FOR(LOCKED(b.res, extent_of(&packed, 1)->state) == EXTENT_LOADING);
+    WAIT_FOR(FAKE_READ(g_fake.at_gate));
+    give(p);
+    fake_gate(NULL);
+    pthread_join(thread, NULL);
+    assert_true(is_read_mostly(&packed, 1));
+    finish_all();
+    let_pager_in(&b);
+    WAIT_FOR_PAGER(b.res, !is_there(&packed, 1) && !is_there(&packed, 3));
+    assert_true(is_there(&packed, 2));
+    WAIT_FOR(LOCKED(b.res, b.res->idle));
+    LOCKED(b.res, pinned->pins--);
+    WAIT_FOR_PAGER(b.res, !is_there(&packed, 2));
+    residency_pause(DEVICE_VACATED_LATE);
     bench_let_go(&b);
     give(stays);
 }
@@ -339,6 +392,7 @@ int main(void)
         cmocka_unit_test(test_load_that_cannot_be_queued_behind_a_drop),
         cmocka_unit_test(test_first_birth_of_a_context),
         cmocka_unit_test(test_vacant_duplicates),
+        cmocka_unit_test(test_vacant_duplicates_that_cannot_go_yet),
     };
 
     return cmocka_run_group_tests(tests, bench_setup, NULL);
