@@ -45,12 +45,27 @@ static CUresult enter(struct residency *res, struct range *range, struct lane **
     return result;
 }
 
-static void leave(struct residency *res)
+/* What was queued on stream (NULL: nothing, for something failed) is all: record the event behind
+ * it, and take the lock. Without an event nobody could wait for it, so that is done here.
+ *
+ * arrived  set to whether it has been waited for
+ * returns  the event; NULL when it tells nothing, and then the lane has it back
+ */
+static CUevent leave(struct residency *res, struct lane *lane, CUstream stream, CUevent event,
+                     int *arrived)
 {
+    int recorded =
+        stream && event && stats_note(res->drv->cuEventRecord(event, stream)) == CUDA_SUCCESS;
+
+    *arrived =
+        stream && !recorded && stats_note(res->drv->cuStreamSynchronize(stream)) == CUDA_SUCCESS;
     pthread_mutex_lock(&res->lock);
     res->handling = NULL;
     res->progress_count++;
     pthread_cond_broadcast(&res->progress);
+    if (event && !recorded)
+        transfer_give_event(res->drv, lane, event);
+    return recorded ? event : NULL;
 }
 
 static void count_load(uint64_t bytes)
@@ -115,7 +130,7 @@ void move_load(struct residency *res, struct extent *e)
     struct lane *lane;
     CUstream stream = NULL;
     CUresult result;
-    int recorded = 0, arrived = 0, again = e->load_number != 0, shares = may_share(e);
+    int arrived, again = e->load_number != 0, shares = may_share(e);
 
     extent_set_state(res, e, EXTENT_LOADING);
     residency_count(res, e->bytes);
@@ -134,19 +149,13 @@ void move_load(struct residency *res, struct extent *e)
         if (crosses && result == CUDA_SUCCESS)
             transfer_timing_add(res->drv, lane, e->bytes);
     }
-    if (result == CUDA_SUCCESS) {
+    if (result == CUDA_SUCCESS)
         object_account(e->first, e->first + e->bytes, OBJECT_LOADED);
-        recorded = ready && stats_note(res->drv->cuEventRecord(ready, stream)) == CUDA_SUCCESS;
-        /* Without an event nobody could wait for it, a drop as little as a launch. */
-        arrived = !recorded && stats_note(res->drv->cuStreamSynchronize(stream)) == CUDA_SUCCESS;
-    }
-    leave(res);
+    ready = leave(res, lane, result == CUDA_SUCCESS ? stream : NULL, ready, &arrived);
     if (stream) {
         e->torn = result != CUDA_SUCCESS;
         e->moving = mode == BACKEND_MOVED && !arrived;
     }
-    if (ready && !recorded)
-        transfer_give_event(res->drv, lane, ready);
     if (result != CUDA_SUCCESS) {
         extent_set_state(res, e, EXTENT_ABSENT);
         residency_count(res, -(int64_t)e->bytes);
@@ -155,12 +164,12 @@ void move_load(struct residency *res, struct extent *e)
     }
     res->failures = 0;
     e->mode = mode;
-    extent_set_ready(res, e, recorded ? ready : NULL);
+    extent_set_ready(res, e, ready);
     e->load_number = ++res->load_number;
     e->load_stream = lane->turn;
     extent_set_state(res, e, EXTENT_RESIDENT);
     if (mode == BACKEND_SHARED && !e->allocations && e->id < res->vacated)
-        res->vacated = e->id; /* as it has been since the load began */
+        res->vacated = e->id; /* it has become so during the load */
     count_load(e->bytes);
 }
 
@@ -169,7 +178,7 @@ void move_drop(struct residency *res, struct extent *e)
     struct lane *lane;
     CUevent gone = NULL, loaded = e->ready;
     CUresult result;
-    int dropped = 0;
+    int arrived;
 
     extent_set_state(res, e, EXTENT_EVICTING);
     atomic_store_explicit(&e->settled, 0, memory_order_release);
@@ -180,18 +189,12 @@ void move_drop(struct residency *res, struct extent *e)
         result = res->drv->cuStreamWaitEvent(lane->d2h, loaded, 0);
     if (result == CUDA_SUCCESS)
         result = res->backend->drop(res->drv, res->device, e->first, e->bytes, e->mode, lane->d2h);
-    if (result == CUDA_SUCCESS) {
+    if (result == CUDA_SUCCESS)
         object_account(e->first, e->first + e->bytes, OBJECT_DROPPED);
-        /* What is loaded next, in any context, must find the room that a copy back still takes. */
-        dropped = gone && stats_note(res->drv->cuEventRecord(gone, lane->d2h)) == CUDA_SUCCESS;
-        if (!dropped)
-            stats_note(res->drv->cuStreamSynchronize(lane->d2h));
-    }
-    leave(res);
-    if (dropped)
+    /* What is loaded next, in any context, must find the room that a copy back still takes. */
+    gone = leave(res, lane, result == CUDA_SUCCESS ? lane->d2h : NULL, gone, &arrived);
+    if (gone)
         transfer_note_gone(res->drv, lane, gone);
-    else if (gone)
-        transfer_give_event(res->drv, lane, gone);
     if (result != CUDA_SUCCESS) {
         extent_set_state(res, e, EXTENT_RESIDENT);
         extent_set_ready(res, e, loaded);
