@@ -24,9 +24,9 @@
 #define LEARN_DOUBT  2   /* an extent's successor is not to be relied on from here on */
 #define FAILURES_MAX 8   /* loads or drops that the driver refused in a row before paging ends */
 #define LINK_SURE    16u /* runs of loads, before a trial is judged by them */
-#define LINK_TRIES_MAX                                                                             \
-    64 /* launches that load large objects, in vain, to have the link measured                     \
-        */
+
+/* Launches that load large objects to have the link measured, in vain. */
+#define LINK_TRIES_MAX 64
 
 /* A launch that waits for its extents. It lies on the launching thread's stack, so that the pager
  * never holds on to one while it has given the lock up. */
@@ -100,9 +100,8 @@ struct residency {
     uint64_t clock; /* launches that touched anything */
     uint32_t last_touched;
     uint64_t load_number;
-    uint32_t
-        vacated; /* from this identity on duplicates may be vacant; EXTENT_NONE: there are none */
-    uint64_t coming; /* the present chain of successors */
+    uint32_t vacated; /* from here on duplicates may be vacant; EXTENT_NONE: there are none */
+    uint64_t coming;  /* the present chain of successors */
     struct request *requests, **requests_tail;
     struct use *uses, **uses_tail; /* in the order of their launches */
     struct use *free_uses;
