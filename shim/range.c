@@ -21,8 +21,10 @@
 /* An emptied range serves again for what takes this share of the pages that it has at least. */
 #define REUSED_SHARE 2
 
-/* That work of a context is waited for before memory is refused. */
+/* That work of contexts is waited for before memory is refused: for what is kept; and for what the
+ * program is freeing, which it may well expect to be free once that work has run. */
 #define GIVE_BACK_PATIENCE_NS 2000000000ull
+#define FREES_PATIENCE_NS     10000000000ull
 
 static size_t whole_pages(size_t bytes)
 {
@@ -310,7 +312,7 @@ static void await_frees(void)
     struct context_set set = {.count = 0};
 
     deferred_add_contexts(&set);
-    context_wait_each(&set, GIVE_BACK_PATIENCE_NS);
+    context_wait_each(&set, FREES_PATIENCE_NS);
     deferred_retire();
 }
 

@@ -88,7 +88,8 @@ struct range_view {
  *          is too small to be paged or paging is not possible
  * returns  CUDA_SUCCESS, else the driver's code. Lack of VRAM is no failure while the host has room
  * locks    takes g_range_lock, residency's. Before it is refused it waits for the work of contexts
- *          in which memory is being freed in stream order or is kept, as range_give_back() does
+ *          in which memory is being freed in stream order, ten seconds at most, or is kept, as
+ *          range_give_back() does
  */
 typedef CUresult range_plain_fn(void *plain_arg, CUdeviceptr *out);
 CUresult range_alloc(size_t bytes, range_plain_fn *plain, void *plain_arg, CUdeviceptr *out);
