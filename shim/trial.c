@@ -12,10 +12,12 @@
  * Until the trial has run, what was absent stays so, whoever asks for it: a program may queue more
  * launches that use it, and what they would load the trial would find there.
  *
- * What no link is fast enough for is sparse whatever loads take. For less, the link's speed must be
- * known from some runs of loads, and they may all have been slow: a function that is taken for
- * sparse by mistake would load no more, and nothing would ever show how fast loads are. So launches
- * that would be tried next load instead, until as many runs more have been timed.
+ * What no link is fast enough for is sparse whatever loads take, and what a common one carries is
+ * not (to load what is read in part costs some; to read all of it in place, for ever, costs most).
+ * In between, the link's speed must be known from some runs of loads, and they may all have been
+ * slow: a function that is taken for sparse by mistake would load no more, and nothing would ever
+ * show how fast loads are. So launches that would be tried next load instead, until as many runs
+ * more have been timed.
  */
 #include "log.h"
 #include "pager.h"
@@ -25,8 +27,10 @@
 #define DENSE_SHARE 2
 /* Absent, for a trial of an object of which most is there. The link takes 0.15 ms or longer. */
 #define ENOUGH_BYTES ((uint64_t)8 << 20)
-/* More than any link to a host carries: 64 is PCIe 5.0 with 16 lanes, 450 NVLink-C2C. */
+/* More than any link to a host carries: NVLink-C2C has 450. */
 #define NO_LINK_BYTES_PER_NS 512
+/* What a common link carries, PCIe 5.0 with 16 lanes. */
+#define LINK_BYTES_PER_NS 56
 
 static uint64_t absent_bytes(const struct residency_trial *trial)
 {
@@ -134,10 +138,12 @@ static enum reading judge(struct residency *res, const struct use *use)
               (unsigned long long)use->trial_bytes, (unsigned long long)ns, load_ns);
     if (ns && ns < use->trial_bytes / NO_LINK_BYTES_PER_NS)
         return READING_SPARSE;
+    if (!ns || ns >= use->trial_bytes / LINK_BYTES_PER_NS)
+        return use->doubted ? READING_DENSE : READING_DOUBTED;
     res->link_doubted = 1;
     if (!trial_link_is_sure(res) && res->link_tries < LINK_TRIES_MAX)
         return READING_UNKNOWN;
-    if (ns && (double)ns * DENSE_SHARE < load_ns) {
+    if ((double)ns * DENSE_SHARE < load_ns) {
         res->link_since = res->link.noted;
         return READING_SPARSE;
     }
