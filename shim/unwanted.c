@@ -71,13 +71,13 @@ static struct unwanted *take(CUcontext ctx)
 CUresult unwanted_free(CUcontext ctx, CUdeviceptr base, size_t bytes)
 {
     const struct driver *drv = driver_get();
-    CUresult result = stats_note(drv->cuCtxPushCurrent_v2(ctx));
+    /* Any current context will do: where this one cannot be made it, the program's may be. */
+    int pushed = stats_note(drv->cuCtxPushCurrent_v2(ctx)) == CUDA_SUCCESS;
+    CUresult result = stats_note(backend_um.release(drv, base, bytes));
     CUcontext popped;
 
-    if (result != CUDA_SUCCESS)
-        return result;
-    result = stats_note(backend_um.release(drv, base, bytes));
-    stats_note(drv->cuCtxPopCurrent_v2(&popped));
+    if (pushed)
+        stats_note(drv->cuCtxPopCurrent_v2(&popped));
     return result;
 }
 
