@@ -89,7 +89,7 @@ static void init_extent(struct extent *e, struct range *range, size_t index)
     e->ready = NULL;
     e->load_number = 0;
     e->trial = 0;
-    e->unwanted = 0;
+    e->sparse = 0;
     atomic_store_explicit(&e->settled, 0, memory_order_relaxed);
 }
 

@@ -234,7 +234,7 @@ void learn_touch(struct residency *res, struct extent *const *set, size_t count)
         if (e->last_use && res->clock > e->last_use)
             e->interval = res->clock - e->last_use;
         e->last_use = res->clock;
-        e->unwanted = 0;
+        e->sparse = 0;
         note_successor(res, e);
         res->last_touched = e->id;
         res->touched_bytes += e->bytes;

@@ -134,7 +134,7 @@ static struct extent *find_latest(struct residency *res, enum keep keep)
 
         if (!may_drop(e) || is_kept(res, e, keep))
             continue;
-        next = e->allocations && !e->unwanted
+        next = e->allocations && !e->sparse
                    ? schedule_next_use(res->clock, e->last_use, e->interval)
                    : UINT64_MAX;
         if (!best || next > best_next) {
@@ -323,7 +323,7 @@ static enum room run_ahead_by_successors(struct residency *res)
             ahead_bytes > res->budget_bytes / 4)
             break;
         e->coming = res->coming;
-        if (extent_is_present(e) || e->unwanted)
+        if (extent_is_present(e) || e->sparse)
             continue;
         if (has_room(res, e->bytes)) {
             move_load(res, e);

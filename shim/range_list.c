@@ -100,14 +100,30 @@ void range_list_add_emptied(struct context_set *set)
             context_set_add(set, r->ctx);
 }
 
-struct range *range_list_take_emptied(CUcontext ctx, enum emptied which)
+static int is_any(struct range *r)
+{
+    (void)r;
+    return 1;
+}
+
+static int is_emptied(struct range *r)
+{
+    return r->emptied != 0;
+}
+
+static int is_emptied_old(struct range *r)
+{
+    return r->emptied && r->emptied++ > 1;
+}
+
+static struct range *take(CUcontext ctx, int (*is_to_go)(struct range *))
 {
     struct range *taken = NULL;
 
     for (struct range **link = &g_ranges; *link;) {
         struct range *r = *link;
 
-        if (r->ctx != ctx || !r->emptied || (which == EMPTIED_OLD && r->emptied++ == 1)) {
+        if (r->ctx != ctx || !is_to_go(r)) {
             link = &r->next;
             continue;
         }
@@ -118,22 +134,14 @@ struct range *range_list_take_emptied(CUcontext ctx, enum emptied which)
     return taken;
 }
 
+struct range *range_list_take_emptied(CUcontext ctx, enum emptied which)
+{
+    return take(ctx, which == EMPTIED_OLD ? is_emptied_old : is_emptied);
+}
+
 struct range *range_list_take_context(CUcontext ctx)
 {
-    struct range *taken = NULL;
-
-    for (struct range **link = &g_ranges; *link;) {
-        struct range *r = *link;
-
-        if (r->ctx != ctx) {
-            link = &r->next;
-            continue;
-        }
-        unlink_range(link);
-        r->next = taken;
-        taken = r;
-    }
-    return taken;
+    return take(ctx, is_any);
 }
 
 int range_owns(CUdeviceptr addr)

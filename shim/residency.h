@@ -92,7 +92,7 @@ struct extent {
     uint64_t load_number;    /* loads are numbered in the order of the calls; 0: there
                                 was none */
     uint64_t trial;          /* the last of its object; 0: none that still runs */
-    uint8_t unwanted;        /* that showed that it is read sparsely, and nobody needed it since */
+    uint8_t sparse;          /* that showed that it is read sparsely, and nobody needed it since */
     struct extent *prev, *next;             /* in the device's list of what streams */
     struct extent *ready_prev, *ready_next; /* in its list of loads on their way */
 };

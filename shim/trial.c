@@ -124,7 +124,7 @@ static void give_up_object(struct residency *res, const struct use *use)
 {
     for (uint32_t i = 0; i < res->table_count; i++)
         if (res->table[i]->trial == use->trial)
-            res->table[i]->unwanted = 1;
+            res->table[i]->sparse = 1;
 }
 
 /* The time that the launch took, against what loading the same bytes takes. */
@@ -157,7 +157,6 @@ void trial_end(struct residency *res, struct use *use, int has_run)
 
         if (has_run)
             found = judge(res, use);
-
         atomic_store_explicit(use->verdict, (uint8_t)found, memory_order_relaxed);
         if (found == READING_SPARSE)
             give_up_object(res, use);
