@@ -4,7 +4,8 @@
  * A copy engine fills managed memory that rests on the host, so no thread of the host has mapped
  * it; READ_MOSTLY takes the device's own mapping away. Where a prefetch then lets the device write
  * the duplicate without a fault, the host's copy stays as it was, and unsetting READ_MOSTLY leaves
- * that one. A prefetch to the host first maps the pages there.
+ * that one. A prefetch to the host first maps the pages there. A kernel that reads the pages brings
+ * in duplicates of its own, by faults, if READ_MOSTLY is set while they are absent.
  */
 #include "probe.h"
 
@@ -16,7 +17,9 @@
 static const CUmemLocation g_device = {CU_MEM_LOCATION_TYPE_DEVICE, 0};
 static const CUmemLocation g_host = {CU_MEM_LOCATION_TYPE_HOST, 0};
 
-static int keeps_writes(struct probe *p, int is_mapped_before)
+enum arrival { BY_PREFETCH, BY_PREFETCH_MAPPED_BEFORE, BY_FAULTS };
+
+static int keeps_writes(struct probe *p, enum arrival how)
 {
     unsigned char *old = probe_host_alloc(PAGE_BYTES);
     uint64_t found = 0;
@@ -28,10 +31,13 @@ static int keeps_writes(struct probe *p, int is_mapped_before)
     CUDA_CHECK(cuMemAdvise(ptr, PAGE_BYTES, CU_MEM_ADVISE_SET_ACCESSED_BY, g_device));
     CUDA_CHECK(cuMemcpyHtoD(ptr, old, PAGE_BYTES));
     CUDA_CHECK(cuCtxSynchronize());
-    if (is_mapped_before)
+    if (how == BY_PREFETCH_MAPPED_BEFORE)
         CUDA_CHECK(cuMemPrefetchAsync(ptr, PAGE_BYTES, g_host, 0, p->stream));
     CUDA_CHECK(cuMemAdvise(ptr, PAGE_BYTES, CU_MEM_ADVISE_SET_READ_MOSTLY, g_device));
-    CUDA_CHECK(cuMemPrefetchAsync(ptr, PAGE_BYTES, g_device, 0, p->stream));
+    if (how == BY_FAULTS)
+        probe_read(p, ptr, PAGE_BYTES, PK_READ_BYTES, 1);
+    else
+        CUDA_CHECK(cuMemPrefetchAsync(ptr, PAGE_BYTES, g_device, 0, p->stream));
     probe_write(p, ptr, PAGE_BYTES, PK_READ_BYTES, NEW);
     CUDA_CHECK(cuStreamSynchronize(p->stream));
     CUDA_CHECK(cuMemAdvise(ptr, PAGE_BYTES, CU_MEM_ADVISE_UNSET_READ_MOSTLY, g_device));
@@ -48,6 +54,7 @@ void probe_duplicate(struct probe *p)
     probe_open(p);
     if (!probe_attribute(CU_DEVICE_ATTRIBUTE_CONCURRENT_MANAGED_ACCESS))
         probe_skip("no concurrent managed access (attribute 89) on this device");
-    probe_answer(p, "unmapped_write_is_kept", keeps_writes(p, 0));
-    probe_answer(p, "mapped_write_is_kept", keeps_writes(p, 1));
+    probe_answer(p, "unmapped_write_is_kept", keeps_writes(p, BY_PREFETCH));
+    probe_answer(p, "mapped_write_is_kept", keeps_writes(p, BY_PREFETCH_MAPPED_BEFORE));
+    probe_answer(p, "faulted_write_is_kept", keeps_writes(p, BY_FAULTS));
 }

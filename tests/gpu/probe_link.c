@@ -1,12 +1,13 @@
 /* probe_link.c - what copies reach on the link.
  *
  * Answers: the link's speed in the arithmetic that no design escapes; whether copies
- * of 8 to 32 MiB reach it; what pageable memory costs; whether both directions go at once.
+ * of 8 to 32 MiB reach it; what pageable memory costs; whether both directions go at once; whether
+ * what kernels read in place goes beside copies or shares the link with them.
  */
 #include "probe.h"
 
 struct copies {
-    CUdeviceptr device, other;
+    CUdeviceptr device, other, mapped; /* mapped: the device's address of pinned */
     void *pinned, *pageable;
     CUstream back;
     CUevent end;
@@ -56,6 +57,18 @@ static void both_ways(struct probe *p, void *state)
     CUDA_CHECK(cuStreamWaitEvent(p->stream, c->end, 0));
 }
 
+/* Half of the bytes by a copy, half read by a kernel where they are. */
+static void beside_reads(struct probe *p, void *state)
+{
+    struct copies *c = state;
+    size_t half = p->bytes / 2;
+
+    CUDA_CHECK(cuMemcpyHtoDAsync(c->device, c->pinned, half, c->back));
+    CUDA_CHECK(cuEventRecord(c->end, c->back));
+    probe_read(p, c->mapped + half, half, PK_READ_BYTES, 1);
+    CUDA_CHECK(cuStreamWaitEvent(p->stream, c->end, 0));
+}
+
 static void within_device(struct probe *p, void *state)
 {
     struct copies *c = state;
@@ -78,7 +91,8 @@ void probe_link(struct probe *p)
     CUDA_CHECK(cuMemAlloc(&c.other, p->bytes));
     CUDA_CHECK(cuMemsetD8(c.device, 0, p->bytes));
     CUDA_CHECK(cuCtxSynchronize());
-    CUDA_CHECK(cuMemAllocHost(&c.pinned, p->bytes));
+    CUDA_CHECK(cuMemHostAlloc(&c.pinned, p->bytes, CU_MEMHOSTALLOC_DEVICEMAP));
+    CUDA_CHECK(cuMemHostGetDevicePointer(&c.mapped, c.pinned, 0));
     c.pageable = probe_host_alloc(p->bytes);
     CUDA_CHECK(cuStreamCreate(&c.back, CU_STREAM_NON_BLOCKING));
     CUDA_CHECK(cuEventCreate(&c.end, CU_EVENT_DISABLE_TIMING));
@@ -86,6 +100,7 @@ void probe_link(struct probe *p)
     probe_number(p, "h2d_pinned_GB_per_s", speed(p, to_device, &c));
     probe_number(p, "d2h_pinned_GB_per_s", speed(p, to_host, &c));
     probe_number(p, "both_ways_pinned_GB_per_s", speed(p, both_ways, &c));
+    probe_number(p, "h2d_beside_reads_GB_per_s", speed(p, beside_reads, &c));
     probe_number(p, "h2d_pageable_GB_per_s", speed(p, to_device_pageable, &c));
     probe_number(p, "d2h_pageable_GB_per_s", speed(p, to_host_pageable, &c));
     probe_number(p, "d2d_GB_per_s", speed(p, within_device, &c));
