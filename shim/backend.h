@@ -40,9 +40,12 @@ struct backend {
 
     /* Queue the bytes' way into VRAM on stream: they are there when its later work runs. No load
      * of them in BACKEND_MOVED may be on its way still when they are loaded in BACKEND_SHARED. One
-     * that fails may have done a part: before the next, drop in BACKEND_SHARED undoes that. */
+     * that fails may have done a part: before the next, drop in BACKEND_SHARED undoes that.
+     *
+     * again  all of these bytes have been loaded and dropped before, since they rest at the home,
+     *        and stream runs behind that drop */
     CUresult (*load)(const struct driver *drv, CUdevice device, CUdeviceptr addr, size_t bytes,
-                     enum backend_mode mode, CUstream stream);
+                     enum backend_mode mode, int again, CUstream stream);
 
     /* Give the VRAM back. What kernels or copies wrote is kept: queued on stream for the home. One
      * that fails loses nothing, and is to be done again in the same mode. */

@@ -188,7 +188,7 @@ static void give_birth(struct residency *res, struct range *range, size_t from, 
         /* Where that fails it is born at its first touch. */
         if (is_open)
             stats_note(res->backend->load(res->drv, res->device, e->first, e->bytes, BACKEND_MOVED,
-                                          lane->h2d[0]));
+                                          0, lane->h2d[0]));
     }
     if (is_open)
         lane->births = 1;

@@ -119,7 +119,8 @@ static CUresult queue_load(struct residency *res, const struct extent *e, enum b
         result =
             res->backend->drop(res->drv, res->device, e->first, e->bytes, BACKEND_SHARED, stream);
     if (result == CUDA_SUCCESS)
-        result = res->backend->load(res->drv, res->device, e->first, e->bytes, mode, stream);
+        result = res->backend->load(res->drv, res->device, e->first, e->bytes, mode,
+                                    e->load_number != 0, stream);
     return result;
 }
 

@@ -10,7 +10,7 @@
 #include <time.h>
 #include <utlist.h>
 
-#define POLL_NS  50000 /* between looks at the events of unfinished work */
+#define POLL_NS  20000 /* between looks at the events of unfinished work */
 #define HOPS_MAX 64    /* of the successor chain, without a step */
 
 enum room {
@@ -435,6 +435,7 @@ static void *pager_main(void *arg)
     struct residency *res = arg;
 
     thread_leave_captures_alone(res->drv);
+    thread_wake_promptly();
     pthread_mutex_lock(&res->lock);
     for (;;) {
         while (!res->broken && !res->paused && turn(res))

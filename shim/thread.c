@@ -2,6 +2,7 @@
 #include "stats.h"
 #include <pthread.h>
 #include <signal.h>
+#include <sys/prctl.h>
 
 int thread_start(void *(*run)(void *arg), void *arg)
 {
@@ -18,6 +19,11 @@ int thread_start(void *(*run)(void *arg), void *arg)
     pthread_attr_destroy(&attr);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     return err;
+}
+
+void thread_wake_promptly(void)
+{
+    prctl(PR_SET_TIMERSLACK, 1ul);
 }
 
 void thread_leave_captures_alone(const struct driver *drv)

@@ -12,6 +12,9 @@
 /* Start a thread. returns 0 or an errno */
 int thread_start(void *(*run)(void *arg), void *arg);
 
+/* For a thread that sleeps for microseconds at a time: Linux lets others sleep 50 more. */
+void thread_wake_promptly(void);
+
 /* For a thread that calls the driver: what it does must not invalidate a capture of the program's
  * in another thread. */
 void thread_leave_captures_alone(const struct driver *drv);

@@ -4,22 +4,29 @@
  * so that a kernel which touches it reads over the link: at most it faults to be given a mapping of
  * the CPU's page, and nothing moves behind the budget's back. Until an extent is loaded for the
  * first time the device has that mapping already (ACCESSED_BY). Then no longer: to make it anew
- * with each drop takes ten times what the rest of a drop does. Loading sets READ_MOSTLY and
- * prefetches: the device gets a duplicate, which it may read. That it may not write it without a
- * fault takes a mapping by the CPU: pages that nobody has mapped, as copy engines fill them, a
- * prefetch maps for the device with write access though the CPU keeps its copy, and what a kernel
- * writes then is lost with the duplicate. So a load prefetches to the CPU first, which maps what
- * lies there and has nothing else to do. Advice comes at once, and prefetches in their streams'
- * turns: one to the device that was queued before READ_MOSTLY was set, without a prefetch to the
- * CPU before it, would be such a one, so none may be left. Dropping unsets it: the driver collapses
- * the duplicates to the preferred location, the CPU, without a transfer. A kernel's write collapses
- * them the other way, so that the device has the only copy; therefore a drop also prefetches to the
- * CPU, which moves just such pages and finds nothing to do for the others.
+ * with each drop takes ten times what the rest of a drop does.
+ *
+ * Loading sets READ_MOSTLY and prefetches: the device gets a duplicate, which it may read. That it
+ * may not write it without a fault takes a mapping by the CPU: pages that nobody has mapped, as
+ * copy engines fill them, a prefetch maps for the device with write access though the CPU keeps its
+ * copy, and what a kernel writes then is lost with the duplicate. So the first load prefetches to
+ * the CPU before it, which maps what lies there and has nothing else to do; later ones need not,
+ * for a drop leaves the mapping. Advice comes at once, and prefetches in their streams' turns: one
+ * to the device that was queued before READ_MOSTLY was set, without a prefetch to the CPU before
+ * it, would be such a one, so none may be left.
+ *
+ * A kernel's write collapses the duplicates of a page: the device has the only copy. So a drop
+ * prefetches to the CPU, which copies just such pages back and finds nothing to do for the others;
+ * then it unsets READ_MOSTLY, and the driver collapses what is left to the preferred location, the
+ * CPU, without a transfer. In this order the CPU's mapping stays one for reading all the time: the
+ * other way round each drop makes 512 of its entries writable and each load takes that back, which
+ * is a third of what both cost. Where the prefetch has yet to run when READ_MOSTLY goes, it moves
+ * the written pages. What a kernel nobody foresaw writes between the two stays in VRAM until the
+ * next drop.
  *
  * source: CUDA Driver API, unified memory; the open kernel module's uvm code, for what unsetting
- * read duplication does and which rights a migration maps with; an H200 with driver 580, on which
- * in-place updates were lost without that first prefetch, and a drop of 2 MiB took 50 us with
- * ACCESSED_BY and 5 without.
+ * read duplication does and which rights a migration maps with; an H200 and an H100 with driver
+ * 580: tests/gpu/probe_duplicate.c, and bench/results/gpu-*.json for what the calls cost.
  */
 #include "backend.h"
 
@@ -63,9 +70,10 @@ static CUresult um_release(const struct driver *drv, CUdeviceptr base, size_t by
 
 /* Let what is loaded next be a duplicate, which the device may not write without a fault. */
 static CUresult share(const struct driver *drv, CUdevice device, CUdeviceptr addr, size_t bytes,
-                      CUstream stream)
+                      int again, CUstream stream)
 {
-    CUresult res = drv->cuMemPrefetchAsync(addr, bytes, CU_DEVICE_CPU, stream);
+    CUresult res =
+        again ? CUDA_SUCCESS : drv->cuMemPrefetchAsync(addr, bytes, CU_DEVICE_CPU, stream);
 
     if (res == CUDA_SUCCESS)
         res = drv->cuMemAdvise(addr, bytes, CU_MEM_ADVISE_SET_READ_MOSTLY, device);
@@ -73,12 +81,14 @@ static CUresult share(const struct driver *drv, CUdevice device, CUdeviceptr add
 }
 
 static CUresult um_load(const struct driver *drv, CUdevice device, CUdeviceptr addr, size_t bytes,
-                        enum backend_mode mode, CUstream stream)
+                        enum backend_mode mode, int again, CUstream stream)
 {
-    CUresult res = drv->cuMemAdvise(addr, bytes, CU_MEM_ADVISE_UNSET_ACCESSED_BY, device);
+    CUresult res = CUDA_SUCCESS;
 
+    if (!again)
+        res = drv->cuMemAdvise(addr, bytes, CU_MEM_ADVISE_UNSET_ACCESSED_BY, device);
     if (res == CUDA_SUCCESS && mode == BACKEND_SHARED)
-        res = share(drv, device, addr, bytes, stream);
+        res = share(drv, device, addr, bytes, again, stream);
     if (res == CUDA_SUCCESS)
         res = drv->cuMemPrefetchAsync(addr, bytes, device, stream);
     /* Read duplication, of a part even, would bring it in by faults, where nobody counts it. */
@@ -90,12 +100,10 @@ static CUresult um_load(const struct driver *drv, CUdevice device, CUdeviceptr a
 static CUresult um_drop(const struct driver *drv, CUdevice device, CUdeviceptr addr, size_t bytes,
                         enum backend_mode mode, CUstream stream)
 {
-    CUresult res = CUDA_SUCCESS;
+    CUresult res = drv->cuMemPrefetchAsync(addr, bytes, CU_DEVICE_CPU, stream);
 
-    if (mode == BACKEND_SHARED)
+    if (res == CUDA_SUCCESS && mode == BACKEND_SHARED)
         res = drv->cuMemAdvise(addr, bytes, CU_MEM_ADVISE_UNSET_READ_MOSTLY, device);
-    if (res == CUDA_SUCCESS)
-        res = drv->cuMemPrefetchAsync(addr, bytes, CU_DEVICE_CPU, stream);
     return res;
 }
 

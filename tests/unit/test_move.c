@@ -10,6 +10,7 @@ enum {
     DEVICE_BIRTHS_UNKNOWN,
     DEVICE_MOVES,
     DEVICE_NO_EVENT,
+    DEVICE_AGAIN,
     DEVICE_TORN,
     DEVICE_TORN_DROP,
     DEVICE_CONTEXTS,
@@ -166,6 +167,29 @@ static void test_moves_without_an_event(void **state)
     set_uploaded(&b, 1);
     load(&b, 0);
     assert_true(is_read_mostly(&b, 0));
+    bench_let_go(&b);
+}
+
+/* Mappings are made and ended with the first load; later ones do without. */
+static void test_second_load(void **state)
+{
+    struct bench b = bench_alone(DEVICE_AGAIN, 20);
+    static char trace[1024]; /* still there where this test fails */
+
+    (void)state;
+    set_uploaded(&b, 1);
+    load(&b, 1); /* streams and events are there */
+    g_fake.trace_bytes = sizeof(trace);
+    g_fake.trace = trace;
+    load(&b, 0);
+    assert_non_null(strstr(trace, "not ACCESSED_BY(1, 4) prefetch(1, -1) READ_MOSTLY(1, 4)"));
+    drop(&b, 0);
+    trace[0] = '\0';
+    load(&b, 0);
+    assert_non_null(strstr(trace, "READ_MOSTLY(1, 4) prefetch(1, 4)"));
+    assert_null(strstr(trace, "ACCESSED_BY"));
+    assert_null(strstr(trace, "prefetch(1, -1)"));
+    g_fake.trace = NULL;
     bench_let_go(&b);
 }
 
@@ -384,6 +408,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_births_on_their_way),
         cmocka_unit_test(test_births_that_nobody_could_wait_for),
+        cmocka_unit_test(test_second_load),
         cmocka_unit_test(test_moves_on_their_way),
         cmocka_unit_test(test_moves_without_an_event),
         cmocka_unit_test(test_torn_load),
