@@ -144,6 +144,55 @@ static uint64_t holding_bytes(const struct schedule_trace *step,
     return kept < room_bytes ? kept : room_bytes;
 }
 
+/* Of an extent, while the loads are listed. */
+struct stay {
+    uint32_t load;        /* its last so far, or SCHEDULE_NONE */
+    uint32_t early;       /* uses before its first load in the step: those of its last one, for the
+                             step is a ring */
+    uint32_t early_loads; /* that came before the last of these uses */
+};
+
+/* The loads that a step needs, with what the window holds at its start. stays: by identity */
+static void list_round(const struct schedule_trace *step, const struct schedule_extent *extents,
+                       struct window *window, struct stay *stays, struct schedule_plan *plan)
+{
+    plan->load_count = 0;
+    plan->load_bytes = 0;
+    for (size_t e = 0; e < plan->extent_count; e++)
+        stays[e] = (struct stay){.load = SCHEDULE_NONE};
+    for (size_t l = 0; l < step->launches; l++) {
+        for (uint32_t i = step->first[l]; i < step->first[l + 1]; i++) {
+            uint32_t e = step->extent[i];
+            struct stay *stay = &stays[e];
+
+            if (plan->fixed[e])
+                continue;
+            if (window_use(window, e, extents)) {
+                stay->load = (uint32_t)plan->load_count;
+                plan->load[plan->load_count++] =
+                    (struct schedule_load){.extent = e, .launch = (uint32_t)l};
+                plan->load_bytes += extents[e].bytes;
+            }
+            if (stay->load == SCHEDULE_NONE) {
+                stay->early++;
+                stay->early_loads = (uint32_t)plan->load_count;
+            } else {
+                plan->load[stay->load].uses++;
+                plan->load[stay->load].span = (uint32_t)plan->load_count - stay->load - 1;
+            }
+        }
+    }
+    for (size_t e = 0; e < plan->extent_count; e++) {
+        const struct stay *stay = &stays[e];
+
+        if (stay->load == SCHEDULE_NONE || !stay->early)
+            continue;
+        plan->load[stay->load].uses += stay->early;
+        plan->load[stay->load].span =
+            (uint32_t)plan->load_count - stay->load - 1 + stay->early_loads;
+    }
+}
+
 /* List the loads of one step: an extent that does not stay is loaded before a launch that uses it,
  * unless the window still holds it. Two rounds, so that what the end of a step leaves in the window
  * is not loaded again at its start. */
@@ -151,29 +200,18 @@ int schedule_list_loads(const struct schedule_trace *step, const struct schedule
                         struct schedule_plan *plan, uint64_t room_bytes)
 {
     size_t most = step->first[step->launches];
+    struct stay *stays = calloc(plan->extent_count + 1, sizeof(*stays));
     struct window window;
     int err =
         window_begin(&window, plan->extent_count, holding_bytes(step, extents, plan, room_bytes));
 
     plan->load = calloc(most ? most : 1, sizeof(*plan->load));
-    if (!plan->load)
+    if (!plan->load || !stays)
         err = -ENOMEM;
-    for (int round = 0; round < 2 && !err; round++) {
-        plan->load_count = 0;
-        plan->load_bytes = 0;
-        for (size_t l = 0; l < step->launches; l++) {
-            for (uint32_t i = step->first[l]; i < step->first[l + 1]; i++) {
-                uint32_t e = step->extent[i];
-
-                if (plan->fixed[e] || !window_use(&window, e, extents))
-                    continue;
-                plan->load[plan->load_count].extent = e;
-                plan->load[plan->load_count++].launch = (uint32_t)l;
-                plan->load_bytes += extents[e].bytes;
-            }
-        }
-    }
+    for (int round = 0; round < 2 && !err; round++)
+        list_round(step, extents, &window, stays, plan);
     window_end(&window);
+    free(stays);
     return err;
 }
 

@@ -61,6 +61,8 @@ enum schedule_ahead {
 struct schedule_load {
     uint32_t extent;
     uint32_t launch;
+    uint32_t uses; /* launches that touch it until it is given up, that one among them */
+    uint32_t span; /* loads of the list that come before the last of these uses, behind this one */
     uint32_t same; /* the extent's next load in the list, SCHEDULE_NONE after its last */
 };
 

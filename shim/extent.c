@@ -75,7 +75,7 @@ static void init_extent(struct extent *e, struct range *range, size_t index)
     e->mode = BACKEND_MOVED;
     e->allocations = 0;
     e->pins = 0;
-    e->ahead = 0;
+    e->ahead = e->held = 0;
     e->fixed = 0;
     e->place = SCHEDULE_FREE;
     e->clean = 0;

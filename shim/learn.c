@@ -156,6 +156,16 @@ static int set_cursor(struct residency *res, uint64_t use)
     return left_out;
 }
 
+/* The program has just come to the first of the uses that an extent was loaded for. */
+static void hold(const struct residency *res, struct extent *e)
+{
+    const struct schedule_load *load =
+        &res->plan.load[(res->cursor_use - 1) % res->plan.load_count];
+
+    e->held = load->uses - 1;
+    e->held_until = res->cursor_use + load->span;
+}
+
 /* The program touched an extent that streams: it has come to that extent's next load in the plan.
  * Touching once more what is still there says nothing, also when it was loaded for the next turn
  * already; an absent extent which the plan does not expect soon is a miss, and too many of those
@@ -164,12 +174,17 @@ static void follow(struct residency *res, struct extent *e)
 {
     size_t n = res->plan.load_count, distance;
 
+    if (extent_is_present(e) && pager_holds(res, e)) {
+        e->held--;
+        return;
+    }
     if (extent_is_present(e) && !e->ahead)
         return;
     distance = n ? next_load(res, e) : 0;
     if (distance < n && (distance <= n / 2 || !res->placed)) {
         int left_out = set_cursor(res, res->cursor_use + distance + 1);
 
+        hold(res, e);
         if (left_out && res->placed)
             learn_miss(res);
         res->placed = 1;
@@ -340,7 +355,7 @@ static void adopt_fixed(struct residency *res, const uint8_t *fixed, size_t coun
     for (uint32_t i = 0; i < res->table_count; i++) {
         struct extent *e = res->table[i];
 
-        e->ahead = 0;
+        e->ahead = e->held = 0;
         extent_set_fixed(res, e, i < count && fixed[i]);
         atomic_store_explicit(&e->settled,
                               res->learned && e->fixed && e->state == EXTENT_RESIDENT && !e->ready,
@@ -531,7 +546,7 @@ static void let_all_go(struct residency *res)
     for (uint32_t i = 0; i < res->table_count; i++) {
         struct extent *e = res->table[i];
 
-        e->ahead = 0;
+        e->ahead = e->held = 0;
         atomic_store_explicit(&e->settled, 0, memory_order_release);
     }
 }

@@ -205,6 +205,7 @@ void move_drop(struct residency *res, struct extent *e)
     if (loaded)
         transfer_give_event(res->drv, lane, loaded);
     extent_set_state(res, e, EXTENT_ABSENT);
+    e->held = 0;
     residency_count(res, -(int64_t)e->bytes);
     stats_add(evictions, 1);
     if (e->mode == BACKEND_SHARED) {

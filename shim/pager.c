@@ -112,13 +112,14 @@ static int may_drop(const struct extent *e)
 /* What a victim must not be. */
 enum keep {
     KEEP_NOTHING,
-    KEEP_PLANNED, /* what the plan has loaded ahead */
+    KEEP_PLANNED, /* what the plan has loaded ahead, or has further uses for at once */
     KEEP_COMING,  /* that, and what the chain of successors comes to soon */
 };
 
 static int is_kept(const struct residency *res, const struct extent *e, enum keep keep)
 {
-    return (keep >= KEEP_PLANNED && e->ahead) || (keep >= KEEP_COMING && e->coming == res->coming);
+    return (keep >= KEEP_PLANNED && (e->ahead || pager_holds(res, e))) ||
+           (keep >= KEEP_COMING && e->coming == res->coming);
 }
 
 /* The extent that is needed latest, as far as its past tells, of those that are not kept: one that

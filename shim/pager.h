@@ -266,4 +266,12 @@ static inline int extent_is_present(const struct extent *e)
     return e->state == EXTENT_RESIDENT || e->state == EXTENT_LOADING;
 }
 
+/* Does the plan have further uses at once of an extent that was used already? Two tensors share the
+ * extent at their border: between their launches nothing runs that needs it, where the program is
+ * slow to launch. */
+static inline int pager_holds(const struct residency *res, const struct extent *e)
+{
+    return e->held && res->cursor_use <= e->held_until;
+}
+
 #endif

@@ -72,6 +72,8 @@ struct extent {
     uint32_t allocations;    /* that lie in it, with a part at least. 0: it is vacant */
     uint32_t pins;
     uint32_t ahead;          /* loads of the plan that were made for uses still to come */
+    uint32_t held;           /* further uses that the plan has for it at once: pager_holds() */
+    uint64_t held_until;     /* as far as the program is not past this one of the plan's loads */
     _Atomic uint8_t settled; /* resident and to stay: a launch may use it without the lock */
     uint8_t fixed;           /* the plan keeps it, or its place; extent_set_fixed() */
     uint8_t place;           /* enum schedule_place: what the policy wants of it */

@@ -245,6 +245,32 @@ static void test_window_is_not_made_for_one_launch(void **state)
     schedule_plan_destroy(&p);
 }
 
+/* Each load tells how many launches use what it brings; the step is a ring. */
+static void test_counts_the_uses_of_a_load(void **state)
+{
+    static struct trace t;
+    struct schedule_plan p;
+
+    (void)state;
+    memset(&t, 0, sizeof(t));
+    t.extent_count = 20;
+    for (uint32_t l = 0; l < 20; l++) {
+        launch(&t, 2, (uint32_t[]){l, (l + 1) % 20});
+        t.extents[l] = (struct schedule_extent){.bytes = 2 * MB, .place = SCHEDULE_STREAM};
+    }
+    /* Extent 10 is used once more, when the window has long lost it. */
+    launch(&t, 1, (uint32_t[]){10});
+    plan(&t, 10 * MB, &p);
+    assert_int_equal(p.load_count, 21);
+    for (size_t i = 0; i < p.load_count; i++) {
+        assert_int_equal(p.load[i].uses, p.load[i].launch == 20 ? 1 : 2);
+        /* Extent 0 comes for launch 19; extent 10 lies between that and launch 0. */
+        assert_int_equal(p.load[i].span, p.load[i].extent == 0 ? 1 : 0);
+    }
+    replay(&t, &p, 10 * MB);
+    schedule_plan_destroy(&p);
+}
+
 /* An extent's loads are found in their order. */
 static void check_index(const struct schedule_plan *p)
 {
@@ -582,6 +608,7 @@ int main(void)
         cmocka_unit_test(test_moves_little_more_than_the_fewest_bytes),
         cmocka_unit_test(test_window_is_two_launches),
         cmocka_unit_test(test_window_is_not_made_for_one_launch),
+        cmocka_unit_test(test_counts_the_uses_of_a_load),
         cmocka_unit_test(test_spreads_evenly_through_the_step),
         cmocka_unit_test(test_lean_window_lets_more_stay),
         cmocka_unit_test(test_lean_is_wide_where_that_is_cheap),
