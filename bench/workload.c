@@ -2,7 +2,7 @@
  *
  *     workload --shape SHAPE [--mode plain|managed|sync|buffered] [--mib N] [--budget-bytes N]
  *              [--warm N] [--steps N] [--seconds N] [--window load|first|steps] [--tiles N]
- *              [--stride N] [--blocks N] [--seed N] [--trace]
+ *              [--stride N] [--blocks N] [--seed N] [--host-ns N] [--trace]
  *
  * Loads a model of N MiB and runs it for warm + steps steps; each step ends with eight bytes of its
  * result on the host. Prints JSON lines: one when it has loaded, one for each step with its
@@ -13,6 +13,9 @@
  * A kernel that reads a matrix is one block, which is enough for a simulated device; a real one
  * reads at its speed with --blocks of some hundreds.
  *
+ * With --host-ns the host takes so long before each launch, as a framework does that interprets the
+ * model.
+ *
  * A mixture of experts waits for each layer's router before it launches the experts, as programs do
  * that choose them on the host.
  */
@@ -20,6 +23,7 @@
 #include "tests/apps/kernels/bench_kernels.h"
 #include <malloc.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -43,6 +47,7 @@ struct workload {
     CUfunction matrix, gather, attend;
     CUdeviceptr activations[2], cache, rows;
     uint64_t stride_bytes;
+    uint64_t host_ns;    /* before each launch */
     unsigned int blocks; /* 0: the one of bk_matrix */
     struct op *ops;
 };
@@ -76,18 +81,29 @@ static int has_flag(int argc, char **argv, const char *name)
     return 0;
 }
 
+static void take_host_time(const struct workload *w)
+{
+    struct timespec time = {(time_t)(w->host_ns / 1000000000u), (long)(w->host_ns % 1000000000u)};
+
+    if (w->host_ns)
+        clock_nanosleep(CLOCK_MONOTONIC, 0, &time, NULL);
+}
+
 static void launch(struct workload *w, CUfunction function, void **params)
 {
+    take_host_time(w);
     CUDA_CHECK(cuLaunchKernel(function, 1, 1, 1, BK_THREADS, 1, 1, 0, w->stream, params, NULL));
 }
 
 static void launch_matrix(struct workload *w, void **params)
 {
-    if (!w->blocks)
+    if (!w->blocks) {
         launch(w, w->matrix, params);
-    else
-        CUDA_CHECK(cuLaunchKernel(w->matrix, w->blocks, 1, 1, WIDE_THREADS, 1, 1, 0, w->stream,
-                                  params, NULL));
+        return;
+    }
+    take_host_time(w);
+    CUDA_CHECK(
+        cuLaunchKernel(w->matrix, w->blocks, 1, 1, WIDE_THREADS, 1, 1, 0, w->stream, params, NULL));
 }
 
 static void run_op(struct workload *w, const struct op *op, uint64_t step)
@@ -314,6 +330,8 @@ int main(int argc, char **argv)
     }
     w.stride_bytes = number(argc, argv, "--stride", "4096");
     w.blocks = (unsigned int)number(argc, argv, "--blocks", "0");
+    w.host_ns = number(argc, argv, "--host-ns", "0");
+    prctl(PR_SET_TIMERSLACK, 1ul);
     if (has_flag(argc, argv, "--trace")) {
         print_trace(&w, warm + steps);
         return 0;

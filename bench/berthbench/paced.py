@@ -5,7 +5,7 @@ driver's report says what its engines moved meanwhile. Times are simulated: real
 
 limit   a step cannot take less than its kernels take with everything resident (measured: the plain
         program on the same paced device), nor less than the link takes for the bytes that it streams:
-        max(compute, streamed / link). Where each step reads the whole model (minilm, dense, phases)
+        max(compute, streamed / link). Where each step reads the whole model (minilm, dense, eager, phases)
         that holds for each step alone, and the limit is the sum over steps; where it does not (moe,
         alternate) it holds for their total.
 ideal   the same limit for the fewest bytes that must be streamed (optimum.py), whoever decides.
@@ -22,11 +22,13 @@ from .optimum import check, fewest, online
 # round twice, the first turns of a new plan move what it keeps, and up to three plans are tried, of
 # six steps each, for one of them to be settled on. A prompt with its tokens is one
 # turn of 8 steps, two alternating models one of 4. The peers have nothing to learn.
+# of: the shape of workload.c, where it has another name. host_ns: of the host before each launch.
 # times: how much larger the model is than --mib says, up to MIB_MOST. An expert's matrices shall be
 # larger than a page, as they are; a step reads a quarter of them.
 SHAPES = {
     "minilm": {"warm": 18, "peer_warm": 2, "steps": 8, "by_step": True},
     "dense": {"warm": 18, "peer_warm": 2, "steps": 6, "by_step": True},
+    "eager": {"warm": 18, "peer_warm": 2, "steps": 6, "by_step": True, "of": "dense", "host_ns": 80000},
     "phases": {"warm": 24, "peer_warm": 8, "steps": 8, "by_step": True},
     "moe": {"warm": 24, "peer_warm": 2, "steps": 24, "by_step": False, "times": 4},
     "alternate": {"warm": 16, "peer_warm": 4, "steps": 8, "by_step": False},
@@ -56,7 +58,8 @@ class Bench:
         self.link_bytes_per_s = self.plain["costs"]["h2d_bytes_per_s"]
 
     def _command(self, mode="plain"):
-        return [program("workload"), "--shape", self.shape, "--mib", str(self.mib), "--mode", mode,
+        return [program("workload"), "--shape", self.counts.get("of", self.shape),
+                "--host-ns", str(self.counts.get("host_ns", 0) * self.scale), "--mib", str(self.mib), "--mode", mode,
                 "--warm", str(self.warm(mode)), "--steps", str(self.counts["steps"]),
                 "--seed", str(self.seed), "--tiles", str(TILES)] + workload_options()
 
