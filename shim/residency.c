@@ -11,16 +11,11 @@
 #include <string.h>
 #include <time.h>
 
-/* What the driver's calls cost beside what they move is spread over more bytes in larger extents.
- * source: an H100 with driver 580, where extents of 2, 4 and 8 MiB streamed 30, 37 and 38 GB/s, and
- * larger ones no more. */
-#define EXTENT_BYTES_MAX   ((size_t)8 << 20)
-#define EXTENTS_PER_BUDGET 128 /* at least: a window of some extents is a small share of it */
-#define PATIENCE_NS        2000000000ull
-#define COPY_POLL_NS       50000 /* between looks at copies back */
-#define EXTENTS_LEAST      3     /* of room: what runs, what comes next, and what goes meanwhile */
-#define BYTES_TOLD_MAX     (((uint64_t)1 << 53) - 1) /* beyond that no JSON holds it exactly */
-#define MARGIN_SHARE       16 /* of the free VRAM, left alone when no budget is given */
+#define PATIENCE_NS    2000000000ull
+#define COPY_POLL_NS   50000 /* between looks at copies back */
+#define EXTENTS_LEAST  3     /* of room: what runs, what comes next, and what goes meanwhile */
+#define BYTES_TOLD_MAX (((uint64_t)1 << 53) - 1) /* beyond that no JSON holds it exactly */
+#define MARGIN_SHARE   16 /* of the free VRAM, left alone when no budget is given */
 
 _Static_assert(STATS_DEVICES_MAX == POLICY_DEVICES_MAX, "a GPU with a budget is paged");
 
@@ -71,13 +66,14 @@ static uint64_t choose_budget(const struct driver *drv, CUdevice device)
     return free_bytes;
 }
 
+/* What the driver's calls cost beside what they move is spread over more bytes in larger extents;
+ * but a window of some extents is to be a small share of the budget. source: an H100 with driver
+ * 580, where extents of 2, 4 and 8 MiB streamed 30, 37 and 38 GB/s, and larger ones no more. */
 static size_t choose_extent_bytes(uint64_t budget_bytes)
 {
-    size_t bytes = PAGE_BYTES;
-
-    while (bytes < EXTENT_BYTES_MAX && 2 * bytes * EXTENTS_PER_BUDGET <= budget_bytes)
-        bytes *= 2;
-    return bytes;
+    if (budget_bytes >= (uint64_t)1 << 30)
+        return 4 * PAGE_BYTES;
+    return budget_bytes >= (uint64_t)256 << 20 ? 2 * PAGE_BYTES : PAGE_BYTES;
 }
 
 /* A checkpoint that the user named and that is larger than the budget will not fit: then nothing

@@ -111,31 +111,32 @@ static void test_extents_stay_with_their_device(void **state)
  * no two ranges ever have one in common. */
 static void test_ever_changing_sizes(void **state)
 {
-    size_t first_page, most = 0;
+    size_t first_page, extent_bytes, most = 0;
     uint64_t managed;
     CUdeviceptr p[2];
 
     (void)state;
     fake_context(DEVICE_SIZES);
+    extent_bytes = residency_get(DEVICE_SIZES)->extent_bytes;
     first_page = g_fake.next_page;
     managed = g_fake.live_managed_bytes;
     g_seed = 3;
     for (int round = 0; round < 5000; round++) {
-        size_t pages[2];
+        size_t extents[2];
 
         for (int i = 0; i < 2; i++) {
-            pages[i] = RANGE_PACK_MAX / PAGE_BYTES + random_below(60);
-            p[i] = take(pages[i] * PAGE_BYTES);
+            extents[i] = RANGE_PACK_MAX / extent_bytes + random_below(60);
+            p[i] = take(extents[i] * extent_bytes);
         }
-        if (pages[0] + pages[1] > most)
-            most = pages[0] + pages[1];
+        if (extents[0] + extents[1] > most)
+            most = extents[0] + extents[1];
         for (int i = 0; i < 2; i++) {
             const struct range *r = range_allocation_at(p[i])->range;
 
-            assert_int_equal(r->extent_count, pages[i]);
+            assert_int_equal(r->extent_count, extents[i]);
             for (size_t n = 0; n < r->extent_count; n++) {
                 assert_ptr_equal(r->extents[n]->range, r);
-                assert_int_equal(r->extents[n]->first, p[i] + n * PAGE_BYTES);
+                assert_int_equal(r->extents[n]->first, p[i] + n * extent_bytes);
             }
         }
         give(p[round % 2]);
