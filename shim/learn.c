@@ -11,89 +11,10 @@
 #include <string.h>
 #include <time.h>
 
-#define HISTORY_LAUNCHES_MAX ((size_t)1 << 16)
-#define HISTORY_EXTENTS_MAX  ((size_t)1 << 20)
-#define FIRST_TRY            16
-#define MISSES_MIN           8 /* more than these and a quarter of a step's loads end the plan */
-#define DOUBTS_MAX           3
-#define STEADY_TURNS         8   /* of a step that fits as it is, before that is the plan; */
-#define STEADY_LAUNCHES      256 /* and so many launches: it may be a loop within a step */
-#define WINDOW_SHARE         64  /* of the room, for what does not stay, without a step */
-#define VISITS_MIN           4   /* of an extent, on average, before the hottest can be told */
-
-static uint64_t mix(uint64_t hash, uint64_t value)
-{
-    hash ^= value + 0x9e3779b97f4a7c15ull + (hash << 6) + (hash >> 2);
-    return hash * 0xff51afd7ed558ccdull;
-}
-
-/* Room for at least want elements. returns the array, which may have moved; NULL: it stays as it is
- */
-static void *grow(void *array, size_t *room, size_t want, size_t element_bytes)
-{
-    size_t more = *room ? *room : 256;
-    void *grown;
-
-    while (more < want)
-        more *= 2;
-    grown = realloc(array, more * element_bytes);
-    if (grown)
-        *room = more;
-    return grown;
-}
-
-static int reserve_history(struct history *h, size_t count)
-{
-    size_t used = h->launches ? h->first[h->launches] : 0;
-
-    if (h->launches + 2 > h->launch_room) {
-        size_t room = h->launch_room;
-        uint64_t *signature = grow(h->signature, &room, h->launches + 2, sizeof(*signature));
-        uint32_t *first;
-
-        if (!signature)
-            return -1;
-        h->signature = signature;
-        room = h->launch_room;
-        first = grow(h->first, &room, h->launches + 2, sizeof(*first));
-        if (!first)
-            return -1;
-        h->first = first;
-        h->launch_room = room;
-    }
-    if (used + count > h->extent_room) {
-        uint32_t *extent = grow(h->extent, &h->extent_room, used + count, sizeof(*extent));
-
-        if (!extent)
-            return -1;
-        h->extent = extent;
-    }
-    return 0;
-}
-
-static void record(struct history *h, struct extent *const *set, size_t count)
-{
-    uint64_t signature = count;
-    uint32_t at;
-
-    if (h->launches >= HISTORY_LAUNCHES_MAX ||
-        (h->launches && h->first[h->launches] + count > HISTORY_EXTENTS_MAX)) {
-        h->launches = 0; /* no step so far: what comes now matters more than what was */
-        h->begun++;
-        h->next_try = FIRST_TRY;
-    }
-    if (reserve_history(h, count))
-        return;
-    if (!h->launches)
-        h->first[0] = 0;
-    at = h->first[h->launches];
-    for (size_t i = 0; i < count; i++) {
-        h->extent[at++] = set[i]->id;
-        signature = mix(signature, set[i]->id);
-    }
-    h->signature[h->launches++] = signature;
-    h->first[h->launches] = at;
-}
+#define MISSES_MIN   8 /* more than these and a quarter of a step's loads end the plan */
+#define DOUBTS_MAX   3
+#define WINDOW_SHARE 64 /* of the room, for what does not stay, without a step */
+#define VISITS_MIN   4  /* of an extent, on average, before the hottest can be told */
 
 /* The extent's load that the plan has next, counted from the program's place; load_count if none.
  */
@@ -258,7 +179,7 @@ void learn_touch(struct residency *res, struct extent *const *set, size_t count)
     if (res->touched_bytes - before > res->largest_launch_bytes)
         res->largest_launch_bytes = res->touched_bytes - before;
     if (!res->learned) {
-        record(&res->history, set, count);
+        history_record(&res->history, set, count);
         return;
     }
     for (size_t i = 0; i < count && res->learned; i++)
@@ -268,8 +189,7 @@ void learn_touch(struct residency *res, struct extent *const *set, size_t count)
 
 int learn_is_due(const struct residency *res)
 {
-    return !res->learned && res->history.launches >= res->history.next_try &&
-           res->history.launches > 0;
+    return !res->learned && history_is_due(&res->history);
 }
 
 /* A step and what it is planned by, copied: planning may take long, and the lock is given up. */
@@ -497,41 +417,24 @@ out:
     free(fixed);
 }
 
-/* Has nothing but the step at the end of the history been going on for a while? */
-static int is_steady(const struct history *h, size_t length)
-{
-    size_t stretch =
-        STEADY_TURNS * length > STEADY_LAUNCHES ? STEADY_TURNS * length : STEADY_LAUNCHES;
-
-    if (stretch > h->launches)
-        return 0;
-    for (size_t i = h->launches - stretch; i + length < h->launches; i++)
-        if (h->signature[i] != h->signature[i + length])
-            return 0;
-    return 1;
-}
-
 void learn_plan(struct residency *res)
 {
     struct history *h = &res->history;
-    size_t length = schedule_find_step(h->signature, h->launches), first;
     struct schedule_plan plan;
+    struct history_step step;
     uint64_t limit;
-    int steady;
 
-    h->next_try = h->launches + (h->launches / 8 > FIRST_TRY ? h->launches / 8 : FIRST_TRY);
-    if (!length) {
+    history_note_try(h);
+    if (!history_find_step(h, &step)) {
         keep_hottest(res);
         return;
     }
-    first = h->launches - length;
-    steady = is_steady(h, length);
     schedule_tempo_begin(&res->tempo);
-    if (make_plan(res, first, length, &plan, &limit))
+    if (make_plan(res, step.first, step.launches, &plan, &limit))
         return;
-    if (plan.load_count || steady) {
-        res->step_first = first;
-        h->launches = first + length; /* what was recorded meanwhile is no part of it */
+    if (plan.load_count || step.steady) {
+        res->step_first = step.first;
+        h->launches = step.first + step.launches; /* what came meanwhile is no part of it */
         adopt_plan(res, &plan, limit);
     } else { /* this stretch fits as it is, but it is perhaps a loop within a step */
         schedule_plan_destroy(&plan);
@@ -589,13 +492,12 @@ void learn_places(struct residency *res)
 
 void learn_forget(struct residency *res)
 {
-    res->history.begun++;
+    res->history.begun++; /* a plan that is being made is of no use */
     res->tempo_changed = 0;
     if (res->learned) {
         res->learned = 0;
         schedule_plan_destroy(&res->plan);
-        res->history.launches = 0;
-        res->history.next_try = FIRST_TRY;
+        history_begin(&res->history);
     }
     let_all_go(res);
 }

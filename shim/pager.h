@@ -4,6 +4,7 @@
  * extent.c      extents come with their range and go with it
  * use.c         launching threads: what they touch, what they pin, what they wait for
  * learn.c       the program's habits: the step, and where in it the program is
+ * history.c     what launches touched, and the search for a step in it
  * trial.c       which functions read large objects sparsely
  * pager.c       the pager thread: the only one that loads and drops
  * move.c        a load and a drop
@@ -14,6 +15,7 @@
 #ifndef BERTH_PAGER_H
 #define BERTH_PAGER_H
 
+#include "history.h"
 #include "link_speed.h"
 #include "residency.h"
 #include "schedule.h"
@@ -54,16 +56,6 @@ struct use {
     size_t count, room;
     struct extent **set; /* an extent whose range has gone is NULL */
     struct use *next;
-};
-
-/* What launches touched, until the step is known; the step itself afterwards. */
-struct history {
-    uint64_t *signature; /* of each launch */
-    uint32_t *first;     /* launches + 1: where its extents begin */
-    uint32_t *extent;    /* identities */
-    size_t launches, launch_room, extent_room;
-    size_t next_try; /* look for a step when there are so many launches */
-    uint64_t begun;  /* how often it began anew: a plan of before is of no use then */
 };
 
 /* Why paging has ended. */

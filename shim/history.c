@@ -1,0 +1,124 @@
+/* history.c - what launches touched until a step is known, and the search for a step in it. */
+#include "history.h"
+#include "residency.h"
+#include "schedule.h"
+#include <stdlib.h>
+
+#define LAUNCHES_MAX    ((size_t)1 << 16)
+#define EXTENTS_MAX     ((size_t)1 << 20)
+#define FIRST_TRY       16
+#define STEADY_TURNS    8   /* of a step that fits as it is, before that is the plan; */
+#define STEADY_LAUNCHES 256 /* and so many launches: it may be a loop within a step */
+
+static uint64_t mix(uint64_t hash, uint64_t value)
+{
+    hash ^= value + 0x9e3779b97f4a7c15ull + (hash << 6) + (hash >> 2);
+    return hash * 0xff51afd7ed558ccdull;
+}
+
+/* Room for at least want elements. returns the array, which may have moved; NULL: it stays as it is
+ */
+static void *grow(void *array, size_t *room, size_t want, size_t element_bytes)
+{
+    size_t more = *room ? *room : 256;
+    void *grown;
+
+    while (more < want)
+        more *= 2;
+    grown = realloc(array, more * element_bytes);
+    if (grown)
+        *room = more;
+    return grown;
+}
+
+static int reserve_history(struct history *h, size_t count)
+{
+    size_t used = h->launches ? h->first[h->launches] : 0;
+
+    if (h->launches + 2 > h->launch_room) {
+        size_t room = h->launch_room;
+        uint64_t *signature = grow(h->signature, &room, h->launches + 2, sizeof(*signature));
+        uint32_t *first;
+
+        if (!signature)
+            return -1;
+        h->signature = signature;
+        room = h->launch_room;
+        first = grow(h->first, &room, h->launches + 2, sizeof(*first));
+        if (!first)
+            return -1;
+        h->first = first;
+        h->launch_room = room;
+    }
+    if (used + count > h->extent_room) {
+        uint32_t *extent = grow(h->extent, &h->extent_room, used + count, sizeof(*extent));
+
+        if (!extent)
+            return -1;
+        h->extent = extent;
+    }
+    return 0;
+}
+
+void history_begin(struct history *h)
+{
+    h->launches = 0;
+    h->begun++;
+    h->next_try = FIRST_TRY;
+}
+
+void history_record(struct history *h, struct extent *const *set, size_t count)
+{
+    uint64_t signature = count;
+    uint32_t at;
+
+    if (h->launches >= LAUNCHES_MAX ||
+        (h->launches && h->first[h->launches] + count > EXTENTS_MAX)) {
+        history_begin(h); /* no step so far: what comes now matters more than what was */
+    }
+    if (reserve_history(h, count))
+        return;
+    if (!h->launches)
+        h->first[0] = 0;
+    at = h->first[h->launches];
+    for (size_t i = 0; i < count; i++) {
+        h->extent[at++] = set[i]->id;
+        signature = mix(signature, set[i]->id);
+    }
+    h->signature[h->launches++] = signature;
+    h->first[h->launches] = at;
+}
+
+int history_is_due(const struct history *h)
+{
+    return h->launches >= h->next_try && h->launches > 0;
+}
+
+void history_note_try(struct history *h)
+{
+    h->next_try = h->launches + (h->launches / 8 > FIRST_TRY ? h->launches / 8 : FIRST_TRY);
+}
+
+/* Has nothing but the step at the end of the history been going on for a while? */
+static int is_steady(const struct history *h, size_t length)
+{
+    size_t stretch =
+        STEADY_TURNS * length > STEADY_LAUNCHES ? STEADY_TURNS * length : STEADY_LAUNCHES;
+
+    if (stretch > h->launches)
+        return 0;
+    for (size_t i = h->launches - stretch; i + length < h->launches; i++)
+        if (h->signature[i] != h->signature[i + length])
+            return 0;
+    return 1;
+}
+
+int history_find_step(const struct history *h, struct history_step *out)
+{
+    size_t length = schedule_find_step(h->signature, h->launches);
+
+    out->first = h->launches - length;
+    out->launches = length;
+    out->steady = length && is_steady(h, length);
+    return length != 0;
+}
