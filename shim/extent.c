@@ -84,7 +84,7 @@ static void init_extent(struct extent *e, struct range *range, size_t index)
     e->doubt = e->busy = 0;
     e->visits = 0;
     e->touched_at = 0;
-    e->coming = 0;
+    e->coming = e->turn = 0;
     e->last_use = e->interval = 0;
     e->ready = NULL;
     e->load_number = 0;

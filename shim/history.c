@@ -1,7 +1,6 @@
 /* history.c - what launches touched until a step is known, and the search for a step in it. */
 #include "history.h"
-#include "residency.h"
-#include "schedule.h"
+#include "pager.h"
 #include <stdlib.h>
 
 #define LAUNCHES_MAX    ((size_t)1 << 16)
@@ -119,6 +118,113 @@ int history_find_step(const struct history *h, struct history_step *out)
 
     out->first = h->launches - length;
     out->launches = length;
+    out->before = out->first - length;
     out->steady = length && is_steady(h, length);
     return length != 0;
+}
+
+/* The weights that a recorded launch touches, as one number; 0: none. */
+static uint64_t weights_of(const struct history *h, struct extent *const *table, size_t launch)
+{
+    uint64_t signature = 0;
+
+    for (uint32_t i = h->first[launch]; i < h->first[launch + 1]; i++)
+        if (extent_is_weights(table[h->extent[i]]))
+            signature = mix(signature, h->extent[i]);
+    return signature;
+}
+
+/* Launches in a row that touch the same weights, others that touch none among them. */
+struct row {
+    uint64_t weights;
+    uint32_t launches;
+    uint32_t last;
+};
+
+/* returns how many rows there are; the last one perhaps goes on */
+static size_t find_rows(const struct history *h, struct extent *const *table, struct row *rows)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < h->launches; i++) {
+        uint64_t weights = weights_of(h, table, i);
+
+        if (!weights)
+            continue;
+        if (!count || rows[count - 1].weights != weights)
+            rows[count++] = (struct row){.weights = weights};
+        rows[count - 1].launches++;
+        rows[count - 1].last = (uint32_t)i;
+    }
+    return count;
+}
+
+int history_find_step_by_weights(const struct history *h, struct extent *const *table,
+                                 struct history_step *out)
+{
+    struct row *rows = malloc((h->launches + 1) * sizeof(*rows)), *open;
+    uint64_t *signature = malloc((h->launches + 1) * sizeof(*signature));
+    size_t count = rows && signature ? find_rows(h, table, rows) : 0, length = 0;
+
+    if (count > 1) {
+        open = &rows[--count];
+        for (size_t i = 0; i < count; i++)
+            signature[i] = mix(rows[i].weights, rows[i].launches);
+        length = schedule_find_step(signature, count);
+        if (length && (open->weights != rows[count - length].weights ||
+                       open->launches > rows[count - length].launches))
+            length = 0;
+    }
+    if (length) {
+        out->first = rows[count - length - 1].last + 1;
+        out->launches = rows[count - 1].last + 1 - out->first;
+        out->before = count > 2 * length ? rows[count - 2 * length - 1].last + 1 : 0;
+        out->steady = 0;
+    }
+    free(signature);
+    free(rows);
+    return length != 0;
+}
+
+uint64_t history_bytes(const struct history *h, struct extent *const *table,
+                       const struct history_step *step, uint64_t *turn)
+{
+    uint64_t bytes = 0;
+
+    ++*turn;
+    for (uint32_t i = h->first[step->first]; i < h->first[step->first + step->launches]; i++) {
+        struct extent *e = table[h->extent[i]];
+
+        bytes += e->turn == *turn ? 0 : e->bytes;
+        e->turn = *turn;
+    }
+    return bytes;
+}
+
+uint64_t history_take_step_by_weights(struct history *h, struct extent *const *table,
+                                      const struct history_step *step, uint64_t *turn)
+{
+    size_t end = step->first + step->launches;
+    uint32_t at = h->first[step->first], from = at;
+    uint64_t before = ++*turn, taken_out = ++*turn, bytes = 0;
+
+    for (uint32_t i = h->first[step->before]; i < at; i++)
+        table[h->extent[i]]->turn = before;
+    for (size_t l = step->first; l < end; l++) {
+        uint32_t to = h->first[l + 1];
+
+        for (; from < to; from++) {
+            struct extent *e = table[h->extent[from]];
+
+            if (extent_is_weights(e) || e->turn == before) {
+                h->extent[at++] = e->id;
+                continue;
+            }
+            bytes += e->turn == taken_out ? 0 : e->bytes;
+            e->turn = taken_out;
+        }
+        h->first[l + 1] = at;
+    }
+    h->launches = end;
+    return bytes;
 }

@@ -23,7 +23,8 @@ struct history {
 /* A stretch of the record that is one turn of a step. */
 struct history_step {
     size_t first, launches;
-    int steady; /* nothing else has been going on for a while */
+    size_t before; /* where the turn before it begins */
+    int steady;    /* nothing else has been going on for a while */
 };
 
 /* Forget all that was recorded. */
@@ -39,5 +40,33 @@ void history_note_try(struct history *h);
 
 /* The step at the end of the record, by all that launches touch. returns 1 where there is one */
 int history_find_step(const struct history *h, struct history_step *out);
+
+/* The step by what launches touch of weights alone, for what kernels write may lie elsewhere in
+ * each turn. Only launches that touch weights count. Those in a row that touch the same are one,
+ * with their number, or a loop within a step would be found; what is found ends with the last such
+ * row that is over.
+ *
+ * table    the device's extents, by identity
+ * returns  1 where there is one, from behind the launch before its first to its last: it is never
+ *          called steady
+ */
+int history_find_step_by_weights(const struct history *h, struct extent *const *table,
+                                 struct history_step *out);
+
+/* The bytes of all that a step touches, by extents.
+ *
+ * turn  raised, beyond that of any extent, and extents are marked with it
+ */
+uint64_t history_bytes(const struct history *h, struct extent *const *table,
+                       const struct history_step *step, uint64_t *turn);
+
+/* The step that was found by weights is the end of the record from now on, without what its turn
+ * and the one before do not both touch, but for weights: that lies elsewhere next time.
+ *
+ * turn     raised, beyond that of any extent, and extents are marked with it
+ * returns  the bytes of what was taken out
+ */
+uint64_t history_take_step_by_weights(struct history *h, struct extent *const *table,
+                                      const struct history_step *step, uint64_t *turn);
 
 #endif

@@ -62,7 +62,7 @@ static int set_cursor(struct residency *res, uint64_t use)
     for (; res->cursor_use < use; res->cursor_use++) {
         struct extent *passed = res->table[res->plan.load[res->cursor_use % n].extent];
 
-        if (res->cursor_use + 1 < use)
+        if (res->cursor_use + 1 < use && !stray_is(res, passed))
             left_out |= passed->ahead != 0;
         if (res->cursor_use < res->cursor_load && passed->ahead)
             passed->ahead--;
@@ -70,6 +70,7 @@ static int set_cursor(struct residency *res, uint64_t use)
             stats_add(steps, 1);
             res->misses = 0;
             note_step(res);
+            stray_note_turn(res);
         }
     }
     if (res->cursor_load < res->cursor_use)
@@ -90,11 +91,16 @@ static void hold(const struct residency *res, struct extent *e)
 /* The program touched an extent that streams: it has come to that extent's next load in the plan.
  * Touching once more what is still there says nothing, also when it was loaded for the next turn
  * already; an absent extent which the plan does not expect soon is a miss, and too many of those
- * end the plan. A plan that was made in the middle of a step is entered wherever the program is. */
+ * end the plan. A plan that was made in the middle of a step is entered wherever the program is.
+ * Strays say nothing of where it is. */
 static void follow(struct residency *res, struct extent *e)
 {
     size_t n = res->plan.load_count, distance;
 
+    if (stray_is(res, e)) {
+        stray_touch(res, e);
+        return;
+    }
     if (extent_is_present(e) && pager_holds(res, e)) {
         e->held--;
         return;
@@ -229,7 +235,7 @@ static int step_copy_make(const struct residency *res, size_t step_first, size_t
 
         copy->extents[i] = (struct schedule_extent){
             .bytes = e->bytes,
-            .written = e->mode == BACKEND_MOVED && !e->clean,
+            .written = !extent_is_weights(e),
             .place = e->range ? e->place : SCHEDULE_FREE,
         };
     }
@@ -240,7 +246,7 @@ static int step_copy_make(const struct residency *res, size_t step_first, size_t
 
 /* Plan the step of so many launches that begins at step_first of the history. Gives the lock up.
  *
- * limit    the room that the plan is made for
+ * limit    the room that there is; strays have some of it
  * returns  0; -1 when there is no plan, or the record has begun anew meanwhile
  */
 static int make_plan(struct residency *res, size_t step_first, size_t launches,
@@ -249,14 +255,15 @@ static int make_plan(struct residency *res, size_t step_first, size_t launches,
     uint64_t begun = res->history.begun;
     enum schedule_ahead ahead = res->tempo.ahead;
     struct step_copy copy;
+    uint64_t room;
     int err;
 
     *limit = room_limit(res);
+    room = *limit - stray_room(res, *limit);
     if (step_copy_make(res, step_first, launches, &copy))
         return -1;
     pthread_mutex_unlock(&res->lock);
-    err =
-        schedule_plan_create(&copy.trace, copy.extents, copy.extent_count, *limit, 0, ahead, plan);
+    err = schedule_plan_create(&copy.trace, copy.extents, copy.extent_count, room, 0, ahead, plan);
     step_copy_free(&copy);
     pthread_mutex_lock(&res->lock);
     if (!err && begun != res->history.begun) {
@@ -307,16 +314,19 @@ static void tell_kept(struct residency *res)
              size_format(kept_bytes, SIZE_BINARY, kept), res->device);
 }
 
+uint64_t learn_least_window(const struct residency *res)
+{
+    uint64_t window = SCHEDULE_WINDOW_EXTENTS * res->extent_bytes;
+
+    return window > res->largest_launch_bytes ? window : res->largest_launch_bytes;
+}
+
 /* Without a plan: what is to be kept stays as far as it fits beside a window, and nothing else. */
 static void hold_kept(struct residency *res)
 {
-    uint64_t limit = room_limit(res), window = SCHEDULE_WINDOW_EXTENTS * res->extent_bytes;
-    uint64_t taken = 0;
+    uint64_t limit = room_limit(res), taken = 0;
+    uint64_t window = res->total_bytes > limit ? learn_least_window(res) : 0;
 
-    if (window < res->largest_launch_bytes)
-        window = res->largest_launch_bytes;
-    if (res->total_bytes <= limit)
-        window = 0;
     for (uint32_t i = 0; i < res->table_count; i++) {
         struct extent *e = res->table[i];
         int stays = e->range && e->place == SCHEDULE_KEEP && taken + e->bytes + window <= limit;
@@ -338,6 +348,7 @@ static void adopt_plan(struct residency *res, const struct schedule_plan *plan, 
     res->placed = 0;
     res->misses = 0;
     schedule_tempo_replanned(&res->tempo, plan->is_wide);
+    stray_planned(res, stray_room(res, limit));
     res->step_began_ns = 0;
     res->hot_limit = 0;
     adopt_fixed(res, plan->fixed, plan->extent_count);
@@ -346,9 +357,10 @@ static void adopt_plan(struct residency *res, const struct schedule_plan *plan, 
     stats_set(step_learned, 1);
     stats_set(launches_per_step, res->plan.launches);
     stats_set(step_load_bytes, res->plan.load_bytes);
-    log_debug("residency", "a step of %zu launches: %llu bytes stay, %llu stream in %zu loads",
-              res->plan.launches, (unsigned long long)res->plan.fixed_bytes,
-              (unsigned long long)res->plan.load_bytes, res->plan.load_count);
+    log_debug("residency", "a step of %zu launches%s: %llu bytes stay, %llu stream in %zu loads",
+              res->plan.launches, res->by_weights ? " by its weights" : "",
+              (unsigned long long)res->plan.fixed_bytes, (unsigned long long)res->plan.load_bytes,
+              res->plan.load_count);
     learn_room_changed(res); /* there may be less by now */
 }
 
@@ -377,7 +389,7 @@ static size_t describe_habits(const struct residency *res, struct schedule_habit
             .bytes = e->bytes,
             .visits = e->visits,
             .busy = e->busy,
-            .written = e->mode == BACKEND_MOVED && !e->clean,
+            .written = !extent_is_weights(e),
             .fixed = e->fixed,
             .place = e->place,
         };
@@ -417,28 +429,88 @@ out:
     free(fixed);
 }
 
+/* How much of what the plan loads is weights? */
+static uint64_t weights_load_bytes(const struct residency *res, const struct schedule_plan *plan)
+{
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; i < plan->load_count; i++) {
+        const struct extent *e = res->table[plan->load[i].extent];
+
+        bytes += extent_is_weights(e) ? e->bytes : 0;
+    }
+    return bytes;
+}
+
+/* The step is to be followed as planned. */
+static int take_step(struct residency *res, const struct history_step *step,
+                     const struct schedule_plan *plan, uint64_t limit)
+{
+    res->step_first = step->first;
+    res->history.launches = step->first + step->launches; /* what came meanwhile is no part of it */
+    adopt_plan(res, plan, limit);
+    return 1;
+}
+
+/* Plan a step that was found by all that its launches touch. returns 1 when it is the plan now */
+static int plan_step(struct residency *res, const struct history_step *step)
+{
+    struct schedule_plan plan;
+    uint64_t limit, weights;
+
+    schedule_tempo_begin(&res->tempo);
+    if (make_plan(res, step->first, step->launches, &plan, &limit))
+        return 0;
+    if (!plan.load_count && !step->steady) { /* it fits as it is: perhaps a loop within a step */
+        schedule_plan_destroy(&plan);
+        return 0;
+    }
+    weights = weights_load_bytes(res, &plan);
+    res->by_weights = weights && weights == plan.load_bytes;
+    stray_begin(res, 0);
+    return take_step(res, step, &plan, limit);
+}
+
+/* The same for one that was found by weights, and these are most of what streams: else they tell
+ * little. What has room as it is may be a loop, or what a mixture of experts did twice by chance.
+ */
+static int plan_step_by_weights(struct residency *res, const struct history_step *step)
+{
+    struct schedule_plan plan;
+    uint64_t limit;
+
+    if (history_bytes(&res->history, res->table, step, &res->strays.turn) <= room_limit(res))
+        return 0;
+    stray_begin(res,
+                history_take_step_by_weights(&res->history, res->table, step, &res->strays.turn));
+    schedule_tempo_begin(&res->tempo);
+    res->by_weights = 1;
+    if (make_plan(res, step->first, step->launches, &plan, &limit))
+        goto none;
+    if (2 * weights_load_bytes(res, &plan) > plan.load_bytes)
+        return take_step(res, step, &plan, limit);
+    schedule_plan_destroy(&plan);
+none:
+    res->by_weights = 0;
+    return 0;
+}
+
 void learn_plan(struct residency *res)
 {
     struct history *h = &res->history;
-    struct schedule_plan plan;
     struct history_step step;
-    uint64_t limit;
+    uint64_t begun = h->begun;
+    int shows;
 
     history_note_try(h);
-    if (!history_find_step(h, &step)) {
+    shows = history_find_step(h, &step);
+    if (shows && plan_step(res, &step))
+        return;
+    if (begun == h->begun && history_find_step_by_weights(h, res->table, &step) &&
+        plan_step_by_weights(res, &step))
+        return;
+    if (!shows && begun == h->begun)
         keep_hottest(res);
-        return;
-    }
-    schedule_tempo_begin(&res->tempo);
-    if (make_plan(res, step.first, step.launches, &plan, &limit))
-        return;
-    if (plan.load_count || step.steady) {
-        res->step_first = step.first;
-        h->launches = step.first + step.launches; /* what came meanwhile is no part of it */
-        adopt_plan(res, &plan, limit);
-    } else { /* this stretch fits as it is, but it is perhaps a loop within a step */
-        schedule_plan_destroy(&plan);
-    }
 }
 
 /* Nothing is kept on purpose any more, but what the policy wants kept. */
@@ -495,7 +567,7 @@ void learn_forget(struct residency *res)
     res->history.begun++; /* a plan that is being made is of no use */
     res->tempo_changed = 0;
     if (res->learned) {
-        res->learned = 0;
+        res->learned = res->by_weights = 0;
         schedule_plan_destroy(&res->plan);
         history_begin(&res->history);
     }

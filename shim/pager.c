@@ -112,7 +112,8 @@ static int may_drop(const struct extent *e)
 /* What a victim must not be. */
 enum keep {
     KEEP_NOTHING,
-    KEEP_PLANNED, /* what the plan has loaded ahead, or has further uses for at once */
+    KEEP_PLANNED, /* what the plan has loaded ahead, or has further uses for at once, and strays in
+                     the room that it leaves them */
     KEEP_COMING,  /* that, and what the chain of successors comes to soon */
 };
 
@@ -126,6 +127,7 @@ static int is_kept(const struct residency *res, const struct extent *e, enum kee
  * nobody has allocated, or needs where it is, before all. */
 static struct extent *find_latest(struct residency *res, enum keep keep)
 {
+    int strays_stay = keep >= KEEP_PLANNED && stray_room_left(res) >= 0;
     struct extent *best = NULL, *e;
     uint64_t best_next = 0;
 
@@ -133,7 +135,7 @@ static struct extent *find_latest(struct residency *res, enum keep keep)
     {
         uint64_t next;
 
-        if (!may_drop(e) || is_kept(res, e, keep))
+        if (!may_drop(e) || is_kept(res, e, keep) || (strays_stay && stray_has_room(res, e)))
             continue;
         next = e->allocations && !e->sparse
                    ? schedule_next_use(res->clock, e->last_use, e->interval)
@@ -186,6 +188,14 @@ static int has_room(const struct residency *res, uint64_t bytes)
     return res->resident_bytes + bytes <= room_limit(res);
 }
 
+/* What is loaded ahead leaves the strays' room alone. */
+static uint64_t with_strays(const struct residency *res, uint64_t bytes)
+{
+    int64_t left = stray_room_left(res);
+
+    return left > 0 ? bytes + (uint64_t)left : bytes;
+}
+
 /* One victim at a time, for the lock is given up. What the plan wants kept goes only by force, and
  * only when no work is left on stream (NULL: on any) whose end would free something better: a
  * launch runs behind its own stream's work anyway, but must not wait for another's. */
@@ -193,7 +203,7 @@ static enum room make_room(struct residency *res, uint64_t bytes, int force, CUs
 {
     struct extent *victim;
 
-    if (has_room(res, bytes))
+    if (has_room(res, force ? bytes : with_strays(res, bytes)))
         return ROOM_THERE;
     victim = find_latest(res, KEEP_PLANNED);
     if (!victim && use_retire(res))

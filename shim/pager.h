@@ -5,6 +5,7 @@
  * use.c         launching threads: what they touch, what they pin, what they wait for
  * learn.c       the program's habits: the step, and where in it the program is
  * history.c     what launches touched, and the search for a step in it
+ * stray.c       what kernels write elsewhere than in the turn of the step that was recorded
  * trial.c       which functions read large objects sparsely
  * pager.c       the pager thread: the only one that loads and drops
  * move.c        a load and a drop
@@ -65,6 +66,18 @@ enum broken {
     BROKEN_FOR_GOOD,   /* it could not begin, or the program ends */
 };
 
+/* What a plan by weights does not know of, for kernels write it, and where has changed. */
+struct strays {
+    uint64_t room_bytes; /* wanted for them */
+    uint64_t kept_bytes; /* of it, as much as the plan leaves them */
+    uint64_t turn;       /* the present one, of all plans */
+    uint64_t turn_began; /* of the device's clock */
+    uint64_t turn_bytes; /* touched in it, each extent once */
+    uint64_t most_bytes; /* in one of the turns that wrong counts */
+    unsigned wrong;      /* turns with another need for room, less turns with just that */
+    unsigned patience;   /* so many of them, and the plan is made anew */
+};
+
 struct residency {
     const struct driver *drv;
     const struct backend *backend;
@@ -119,7 +132,8 @@ struct residency {
     uint64_t kept_bytes;           /* what stays without a plan, for the policy wants it kept */
     uint64_t kept_limit; /* the room in which what is to be kept was given its; 0: nothing is */
     int misplaced;       /* extents do not stay, or do, against what the policy wants of them, or
-                            more than there is room for: the pager is to plan anew */
+                            more than there is room for, or strays have none: the pager is to plan
+                            anew */
     int kept_told;       /* that not all of it has room */
     uint64_t hot_limit;  /* the room for which the hottest were chosen; 0: they are not */
 
@@ -133,7 +147,21 @@ struct residency {
     struct schedule_tempo tempo;
     uint64_t step_began_ns; /* of the present step of the plan; 0: it was entered in the middle */
     int tempo_changed;      /* the plan is to be made anew, with tempo.ahead */
+    int by_weights;         /* the program is followed by the weights that it touches alone */
+    struct strays strays;
 };
+
+static inline int extent_is_present(const struct extent *e)
+{
+    return e->state == EXTENT_RESIDENT || e->state == EXTENT_LOADING;
+}
+
+/* Does it hold nothing but what was uploaded? Else kernels write it: activations, a cache. As far
+ * as is known: of what was never loaded, since a step was last looked for. */
+static inline int extent_is_weights(const struct extent *e)
+{
+    return e->mode == BACKEND_SHARED || e->clean;
+}
 
 /* Start the pager's thread if it does not run. returns 0 or -1 */
 int pager_start(struct residency *res);
@@ -156,6 +184,8 @@ void pager_mend(struct residency *res, CUcontext ctx);
 
 /* learn.c: record a launch; follow the plan. present: was the extent in VRAM (or on its way)? */
 void learn_touch(struct residency *res, struct extent *const *set, size_t count);
+/* The room that must be left to what streams, as far as launches have shown. */
+uint64_t learn_least_window(const struct residency *res);
 /* Is it time to look for a step? */
 int learn_is_due(const struct residency *res);
 /* Look for a step, plan it. Gives the lock up: the pager's alone, as the next. */
@@ -169,6 +199,31 @@ void learn_room_changed(struct residency *res);
 void learn_miss(struct residency *res);
 /* The plan no longer fits what happens, or what there is. */
 void learn_forget(struct residency *res);
+
+/* stray.c: what kernels write may lie elsewhere in each turn of a step (activations in other blocks
+ * of the program's allocator, a cache that grows), while the weights are touched in the same order.
+ * A plan by weights leaves room for that beside what it knows of.
+ *
+ * is: is the extent nothing by which the plan follows the program? */
+static inline int stray_is(const struct residency *res, const struct extent *e)
+{
+    return res->by_weights && !extent_is_weights(e);
+}
+/* A step has been found, whose recorded turn touches so much that lies elsewhere in the next. */
+void stray_begin(struct residency *res, uint64_t turn_bytes);
+/* The room to leave to strays, of limit: never what a window and what is to be kept need. */
+uint64_t stray_room(const struct residency *res, uint64_t limit);
+/* There is a plan that leaves them so much, perhaps the same step's as before. */
+void stray_planned(struct residency *res, uint64_t room_bytes);
+/* An extent for which stray_is() is touched. That is a miss only where the step has not ended for
+ * long. */
+void stray_touch(struct residency *res, struct extent *e);
+/* A turn of the plan has passed. Where turns need much more room, or less, it is made anew. */
+void stray_note_turn(struct residency *res);
+/* Is the extent one of those that have the room which the plan leaves to strays? */
+int stray_has_room(const struct residency *res, const struct extent *e);
+/* What of that room they do not take at present; negative: they take more. */
+int64_t stray_room_left(const struct residency *res);
 
 /* use.c: drop the pins of uses that have run. returns how many did */
 size_t use_retire(struct residency *res);
@@ -252,11 +307,6 @@ void extent_reclaim(struct residency *res, uint64_t bytes);
 void residency_count(struct residency *res, int64_t bytes);
 /* The program has allocated more: the statistics tell what would hold all of it. */
 void residency_count_need(struct residency *res);
-
-static inline int extent_is_present(const struct extent *e)
-{
-    return e->state == EXTENT_RESIDENT || e->state == EXTENT_LOADING;
-}
 
 /* Does the plan have further uses at once of an extent that was used already? Two tensors share the
  * extent at their border: between their launches nothing runs that needs it, where the program is
