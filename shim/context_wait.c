@@ -19,7 +19,8 @@ struct wait {
 static pthread_once_t g_once = PTHREAD_ONCE_INIT;
 static pthread_mutex_t g_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t g_over;
-static struct wait *g_waits; /* g_lock: that are not over */
+static struct wait *g_waits;         /* g_lock: that are not over */
+static struct context_hold *g_holds; /* g_lock */
 
 static void set_up(void)
 {
@@ -52,6 +53,24 @@ static int is_waited_for(CUcontext ctx)
     const struct wait *wait = g_waits;
 
     while (wait && (wait->ctx != ctx || wait->ending))
+        wait = wait->next;
+    return wait != NULL;
+}
+
+static int is_held(CUcontext ctx)
+{
+    const struct context_hold *hold = g_holds;
+
+    while (hold && hold->ctx != ctx)
+        hold = hold->next;
+    return hold != NULL;
+}
+
+static int is_ending(CUcontext ctx)
+{
+    const struct wait *wait = g_waits;
+
+    while (wait && (wait->ctx != ctx || !wait->ending))
         wait = wait->next;
     return wait != NULL;
 }
@@ -159,6 +178,34 @@ void context_wait_each(struct context_set *set, uint64_t patience_ns)
     }
 }
 
+int context_hold(struct context_hold *hold, CUcontext ctx)
+{
+    int ends;
+
+    pthread_mutex_lock(&g_lock);
+    ends = is_ending(ctx);
+    if (!ends) {
+        hold->ctx = ctx;
+        hold->next = g_holds;
+        g_holds = hold;
+    }
+    pthread_mutex_unlock(&g_lock);
+    return !ends;
+}
+
+void context_let_go(struct context_hold *hold)
+{
+    struct context_hold **link = &g_holds;
+
+    pthread_once(&g_once, set_up);
+    pthread_mutex_lock(&g_lock);
+    while (*link != hold)
+        link = &(*link)->next;
+    *link = hold->next;
+    pthread_cond_broadcast(&g_over);
+    pthread_mutex_unlock(&g_lock);
+}
+
 void context_wait_leave(CUcontext ctx, uint64_t patience_ns)
 {
     const struct timespec until = time_in(patience_ns);
@@ -167,12 +214,12 @@ void context_wait_leave(CUcontext ctx, uint64_t patience_ns)
 
     pthread_once(&g_once, set_up);
     pthread_mutex_lock(&g_lock);
-    if (end) { /* else no more than what waits already is kept off */
+    if (end) { /* else only what waits or holds already is kept off */
         end->ctx = ctx;
         end->ending = 1;
         link_wait(end);
     }
-    while (!err && is_waited_for(ctx))
+    while (!err && (is_waited_for(ctx) || is_held(ctx)))
         err = pthread_cond_timedwait(&g_over, &g_lock, &until);
     pthread_mutex_unlock(&g_lock);
 }

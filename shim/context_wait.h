@@ -2,7 +2,11 @@
  * what the program does next. A thread of ours does the waiting, which keeps nobody's calls
  * waiting.
  *
- * Locks: one of its own, a leaf.
+ * Another thread of the program may destroy a context at any time. What is ours in one (streams,
+ * events, memory) is asked for from elsewhere only while a hold keeps it from that; but by the
+ * pager, which residency_pause() keeps away.
+ *
+ * Locks: one of its own, the last of all: it may be taken with any other held.
  */
 #ifndef BERTH_CONTEXT_WAIT_H
 #define BERTH_CONTEXT_WAIT_H
@@ -34,11 +38,27 @@ void context_set_add(struct context_set *set, CUcontext ctx);
  */
 void context_wait_each(struct context_set *set, uint64_t patience_ns);
 
+/* Keeps a context from being destroyed; the caller's, until it lets go. */
+struct context_hold {
+    CUcontext ctx;
+    struct context_hold *next;
+};
+
+/* Calls of ours follow that name ctx, or what was made in it, in a thread that is not in a call of
+ * the program's for ctx. Never waits.
+ *
+ * returns  1, and then context_let_go() follows soon, for who would destroy ctx waits for that; 0
+ *          when it is coming to its end, or has just come to it: then nothing may be asked
+ */
+int context_hold(struct context_hold *hold, CUcontext ctx);
+void context_let_go(struct context_hold *hold);
+
 #define CONTEXT_WAIT_ENDS UINT64_C(0x3fffffffffffffff) /* longer than any work takes */
 
-/* A context is about to be destroyed: returns when no thread of ours waits for it, or patience_ns
- * have passed, and none begins before context_wait_left(), which is to be called when the driver
- * has destroyed it, or refused to. Call both with no lock held.
+/* A context is about to be destroyed: returns when no thread of ours waits for it or holds it, or
+ * patience_ns have passed, and none begins before context_wait_left(), which is to be called when
+ * the driver has destroyed it and all of ours in it is forgotten, or when it refused to. Call both
+ * with no lock held.
  */
 void context_wait_leave(CUcontext ctx, uint64_t patience_ns);
 void context_wait_left(CUcontext ctx);

@@ -1,6 +1,6 @@
 /* Strategy: a fake driver whose cuCtxSynchronize() stops where the test says so. A wait that ends
  * tells what the driver told; one that does not is given up, and none is begun beside it. A context
- * that is to be destroyed is left alone first. */
+ * that is to be destroyed is left alone first, by waits and by holds. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -78,6 +78,55 @@ static void test_leaves_what_ends(void **state)
     assert_int_equal(context_wait(ctx, DAY_NS), CUDA_SUCCESS);
 }
 
+struct end {
+    CUcontext ctx;
+    _Atomic int begun;
+};
+
+static void *end_in_thread(void *arg)
+{
+    struct end *end = arg;
+
+    context_wait_leave(end->ctx, CONTEXT_WAIT_ENDS);
+    atomic_store(&end->begun, 1);
+    return NULL;
+}
+
+static int may_hold(CUcontext ctx)
+{
+    struct context_hold hold;
+    int held = context_hold(&hold, ctx);
+
+    if (held)
+        context_let_go(&hold);
+    return held;
+}
+
+/* An end begins when the last hold is let go; meanwhile there is no new one, but of others. */
+static void test_holds_what_would_end(void **state)
+{
+    struct end end = {.ctx = fake_context(0)};
+    struct context_hold first, second;
+    pthread_t thread;
+
+    (void)state;
+    assert_true(context_hold(&first, end.ctx));
+    assert_true(context_hold(&second, end.ctx));
+    context_wait_leave(end.ctx, 1); /* no longer than it is told to */
+    assert_false(may_hold(end.ctx));
+    context_wait_left(end.ctx);
+    assert_int_equal(pthread_create(&thread, NULL, end_in_thread, &end), 0);
+    WAIT_FOR(!may_hold(end.ctx));
+    assert_true(may_hold(fake_context(1)));
+    context_let_go(&first);
+    assert_false(atomic_load(&end.begun));
+    context_let_go(&second);
+    pthread_join(thread, NULL);
+    assert_false(may_hold(end.ctx));
+    context_wait_left(end.ctx);
+    assert_true(may_hold(end.ctx));
+}
+
 static void *open_gate_for_two(void *arg)
 {
     WAIT_FOR(FAKE_READ(g_fake.at_gate) == 2);
@@ -123,9 +172,8 @@ static int setup(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tells_the_result),
-        cmocka_unit_test(test_is_given_up),
-        cmocka_unit_test(test_leaves_what_ends),
+        cmocka_unit_test(test_tells_the_result),   cmocka_unit_test(test_is_given_up),
+        cmocka_unit_test(test_leaves_what_ends),   cmocka_unit_test(test_holds_what_would_end),
         cmocka_unit_test(test_each_has_its_share),
     };
 
