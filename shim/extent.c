@@ -1,4 +1,5 @@
 /* extent.c - extents come with their range and go with it. */
+#include "context_wait.h"
 #include "extent_pool.h"
 #include "log.h"
 #include "pager.h"
@@ -134,26 +135,38 @@ static void drop_vacant(struct residency *res, struct extent *e, struct lane *la
     stats_add(d2h_bytes, e->bytes);
 }
 
+/* The same, whichever context is current. An extent of one that is coming to its end stays: it goes
+ * with that. The lock is held. */
+static void drop_vacant_from(struct residency *res, struct extent *e, CUcontext current)
+{
+    CUcontext ctx = e->range->ctx, popped;
+    struct context_hold hold;
+    struct lane *lane;
+
+    if (!context_hold(&hold, ctx))
+        return;
+    lane = transfer_lane(&res->lanes, ctx);
+    if (lane && (ctx == current || !stats_note(res->drv->cuCtxPushCurrent_v2(ctx)))) {
+        drop_vacant(res, e, lane);
+        if (ctx != current)
+            stats_note(res->drv->cuCtxPopCurrent_v2(&popped));
+    }
+    context_let_go(&hold);
+}
+
 void extent_reclaim(struct residency *res, uint64_t bytes)
 {
-    const struct driver *drv = res->drv;
-    CUcontext current = NULL, popped;
+    CUcontext current = NULL;
 
     if (is_active(res) || res->broken || res->resident_bytes + bytes <= room_limit(res))
         return;
-    stats_note(drv->cuCtxGetCurrent(&current));
+    stats_note(res->drv->cuCtxGetCurrent(&current));
     for (uint32_t i = 0; i < res->table_count; i++) {
         struct extent *e = res->table[i];
-        struct lane *lane;
 
         if (!e->range || e->allocations || e->state != EXTENT_RESIDENT)
             continue;
-        lane = transfer_lane(&res->lanes, e->range->ctx);
-        if (!lane || (lane->ctx != current && stats_note(drv->cuCtxPushCurrent_v2(lane->ctx))))
-            continue;
-        drop_vacant(res, e, lane);
-        if (lane->ctx != current)
-            stats_note(drv->cuCtxPopCurrent_v2(&popped));
+        drop_vacant_from(res, e, current);
         if (res->resident_bytes + bytes <= room_limit(res))
             return;
     }

@@ -1,6 +1,7 @@
 #include "residency.h"
 #include "checkpoint.h"
 #include "config.h"
+#include "context_wait.h"
 #include "entry.h"
 #include "log.h"
 #include "object.h"
@@ -235,22 +236,40 @@ static void warn_budget_tiny(const struct residency *res)
              size_format(least, SIZE_BINARY, enough));
 }
 
-/* Let all ranges rest on the host. One that does not, after a second try, keeps no other from it:
- * the driver moves its pages about as kernels touch them, which is far slower than reading in
- * place. returns the last failure */
+/* Let a range rest on the host; one that refuses is asked a second time. Where its context is
+ * coming to its end the range may have gone with that already: then a refusal says nothing. */
+static CUresult rest_on_host(struct residency *res, const struct range *range)
+{
+    struct context_hold hold;
+    int is_held = context_hold(&hold, range->ctx);
+    CUresult result = CUDA_ERROR_UNKNOWN;
+
+    for (int tries = 0; tries < 2 && result != CUDA_SUCCESS; tries++) {
+        result =
+            res->backend->rest(res->drv, res->device, range->base, range->bytes, BACKEND_REST_HOST);
+        if (is_held)
+            stats_note(result);
+    }
+    if (!is_held)
+        return CUDA_SUCCESS;
+    context_let_go(&hold);
+    return result;
+}
+
+/* Let all ranges rest on the host. One that does not keeps no other from it: the driver moves its
+ * pages about as kernels touch them, which is far slower than reading in place. returns the last
+ * failure */
 static CUresult rest_all_on_host(struct residency *res)
 {
     CUresult failure = CUDA_SUCCESS;
 
     for (uint32_t i = 0; i < res->table_count; i++) {
-        struct range *range = res->table[i]->range;
-        CUresult result = CUDA_ERROR_UNKNOWN;
+        const struct range *range = res->table[i]->range;
+        CUresult result;
 
         if (!range || range->extents[0] != res->table[i])
             continue; /* once for each range */
-        for (int tries = 0; tries < 2 && result != CUDA_SUCCESS; tries++)
-            result = stats_note(res->backend->rest(res->drv, res->device, range->base, range->bytes,
-                                                   BACKEND_REST_HOST));
+        result = rest_on_host(res, range);
         if (result != CUDA_SUCCESS)
             failure = result;
     }

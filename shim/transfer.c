@@ -1,4 +1,5 @@
 #include "transfer.h"
+#include "context_wait.h"
 #include "stats.h"
 #include <stdlib.h>
 
@@ -81,17 +82,36 @@ uint64_t transfer_elapsed_ns(const struct driver *drv, CUevent from, CUevent to)
     return (uint64_t)((double)milliseconds * 1e6);
 }
 
-/* Loads that are queued from now on, in any context, run behind a drop. */
-static void order_loads(const struct driver *drv, struct lane *list, CUevent gone)
+/* Loads that are queued from now on in a lane run behind a drop. returns 0 when a call failed */
+static int order_lane(const struct driver *drv, const struct lane *lane, CUevent gone)
 {
     int is_ordered = 1;
 
-    for (struct lane *lane = list; lane; lane = lane->next)
-        for (int i = 0; i < TRANSFER_LOAD_STREAMS; i++)
-            if (lane->h2d[i] && stats_note(drv->cuStreamWaitEvent(lane->h2d[i], gone, 0)))
-                is_ordered = 0;
+    for (int i = 0; i < TRANSFER_LOAD_STREAMS; i++)
+        if (lane->h2d[i] && stats_note(drv->cuStreamWaitEvent(lane->h2d[i], gone, 0)))
+            is_ordered = 0;
+    return is_ordered;
+}
+
+/* The same in any context but those that are coming to their end. returns 0 when there are such */
+static int order_loads(const struct driver *drv, const struct lane *list, CUevent gone)
+{
+    int is_ordered = 1, all = 1;
+
+    for (const struct lane *lane = list; lane; lane = lane->next) {
+        struct context_hold hold;
+
+        if (!context_hold(&hold, lane->ctx)) {
+            all = 0;
+            continue;
+        }
+        if (!order_lane(drv, lane, gone))
+            is_ordered = 0;
+        context_let_go(&hold);
+    }
     if (!is_ordered)
         stats_note(drv->cuEventSynchronize(gone));
+    return all;
 }
 
 void transfer_note_gone(const struct driver *drv, struct lane *lane, CUevent gone)
@@ -104,12 +124,16 @@ void transfer_note_gone(const struct driver *drv, struct lane *lane, CUevent gon
 void transfer_settle_gone(const struct driver *drv, struct lane *list)
 {
     for (struct lane *lane = list; lane; lane = lane->next) {
-        if (!lane->gone)
+        struct context_hold hold;
+
+        if (!lane->gone || !context_hold(&hold, lane->ctx))
             continue;
-        if (stats_note(drv->cuEventQuery(lane->gone)) != CUDA_SUCCESS)
-            order_loads(drv, list, lane->gone);
-        transfer_give_event(drv, lane, lane->gone);
-        lane->gone = NULL;
+        if (stats_note(drv->cuEventQuery(lane->gone)) == CUDA_SUCCESS ||
+            order_loads(drv, list, lane->gone)) {
+            transfer_give_event(drv, lane, lane->gone);
+            lane->gone = NULL;
+        }
+        context_let_go(&hold);
     }
 }
 

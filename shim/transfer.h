@@ -60,8 +60,9 @@ void transfer_give_event(const struct driver *drv, struct lane *lane, CUevent ev
  * last in the lane, whose event the lane takes over; but it is the next load that looks. Mostly it
  * finds that the drop had nothing to copy and is over, and the streams stay idle. */
 void transfer_note_gone(const struct driver *drv, struct lane *lane, CUevent gone);
-/* Queue what transfer_note_gone() left to do, in any context. The lock is held, and the streams of
- * the load are open: those that are not yet wait for nothing. */
+/* Queue what transfer_note_gone() left to do, in any context but those that are coming to their
+ * end: what concerns one of these is left for the next load, for it may stay. The lock is held, and
+ * the streams of the load are open: those that are not yet wait for nothing. */
 void transfer_settle_gone(const struct driver *drv, struct lane *list);
 
 /* Have the lane's births run? Waits for them, which happens once. returns 0 when that failed */

@@ -1,5 +1,6 @@
 /* Strategy: what allocations that come and go do to the extents beneath them, over a fake driver
  * that keeps books: whose they are, how many there are ever, and what counts against the budget. */
+#include "context_wait.h"
 #include "tests/unit/range_bench.h"
 
 /* One device for each test: what a device has learned stays with it. */
@@ -11,6 +12,7 @@ enum {
     DEVICE_VACANT,
     DEVICE_NEIGHBOUR,
     DEVICE_SMALLER,
+    DEVICE_ENDS,
 };
 
 static uint64_t g_seed;
@@ -209,6 +211,50 @@ static void test_vacant_extents_of_another_context(void **state)
     assert_int_equal(FAKE_READ(g_fake.misuse), 0);
 }
 
+/* What the driver does at the end of a context. */
+static void destroy(CUcontext ctx)
+{
+    ctx->destroyed = 1;
+    for (size_t i = 0; i < g_fake.stream_count; i++)
+        if (g_fake.streams[i]->ctx == ctx)
+            g_fake.streams[i]->alive = 0;
+    for (size_t i = 0; i < g_fake.event_count; i++)
+        if (g_fake.events[i]->ctx == ctx)
+            g_fake.events[i]->alive = 0;
+}
+
+/* Another thread's call destroys a context at this moment: the driver has done so, and we do not
+ * know it yet. What is allocated elsewhere makes do without what is vacant there. */
+static void test_allocates_while_a_context_ends(void **state)
+{
+    CUcontext ends = fake_context(DEVICE_ENDS);
+    uint64_t failures = stats()->driver_failures;
+    struct residency *res = residency_get(DEVICE_ENDS);
+    CUdeviceptr p, q;
+
+    (void)state;
+    g_fake.hold_new = 1; /* or no load would wait for a drop */
+    take(1 * MIB);
+    give(take(4 * MIB)); /* of 6 MiB that are there, 4 are vacant */
+    fake_context(DEVICE_ENDS);
+    p = take(1 * MIB);
+    give(take(8 * MIB)); /* of 10 MiB, 8 */
+    context_wait_leave(ends, CONTEXT_WAIT_ENDS);
+    destroy(ends);
+    q = take(16 * MIB);
+    assert_false(residency_active(DEVICE_ENDS));
+    assert_int_equal(res->resident_bytes, 24 * MIB);
+    assert_int_equal(g_fake.misuse, 0);
+    assert_int_equal(stats()->driver_failures, failures);
+    range_context_destroyed(ends);
+    residency_context_destroyed(ends, 1);
+    context_wait_left(ends);
+    assert_int_equal(res->resident_bytes, 18 * MIB);
+    give(q);
+    give(p);
+    g_fake.hold_new = 0;
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -218,6 +264,7 @@ static int setup(void **state)
     fake_budget(DEVICE_SIZES, 256 * MIB, 8 * GIB); /* extents of one page */
     fake_budget(DEVICE_VACANT, 24 * MIB, 8 * GIB);
     fake_budget(DEVICE_NEIGHBOUR, 24 * MIB, 8 * GIB);
+    fake_budget(DEVICE_ENDS, 24 * MIB, 8 * GIB);
     return 0;
 }
 
@@ -230,6 +277,7 @@ int main(void)
         cmocka_unit_test(test_ever_changing_sizes),
         cmocka_unit_test(test_vacant_extents_do_not_count),
         cmocka_unit_test(test_vacant_extents_of_another_context),
+        cmocka_unit_test(test_allocates_while_a_context_ends),
     };
 
     return cmocka_run_group_tests(tests, setup, reset_host_room);

@@ -1,6 +1,7 @@
 /* Strategy: what ends while residency is busy with it, over the real pager and a fake driver whose
  * calls stop where the test says so: ranges, contexts, paging itself. What others use goes on, and
  * nothing is counted, loaded or waited for that is gone. */
+#include "context_wait.h"
 #include "tests/unit/residency_bench.h"
 
 /* One device for each test: what it has learned, or broken, stays with it. */
@@ -17,6 +18,7 @@ enum {
     DEVICE_AGAIN,
     DEVICE_PLANS,
     DEVICE_STREAMS,
+    DEVICE_ENDS,
 };
 
 /* Advice that fails once is tried again. A range that refuses it ends paging, but keeps no other
@@ -41,6 +43,28 @@ static void test_advice_refused(void **state)
         give(second);
         bench_end(&b);
     }
+}
+
+/* A range whose context is coming to its end may have gone with that: it ends no paging. */
+static void test_advice_while_a_context_ends(void **state)
+{
+    struct bench b = bench_make(DEVICE_ENDS, BUDGET / PAGE_BYTES, QUICK);
+    uint64_t failures = stats()->driver_failures;
+    CUdeviceptr second;
+
+    (void)state;
+    context_wait_leave(b.ctx, CONTEXT_WAIT_ENDS);
+    fake_context(DEVICE_ENDS);
+    /* The first call is for the new range itself, the next for the one that was there. */
+    fake_fail("cuMemAdvise", 1, 2, CUDA_ERROR_INVALID_VALUE);
+    second = take(BUDGET);
+    fake_fail(NULL, 0, 0, CUDA_SUCCESS);
+    assert_true(residency_active(DEVICE_ENDS));
+    assert_false(b.res->broken);
+    assert_int_equal(stats()->driver_failures, failures);
+    context_wait_left(b.ctx);
+    give(second);
+    bench_end(&b);
 }
 
 /* Loads that the driver refuses again and again end paging; every launch goes ahead. */
@@ -449,6 +473,7 @@ int main(void)
         cmocka_unit_test(test_room_of_a_range_that_goes),
         cmocka_unit_test(test_pins_of_a_range_that_went),
         cmocka_unit_test(test_advice_refused),
+        cmocka_unit_test(test_advice_while_a_context_ends),
         cmocka_unit_test(test_trouble),
         cmocka_unit_test(test_pause),
         cmocka_unit_test(test_pause_while_planning),

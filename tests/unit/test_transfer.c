@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "context_wait.h"
 #include "tests/unit/fake_driver.h"
 #include "transfer.h"
 
@@ -115,6 +116,32 @@ static void test_the_last_drop_counts(void **state)
     transfer_note_gone(drv, g_lane[0], second);
     assert_ptr_equal(transfer_spare_event(g_lane[0]), first);
     transfer_give_event(drv, g_lane[0], first);
+    transfer_settle_gone(drv, g_list);
+    assert_int_equal(waits(), LANES * TRANSFER_LOAD_STREAMS);
+}
+
+/* A context that is coming to its end is asked nothing, for its streams and events may have gone.
+ * If it stays, what was left is made up for. */
+static void test_what_ends_is_asked_nothing(void **state)
+{
+    const struct driver *drv = driver_get();
+    unsigned calls;
+
+    (void)state;
+    transfer_note_gone(drv, g_lane[0], dropped(g_lane[0]));
+    context_wait_leave(g_lane[1]->ctx, CONTEXT_WAIT_ENDS);
+    transfer_settle_gone(drv, g_list);
+    assert_int_equal(waits(), TRANSFER_LOAD_STREAMS);
+    context_wait_left(g_lane[1]->ctx);
+    transfer_settle_gone(drv, g_list);
+    assert_int_equal(waits(), LANES * TRANSFER_LOAD_STREAMS);
+
+    transfer_note_gone(drv, g_lane[0], dropped(g_lane[0]));
+    context_wait_leave(g_lane[0]->ctx, CONTEXT_WAIT_ENDS);
+    calls = g_fake.calls;
+    transfer_settle_gone(drv, g_list);
+    assert_int_equal(g_fake.calls, calls);
+    context_wait_left(g_lane[0]->ctx);
     transfer_settle_gone(drv, g_list);
     assert_int_equal(waits(), LANES * TRANSFER_LOAD_STREAMS);
 }
@@ -252,9 +279,10 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(loads_take_turns),       TEST(loads_wait_for_what_takes_their_room),
-        TEST(the_last_drop_counts),   TEST(a_timed_run_is_alone),
-        TEST(a_timed_run_ends_early), TEST(each_call_of_a_run_fails),
+        TEST(loads_take_turns),         TEST(loads_wait_for_what_takes_their_room),
+        TEST(the_last_drop_counts),     TEST(what_ends_is_asked_nothing),
+        TEST(a_timed_run_is_alone),     TEST(a_timed_run_ends_early),
+        TEST(each_call_of_a_run_fails),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
