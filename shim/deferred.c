@@ -8,6 +8,7 @@ struct deferred {
     CUdeviceptr base;         /* 0: its memory has gone */
     CUevent event;            /* NULL: it has gone, with its context */
     CUcontext ctx, event_ctx; /* of the memory, and of the stream that it was freed on */
+    struct context_hold hold; /* on event_ctx, once off the list, while there is an event */
     CUstream stream;
     pthread_t thread; /* that freed it, for a stream of its own has the same handle in each */
     struct deferred *next;
@@ -90,8 +91,10 @@ static void finish(struct deferred *done)
 
         if (done->base)
             range_retire(done->base);
-        if (done->event)
+        if (done->event) {
             stats_note(driver_get()->cuEventDestroy_v2(done->event));
+            context_let_go(&done->hold);
+        }
         free(done);
         done = next;
     }
@@ -114,6 +117,20 @@ static int is_behind(const struct deferred *d, const struct deferred *earlier)
            pthread_equal(d->thread, earlier->thread);
 }
 
+/* Has the event come? Then its context is held. One whose context is coming to its end cannot be
+ * asked. g_lock is held. */
+static CUresult query(struct deferred *d)
+{
+    CUresult result;
+
+    if (!context_hold(&d->hold, d->event_ctx))
+        return CUDA_ERROR_NOT_READY;
+    result = stats_note(driver_get()->cuEventQuery(d->event));
+    if (result != CUDA_SUCCESS)
+        context_let_go(&d->hold);
+    return result;
+}
+
 /* What is queued on a stream behind work that has not run has not run either. */
 void deferred_retire(void)
 {
@@ -130,7 +147,7 @@ void deferred_retire(void)
         while (i < busy_count && !is_behind(d, busy[i]))
             i++;
         if (i == busy_count)
-            result = stats_note(driver_get()->cuEventQuery(d->event));
+            result = query(d);
         if (result == CUDA_SUCCESS) {
             take_off(link);
             d->next = done;
@@ -187,8 +204,8 @@ void deferred_drop_context(CUcontext ctx)
         take_off(link);
         d->next = done;
         done = d;
-        if (d->event_ctx == ctx)
-            d->event = NULL;
+        if (d->event_ctx == ctx || !context_hold(&d->hold, d->event_ctx))
+            d->event = NULL; /* another context's, which is coming to its end, goes with that */
         if (d->ctx == ctx)
             d->base = 0; /* its address may be another allocation's by now */
     }

@@ -4,7 +4,7 @@
  * Nothing here waits on the host but deferred_synchronize(), and deferred_free() where no event can
  * tell when the work has run. Nobody but deferred.c marks an allocation as leaving.
  *
- * Locks: one of its own, a leaf. Call with none held.
+ * Locks: one of its own, a leaf but for context_wait.h's. Call with none held.
  */
 #ifndef BERTH_DEFERRED_H
 #define BERTH_DEFERRED_H
@@ -23,7 +23,8 @@
 CUresult deferred_free(CUdeviceptr base, CUcontext ctx, CUstream stream, int *paged);
 
 /* Let go what was freed in stream order and whose time has come. Never waits. An event that cannot
- * be asked says nothing: its memory may be in use, and stays until there is need for it. */
+ * be asked, as its context is coming to its end, say, tells nothing: its memory may be in use, and
+ * stays until there is need for it. */
 void deferred_retire(void);
 
 /* Add the contexts whose memory is on its way, and those whose work it waits for. */

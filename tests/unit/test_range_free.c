@@ -183,6 +183,14 @@ static void test_room_that_is_on_its_way(void **state)
     assert_int_equal(free_bytes_of(DEVICE_OOM), total_bytes);
 }
 
+/* What the driver does with the events of a context at its end. */
+static void end_events(CUcontext ctx)
+{
+    for (size_t i = 0; i < g_fake.event_count; i++)
+        if (g_fake.events[i]->ctx == ctx)
+            g_fake.events[i]->alive = 0;
+}
+
 /* A free waits for the work of the context that the memory belongs to, from wherever it comes. */
 static void test_free_from_elsewhere(void **state)
 {
@@ -201,13 +209,68 @@ static void test_free_from_elsewhere(void **state)
     /* The other context goes, and its events with it: the memory is free, the event nobody's. */
     assert_int_equal(range_free_async(r, fake_program_stream(1), &paged), CUDA_SUCCESS);
     range_context_destroyed(other);
-    for (size_t i = 0; i < g_fake.event_count; i++)
-        if (g_fake.events[i]->ctx == other)
-            g_fake.events[i]->alive = 0;
+    end_events(other);
     assert_int_equal(range_find(r, &view), 0);
     t_fake_ctx = owner;
     give(take(1 * MIB));
     assert_int_equal(FAKE_READ(g_fake.misuse), 0);
+}
+
+/* While another thread destroys a context its events are not asked, for the driver may have
+ * destroyed them. If it stays they are asked again. */
+static void test_free_while_a_context_ends(void **state)
+{
+    CUcontext ends = fake_context(DEVICE_CONTEXT);
+    CUstream slow = fake_program_stream(1);
+    CUdeviceptr p = take(1 * MIB);
+    struct range_view view;
+    int paged;
+
+    (void)state;
+    assert_int_equal(range_free_async(p, slow, &paged), CUDA_SUCCESS);
+    context_wait_leave(ends, CONTEXT_WAIT_ENDS);
+    fake_finish(slow);
+    deferred_retire();
+    assert_int_equal(range_find(p, &view), 1);
+    context_wait_left(ends);
+    deferred_retire();
+    assert_int_equal(range_find(p, &view), 0);
+}
+
+/* If it goes its events are nobody's, and its memory's events are destroyed. Nothing holds a
+ * context once all is over. */
+static void test_freed_when_a_context_ends(void **state)
+{
+    CUcontext stays = fake_context(DEVICE_ASYNC), ends = fake_context(DEVICE_CONTEXT);
+    CUstream of_ends = fake_program_stream(1), of_stays;
+    CUdeviceptr p = take(1 * MIB), q = take(1 * MIB), r;
+    struct range_view view;
+    size_t events;
+    int paged;
+
+    (void)state;
+    t_fake_ctx = stays;
+    of_stays = fake_program_stream(1);
+    r = take(1 * MIB);
+    events = g_fake.live_events;
+    assert_int_equal(range_free_async(p, of_stays, &paged), CUDA_SUCCESS);
+    t_fake_ctx = ends;
+    assert_int_equal(range_free_async(q, of_ends, &paged), CUDA_SUCCESS);
+    assert_int_equal(range_free_async(r, of_ends, &paged), CUDA_SUCCESS);
+    t_fake_ctx = stays;
+    context_wait_leave(ends, CONTEXT_WAIT_ENDS);
+    end_events(ends);
+    deferred_retire();
+    range_context_destroyed(ends);
+    residency_context_destroyed(ends, 1);
+    context_wait_left(ends);
+    assert_int_equal(range_find(p, &view), 0);
+    assert_int_equal(range_find(q, &view), 0);
+    assert_int_equal(range_find(r, &view), 0);
+    assert_int_equal(g_fake.live_events, events + 2);
+    assert_int_equal(FAKE_READ(g_fake.misuse), 0);
+    context_wait_leave(stays, CONTEXT_WAIT_ENDS);
+    context_wait_left(stays);
 }
 
 static void test_context_destroyed(void **state)
@@ -433,6 +496,8 @@ int main(void)
         cmocka_unit_test(test_async_free),
         cmocka_unit_test(test_one_look_for_each_stream),
         cmocka_unit_test(test_free_from_elsewhere),
+        cmocka_unit_test(test_free_while_a_context_ends),
+        cmocka_unit_test(test_freed_when_a_context_ends),
         cmocka_unit_test(test_context_destroyed),
         cmocka_unit_test(test_emptied_ranges_are_kept),
         cmocka_unit_test(test_waits_are_of_a_context),
