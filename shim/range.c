@@ -531,8 +531,14 @@ int range_give_back(void)
     range_unlock();
     context_wait_each(&set, GIVE_BACK_PATIENCE_NS);
     deferred_retire();
-    for (size_t i = 0; i < set.count; i++)
+    for (size_t i = 0; i < set.count; i++) {
+        struct context_hold hold;
+
+        if (!context_hold(&hold, set.ctx[i]))
+            continue;
         given |= destroy_all(take_emptied(set.ctx[i], EMPTIED_ANY));
+        context_let_go(&hold);
+    }
     return given;
 }
 

@@ -273,6 +273,61 @@ static void test_freed_when_a_context_ends(void **state)
     context_wait_left(stays);
 }
 
+struct end {
+    CUcontext ctx;
+    _Atomic int begun;
+};
+
+static void *end_in_thread(void *arg)
+{
+    struct end *end = arg;
+
+    context_wait_leave(end->ctx, CONTEXT_WAIT_ENDS);
+    atomic_store(&end->begun, 1);
+    return NULL;
+}
+
+static void *give_back(void *arg)
+{
+    t_fake_ctx = arg;
+    range_give_back();
+    return NULL;
+}
+
+static int is_to_end(CUcontext ctx)
+{
+    struct context_hold hold;
+    int held = context_hold(&hold, ctx);
+
+    if (held)
+        context_let_go(&hold);
+    return !held;
+}
+
+/* A context ends when what is given back of it has gone: its memory would be freed twice. */
+static void test_gives_back_before_a_context_ends(void **state)
+{
+    struct end end = {.ctx = fake_context(DEVICE_CONTEXT)};
+    CUdeviceptr p = take(20 * MIB);
+    pthread_t giving, ending;
+    int paged;
+
+    (void)state;
+    assert_int_equal(range_free_async(p, fake_program_stream(0), &paged), CUDA_SUCCESS);
+    fake_gate("cuMemFree");
+    assert_int_equal(pthread_create(&giving, NULL, give_back, fake_context(DEVICE_ASYNC)), 0);
+    WAIT_FOR(FAKE_READ(g_fake.at_gate));
+    assert_int_equal(pthread_create(&ending, NULL, end_in_thread, &end), 0);
+    WAIT_FOR(is_to_end(end.ctx));
+    assert_false(atomic_load(&end.begun));
+    fake_gate(NULL);
+    pthread_join(giving, NULL);
+    pthread_join(ending, NULL);
+    range_context_destroyed(end.ctx);
+    residency_context_destroyed(end.ctx, 1);
+    context_wait_left(end.ctx);
+}
+
 static void test_context_destroyed(void **state)
 {
     CUcontext first, second;
@@ -498,6 +553,7 @@ int main(void)
         cmocka_unit_test(test_free_from_elsewhere),
         cmocka_unit_test(test_free_while_a_context_ends),
         cmocka_unit_test(test_freed_when_a_context_ends),
+        cmocka_unit_test(test_gives_back_before_a_context_ends),
         cmocka_unit_test(test_context_destroyed),
         cmocka_unit_test(test_emptied_ranges_are_kept),
         cmocka_unit_test(test_waits_are_of_a_context),
