@@ -73,24 +73,40 @@ static void forget(CUcontext ctx)
     residency_context_destroyed(ctx, 1);
 }
 
-/* Which device ctx is on cannot be asked, so the pagers of all of them let go while it ends. What
- * was resident in it counts until it has ended, and for ever when the driver refuses. */
+/* Nothing of ours asks anything of ctx between these two. Which device it is on cannot be asked,
+ * and what is on others may be used in it, so the pagers of all of them let go.
+ *
+ * paused   set to which those are
+ */
+static void leave(CUcontext ctx, uint64_t patience_ns, int paused[STATS_DEVICES_MAX])
+{
+    context_wait_leave(ctx, patience_ns);
+    for (CUdevice dev = 0; dev < (CUdevice)STATS_DEVICES_MAX; dev++)
+        paused[dev] = residency_pause(dev);
+    layout_forget_all(); /* its modules go with it: their functions' handles may come again */
+}
+
+static void go_on(CUcontext ctx, const int paused[STATS_DEVICES_MAX])
+{
+    for (CUdevice dev = 0; dev < (CUdevice)STATS_DEVICES_MAX; dev++)
+        if (paused[dev])
+            residency_resume(dev);
+    context_wait_left(ctx);
+}
+
+/* What was resident in ctx counts until it has ended, and for ever when the driver refuses. */
 static CUresult end_context(CUcontext ctx, CUresult (*end)(CUcontext))
 {
+    int paused[STATS_DEVICES_MAX];
     CUresult result;
 
     if (entry_is_passive())
         return end(ctx);
-    context_wait_leave(ctx, CONTEXT_WAIT_ENDS); /* for its work, as the driver does */
-    for (CUdevice dev = 0; dev < (CUdevice)STATS_DEVICES_MAX; dev++)
-        residency_pause(dev);
-    layout_forget_all(); /* its modules go with it: their functions' handles may come again */
+    leave(ctx, CONTEXT_WAIT_ENDS, paused); /* which waits for its work, as the driver does */
     result = end(ctx);
     if (result == CUDA_SUCCESS)
         forget(ctx);
-    for (CUdevice dev = 0; dev < (CUdevice)STATS_DEVICES_MAX; dev++)
-        residency_resume(dev);
-    context_wait_left(ctx);
+    go_on(ctx, paused);
     return result;
 }
 
@@ -111,22 +127,19 @@ static CUresult end_primary(CUdevice dev, CUresult (*end)(CUdevice))
     const struct driver *drv = driver_get();
     CUcontext primary = NULL;
     unsigned int flags;
-    int active = 0;
+    int active = 0, paused[STATS_DEVICES_MAX];
     CUresult result;
 
     if (entry_is_passive() || stats_note(drv->cuDevicePrimaryCtxGetState(dev, &flags, &active)) ||
         !active || stats_note(drv->cuDevicePrimaryCtxRetain(&primary, dev)))
         return end(dev);
     stats_note(drv->cuDevicePrimaryCtxRelease_v2(dev));
-    context_wait_leave(primary, RELEASE_PATIENCE_NS);
-    residency_pause(dev);
-    layout_forget_all();
+    leave(primary, RELEASE_PATIENCE_NS, paused);
     result = end(dev);
     if (result == CUDA_SUCCESS &&
         (stats_note(drv->cuDevicePrimaryCtxGetState(dev, &flags, &active)) || !active))
         forget(primary);
-    residency_resume(dev);
-    context_wait_left(primary);
+    go_on(primary, paused);
     return result;
 }
 

@@ -536,17 +536,18 @@ static struct residency *existing(CUdevice device)
     return atomic_load_explicit(&g_residency[device], memory_order_acquire);
 }
 
-void residency_pause(CUdevice device)
+int residency_pause(CUdevice device)
 {
     struct residency *res = existing(device);
 
     if (!res)
-        return;
+        return 0;
     pthread_mutex_lock(&res->lock);
     res->paused++;
     while (res->handling)
         pthread_cond_wait(&res->progress, &res->lock);
     pthread_mutex_unlock(&res->lock);
+    return 1;
 }
 
 void residency_resume(CUdevice device)

@@ -215,8 +215,12 @@ void residency_release(struct use *use, CUstream stream, CUresult result);
 void residency_context_destroyed(CUcontext ctx, int gone);
 
 /* The pager keeps its hands off the device's contexts between the two: for a call that may destroy
- * one. pause waits until the pager has left the driver. */
-void residency_pause(CUdevice device);
+ * one. pause waits until the pager has left the driver.
+ *
+ * returns  1, and resume is to follow; 0 where nobody has used the device yet: it may come into use
+ *          at any moment, and then it was not paused
+ */
+int residency_pause(CUdevice device);
 void residency_resume(CUdevice device);
 
 /* The program ends or forked: the pager makes no further driver call. Never waits. */

@@ -19,6 +19,7 @@ enum {
     DEVICE_PLANS,
     DEVICE_STREAMS,
     DEVICE_ENDS,
+    DEVICE_COMES,
 };
 
 /* Advice that fails once is tried again. A range that refuses it ends paging, but keeps no other
@@ -307,6 +308,20 @@ static void test_pause(void **state)
     bench_end(&b);
 }
 
+/* A device that comes into use while a context ends was not paused, and is not resumed. */
+static void test_no_pause_of_what_is_not_there(void **state)
+{
+    int paused = residency_pause(DEVICE_COMES);
+    struct bench b = bench_make(DEVICE_COMES, 20, QUICK);
+
+    (void)state;
+    assert_false(paused);
+    assert_true(residency_pause(DEVICE_COMES));
+    residency_resume(DEVICE_COMES);
+    launch(&b, 7);
+    bench_end(&b);
+}
+
 static void *pause_in_thread(void *arg)
 {
     residency_pause(*(const CUdevice *)arg);
@@ -476,6 +491,7 @@ int main(void)
         cmocka_unit_test(test_advice_while_a_context_ends),
         cmocka_unit_test(test_trouble),
         cmocka_unit_test(test_pause),
+        cmocka_unit_test(test_no_pause_of_what_is_not_there),
         cmocka_unit_test(test_pause_while_planning),
         cmocka_unit_test(test_streams_that_come),
         cmocka_unit_test(test_context_destroyed),
