@@ -1,14 +1,18 @@
-/* schedule_tempo.h - how far ahead of a launch its window reaches, by the time that steps take.
+/* schedule_tempo.h - how the plan of a step is followed, by the time that steps take.
  *
  * A window with room for a few extents beside the launch that runs (lean) lets more stay, and is
  * all that is needed where the link sets the pace. Where kernels do, the bytes of a whole launch
- * must come while another runs. Nobody says which it is, so a plan begins lean, and its steps are
- * timed: while they take what the link takes, no other is faster. Else the wide one is timed, too,
- * and the faster of the two stays.
+ * must come while another runs (wide). Where the host does, the calls that load hold its launches
+ * up, and it may be better to do what takes the driver longer in all, but the calls less (calm).
+ * Nobody says which it is, so a plan begins lean, and its steps are timed: while they take what the
+ * link takes, nothing is faster. Else wide is timed, too, then calm with the faster of both, and
+ * what was fastest stays.
  *
  *     LEAN --link is busy--> DECIDED
- *       |                       ^
- *       +--it is not--> WIDE ---+
+ *       |                     ^   ^
+ *       +--it is not--> WIDE -+   |
+ *       |                |        |
+ *       +--is wide--> CALM -------+
  *
  * Pure functions: no clock, no locks.
  */
@@ -21,21 +25,23 @@
     2u                          /* steps of a new plan that are not timed: it moves what it keeps */
 #define SCHEDULE_TEMPO_STEPS 4u /* that are timed, and the fastest counts: programs pause */
 
-enum schedule_tempo_phase { TEMPO_LEAN, TEMPO_WIDE, TEMPO_DECIDED };
+enum schedule_tempo_phase { TEMPO_LEAN, TEMPO_WIDE, TEMPO_CALM, TEMPO_DECIDED };
 
 struct schedule_tempo {
     enum schedule_tempo_phase phase;
     enum schedule_ahead ahead; /* to plan with */
-    unsigned steps;            /* of the present plan so far */
+    int calm;                  /* to load so that the calls are short, where nobody waits for it */
+    int is_wide;               /* the present plan, whatever was asked for */
+    unsigned steps;            /* of what is being timed so far */
     uint64_t fastest_ns;       /* of those that were timed */
-    uint64_t lean_ns;          /* the fastest step with the lean plan */
+    uint64_t best_ns;          /* the fastest step with the best so far */
 };
 
 /* A step has been found: nothing is known of its pace. */
 void schedule_tempo_begin(struct schedule_tempo *tempo);
 
 /* Its plan was made (anew): what was timed was another's. One that is wide though lean was asked
- * for leaves nothing to decide. */
+ * for need not be compared with a wide one. */
 void schedule_tempo_replanned(struct schedule_tempo *tempo, int is_wide);
 
 /* A step of the plan has passed.

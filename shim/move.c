@@ -132,6 +132,7 @@ void move_load(struct residency *res, struct extent *e)
     CUstream stream = NULL;
     CUresult result;
     int arrived, again = e->load_number != 0, shares = may_share(e);
+    int calm = res->learned && res->tempo.calm && !res->requests;
 
     extent_set_state(res, e, EXTENT_LOADING);
     residency_count(res, e->bytes);
@@ -140,7 +141,7 @@ void move_load(struct residency *res, struct extent *e)
         int crosses;
 
         wait_for_room(res);
-        stream = transfer_next_stream(lane);
+        stream = transfer_next_stream(lane, calm);
         mode = shares ? choose_mode(res, e, lane) : BACKEND_MOVED;
         /* What nobody has written comes into being on the device, and crosses no link. */
         crosses = again || (mode == BACKEND_SHARED && object_fills_ends(e->first, e->bytes));

@@ -72,9 +72,9 @@ static uint64_t choose_budget(const struct driver *drv, CUdevice device)
  * 580, where extents of 2, 4 and 8 MiB streamed 30, 37 and 38 GB/s, and larger ones no more. */
 static size_t choose_extent_bytes(uint64_t budget_bytes)
 {
-    if (budget_bytes >= (uint64_t)1 << 30)
+    if (budget_bytes >= (uint64_t)2 << 30)
         return 4 * PAGE_BYTES;
-    return budget_bytes >= (uint64_t)256 << 20 ? 2 * PAGE_BYTES : PAGE_BYTES;
+    return budget_bytes >= (uint64_t)512 << 20 ? 2 * PAGE_BYTES : PAGE_BYTES;
 }
 
 /* A checkpoint that the user named and that is larger than the budget will not fit: then nothing

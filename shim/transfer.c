@@ -144,9 +144,10 @@ int transfer_births_have_run(const struct driver *drv, struct lane *lane)
     return !lane->births;
 }
 
-CUstream transfer_next_stream(struct lane *lane)
+CUstream transfer_next_stream(struct lane *lane, int calm)
 {
-    lane->turn = (lane->turn + 1) % TRANSFER_LOAD_STREAMS;
+    if (!calm)
+        lane->turn = (lane->turn + 1) % TRANSFER_LOAD_STREAMS;
     return lane->h2d[lane->turn];
 }
 

@@ -15,10 +15,10 @@
 #include <pthread.h>
 #include <stddef.h>
 
-/* Loads take turns on so many streams. The driver does a prefetch's own work, some 30 us for each
- * 2 MiB, in the call where the stream is idle, and else on a thread that it wakes when the stream's
- * turn has come, with the link idle meanwhile. source: an H200 with driver 580, on which one stream
- * reached 20 to 32 GB/s and three 41 to 46, of 55. */
+/* Loads take turns on so many streams. The driver does a prefetch's own work, some
+ * 30 us for each 2 MiB, in the call where the stream is idle, and else on a thread that it wakes
+ * when the stream's turn has come, with the link idle meanwhile. source: an H200 with driver 580,
+ * on which one stream reached 20 to 32 GB/s and three 41 to 46, of 55. */
 #define TRANSFER_LOAD_STREAMS 3
 
 struct lane {
@@ -68,8 +68,12 @@ void transfer_settle_gone(const struct driver *drv, struct lane *list);
 /* Have the lane's births run? Waits for them, which happens once. returns 0 when that failed */
 int transfer_births_have_run(const struct driver *drv, struct lane *lane);
 
-/* The stream for the next load. */
-CUstream transfer_next_stream(struct lane *lane);
+/* The stream for the next load.
+ *
+ * calm  keep to that of the load before: where that is on its way still, the driver's work is none
+ *       of the call, in which it would keep the program's own calls of the context waiting
+ */
+CUstream transfer_next_stream(struct lane *lane, int calm);
 
 /* So many loads are timed together, at most. One alone would tell of its own costs more than of the
  * link; where loads follow each other, most of those costs are hidden. */

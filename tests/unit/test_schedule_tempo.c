@@ -10,8 +10,10 @@
 
 #define LINK_NS 1000u
 
-/* The steps of one plan. returns 1 when another is wanted, which must be behind the last of them */
-static int run_plan(struct schedule_tempo *tempo, uint64_t settling_ns, uint64_t step_ns)
+/* The steps of one try. returns 1 when another plan is wanted, which must be behind the last of
+ * them
+ */
+static int run_try(struct schedule_tempo *tempo, uint64_t settling_ns, uint64_t step_ns)
 {
     int wanted = 0;
 
@@ -27,11 +29,12 @@ static int run_plan(struct schedule_tempo *tempo, uint64_t settling_ns, uint64_t
     return wanted;
 }
 
-static void assert_stays(struct schedule_tempo *tempo, enum schedule_ahead ahead)
+static void assert_stays(struct schedule_tempo *tempo, enum schedule_ahead ahead, int calm)
 {
     for (unsigned i = 0; i < 100; i++)
         assert_int_equal(schedule_tempo_note(tempo, 1 + 100 * i, LINK_NS), 0);
     assert_int_equal(tempo->ahead, ahead);
+    assert_int_equal(tempo->calm, calm);
 }
 
 static void test_lean_stays_where_the_link_is_busy(void **state)
@@ -41,8 +44,8 @@ static void test_lean_stays_where_the_link_is_busy(void **state)
     (void)state;
     schedule_tempo_begin(&tempo);
     assert_int_equal(tempo.ahead, SCHEDULE_AHEAD_LEAN);
-    assert_int_equal(run_plan(&tempo, 5000, 1040), 0);
-    assert_stays(&tempo, SCHEDULE_AHEAD_LEAN);
+    assert_int_equal(run_try(&tempo, 5000, 1040), 0);
+    assert_stays(&tempo, SCHEDULE_AHEAD_LEAN, 0);
 }
 
 static void test_wide_stays_where_it_is_faster(void **state)
@@ -51,10 +54,13 @@ static void test_wide_stays_where_it_is_faster(void **state)
 
     (void)state;
     schedule_tempo_begin(&tempo);
-    assert_int_equal(run_plan(&tempo, 1000, 1500), 1);
+    assert_int_equal(run_try(&tempo, 1000, 1500), 1);
     assert_int_equal(tempo.ahead, SCHEDULE_AHEAD_WIDE);
-    assert_int_equal(run_plan(&tempo, 5000, 1200), 0);
-    assert_stays(&tempo, SCHEDULE_AHEAD_WIDE);
+    assert_false(tempo.calm);
+    assert_int_equal(run_try(&tempo, 5000, 1200), 0);
+    assert_true(tempo.calm);
+    assert_int_equal(run_try(&tempo, 1000, 1190), 0);
+    assert_stays(&tempo, SCHEDULE_AHEAD_WIDE, 0);
 }
 
 static void test_lean_comes_back_where_wide_gains_nothing(void **state)
@@ -63,9 +69,35 @@ static void test_lean_comes_back_where_wide_gains_nothing(void **state)
 
     (void)state;
     schedule_tempo_begin(&tempo);
-    assert_int_equal(run_plan(&tempo, 1000, 1500), 1);
-    assert_int_equal(run_plan(&tempo, 1000, 1440), 1);
-    assert_stays(&tempo, SCHEDULE_AHEAD_LEAN);
+    assert_int_equal(run_try(&tempo, 1000, 1500), 1);
+    assert_int_equal(run_try(&tempo, 1000, 1440), 1);
+    assert_true(tempo.calm);
+    assert_int_equal(run_try(&tempo, 1000, 1440), 0);
+    assert_stays(&tempo, SCHEDULE_AHEAD_LEAN, 0);
+}
+
+/* Wide made the link busy: what the calls cost matters no more. */
+static void test_calm_is_not_tried_where_the_link_is_busy(void **state)
+{
+    struct schedule_tempo tempo;
+
+    (void)state;
+    schedule_tempo_begin(&tempo);
+    assert_int_equal(run_try(&tempo, 1000, 1500), 1);
+    assert_int_equal(run_try(&tempo, 1000, 1050), 0);
+    assert_stays(&tempo, SCHEDULE_AHEAD_WIDE, 0);
+}
+
+static void test_calm_stays_where_it_is_faster(void **state)
+{
+    struct schedule_tempo tempo;
+
+    (void)state;
+    schedule_tempo_begin(&tempo);
+    assert_int_equal(run_try(&tempo, 1000, 1500), 1);
+    assert_int_equal(run_try(&tempo, 1000, 1490), 1);
+    assert_int_equal(run_try(&tempo, 5000, 1300), 0);
+    assert_stays(&tempo, SCHEDULE_AHEAD_LEAN, 1);
 }
 
 /* Lean turned out to be wide: there is nothing to compare it with. */
@@ -76,8 +108,11 @@ static void test_a_wide_plan_is_not_compared(void **state)
     (void)state;
     schedule_tempo_begin(&tempo);
     schedule_tempo_replanned(&tempo, 1);
-    assert_int_equal(run_plan(&tempo, 1000, 1500), 0);
-    assert_stays(&tempo, SCHEDULE_AHEAD_LEAN);
+    assert_int_equal(run_try(&tempo, 1000, 1500), 0);
+    assert_int_equal(tempo.ahead, SCHEDULE_AHEAD_LEAN);
+    assert_true(tempo.calm);
+    assert_int_equal(run_try(&tempo, 1000, 1500), 0);
+    assert_stays(&tempo, SCHEDULE_AHEAD_LEAN, 0);
 }
 
 static void test_nothing_is_decided_before_the_link_is_known(void **state)
@@ -98,6 +133,8 @@ int main(void)
         cmocka_unit_test(test_lean_stays_where_the_link_is_busy),
         cmocka_unit_test(test_wide_stays_where_it_is_faster),
         cmocka_unit_test(test_lean_comes_back_where_wide_gains_nothing),
+        cmocka_unit_test(test_calm_is_not_tried_where_the_link_is_busy),
+        cmocka_unit_test(test_calm_stays_where_it_is_faster),
         cmocka_unit_test(test_a_wide_plan_is_not_compared),
         cmocka_unit_test(test_nothing_is_decided_before_the_link_is_known),
     };
