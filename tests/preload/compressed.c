@@ -2,13 +2,13 @@
  * their parameters lie.
  *
  * The fatbins of tests/data/fatbin hold the test kernels: as machine code and PTX behind zstd, as
- * PTX alone behind LZ4. They are loaded from memory, bare or behind the wrapper that nvcc puts into
- * a program, or by the driver itself from their file, as a module or a library. Launches find their
- * weights only by what is read out of them.
+ * PTX alone behind LZ4. They are loaded from memory, as any image or as a fatbin, or by the driver
+ * itself from their file, as a module or a library. Launches find their weights only by what is
+ * read out of them.
  *
  * run: max-memory=0=4MiB env=SIMCUDA_PARAM_INFO=0 env=SIMCUDA_DRIVER_VERSION=12030 arg=zstd
  * stats: .transfers.h2d_bytes > 0 and .errors.driver_failures == 0
- * run: max-memory=0=4MiB env=SIMCUDA_PARAM_INFO=0 env=SIMCUDA_DRIVER_VERSION=12030 arg=lz4 arg=wrapper
+ * run: max-memory=0=4MiB env=SIMCUDA_PARAM_INFO=0 env=SIMCUDA_DRIVER_VERSION=12030 arg=lz4 arg=fatbin
  * stats: .transfers.h2d_bytes > 0 and .errors.driver_failures == 0
  * run: max-memory=0=4MiB env=SIMCUDA_PARAM_INFO=0 env=SIMCUDA_DRIVER_VERSION=12030 arg=lz4 arg=file
  * stats: .transfers.h2d_bytes > 0 and .errors.driver_failures == 0
@@ -23,7 +23,7 @@
 #define TENSORS 6
 #define WORDS   ((uint64_t)512 * 1024) /* 2 MiB each */
 
-/* What nvcc puts before a fatbin in a program; cuModuleLoadFatBinary() alone takes it as a module.
+/* What nvcc puts before a fatbin in a program, for the runtime: the driver takes it for no module.
  */
 struct wrapper {
     uint32_t magic, version;
@@ -39,7 +39,7 @@ static const char *path_of(const char *way)
     return path;
 }
 
-static void load_from_memory(struct kernels *k, const char *path, int is_wrapped)
+static void load_from_memory(struct kernels *k, const char *path, int as_fatbin)
 {
     void *bytes = need(1 << 20);
     struct wrapper wrapper = {0x466243B1u, 1, bytes, NULL};
@@ -48,10 +48,12 @@ static void load_from_memory(struct kernels *k, const char *path, int is_wrapped
     EXPECT(file, "cannot open %s: run from the root of the repository", path);
     EXPECT(fread(bytes, 1, 1 << 20, file) > 0, "%s is empty", path);
     fclose(file);
-    if (is_wrapped) {
+    if (as_fatbin) {
         EXPECT(cuModuleLoadData(&k->module, &wrapper) == CUDA_ERROR_INVALID_IMAGE,
                "a wrapper is no image");
-        CUDA_CHECK(cuModuleLoadFatBinary(&k->module, &wrapper));
+        EXPECT(cuModuleLoadFatBinary(&k->module, &wrapper) == CUDA_ERROR_INVALID_IMAGE,
+               "a wrapper is no fatbin");
+        CUDA_CHECK(cuModuleLoadFatBinary(&k->module, bytes));
     } else {
         CUDA_CHECK(cuModuleLoadData(&k->module, bytes));
     }
@@ -72,7 +74,7 @@ static void load(struct kernels *k, const char *path, const char *how)
     if (!strcmp(how, "file"))
         CUDA_CHECK(cuModuleLoad(&k->module, path));
     else
-        load_from_memory(k, path, !strcmp(how, "wrapper"));
+        load_from_memory(k, path, !strcmp(how, "fatbin"));
     CUDA_CHECK(cuModuleGetFunction(&k->hash, k->module, "tk_hash"));
 }
 

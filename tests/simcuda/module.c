@@ -215,7 +215,7 @@ static CUresult load(CUmodule *out, const void *data, unsigned count, const CUji
     return res;
 }
 
-/* The wrapper of a fatbin is no image, but for cuModuleLoadFatBinary(). */
+/* The wrapper of a fatbin is no image: that is between a program and the runtime. */
 static CUresult load_image(CUmodule *out, const void *image, unsigned int count,
                            CUjit_option *options, void **values)
 {
@@ -241,7 +241,7 @@ SIM_ENTRY(cuModuleLoadData, CUmodule *out, const void *image)
 
 SIM_ENTRY(cuModuleLoadFatBinary, CUmodule *out, const void *fatbin)
 {
-    return load(out, fatbin, 0, NULL, NULL);
+    return load_image(out, fatbin, 0, NULL, NULL);
 }
 
 SIM_ENTRY(cuModuleLoad, CUmodule *out, const char *path)
