@@ -30,6 +30,7 @@
     X(prefetch, "what do prefetch and drop of managed memory cost for each 2 MiB?")                \
     X(streams, "what do loads and drops reach, by streams and size, with a mapping and without?")  \
     X(duplicate, "is a write to a duplicate kept that nobody had mapped?")                         \
+    X(calls, "does a thread that prefetches hold up the other calls of its context?")              \
     X(fault, "what does a page cost that a kernel faults in, or reads in place?")                  \
     X(launch, "what does a launch cost the program's thread?")                                     \
     X(vmm, "what do create, map, SetAccess, unmap and release cost for each 2 MiB?")               \
