@@ -16,6 +16,13 @@ enum backend_mode {
     BACKEND_MOVED,  /* the only copy moves: dropping copies it back. For what kernels write */
 };
 
+/* Which load of an extent it is. */
+enum backend_turn {
+    BACKEND_FIRST, /* the first since it rests at the home, or nothing is known of others */
+    BACKEND_AGAIN, /* all of it has been loaded and dropped since, and the stream of the load runs
+                      behind that drop */
+};
+
 /* Who may use a range without a fault while it is not loaded. */
 enum backend_rest {
     BACKEND_REST_DEVICE, /* everything fits: pages are born in VRAM and stay */
@@ -40,12 +47,9 @@ struct backend {
 
     /* Queue the bytes' way into VRAM on stream: they are there when its later work runs. No load
      * of them in BACKEND_MOVED may be on its way still when they are loaded in BACKEND_SHARED. One
-     * that fails may have done a part: before the next, drop in BACKEND_SHARED undoes that.
-     *
-     * again  all of these bytes have been loaded and dropped before, since they rest at the home,
-     *        and stream runs behind that drop */
+     * that fails may have done a part: before the next, drop in BACKEND_SHARED undoes that. */
     CUresult (*load)(const struct driver *drv, CUdevice device, CUdeviceptr addr, size_t bytes,
-                     enum backend_mode mode, int again, CUstream stream);
+                     enum backend_mode mode, enum backend_turn turn, CUstream stream);
 
     /* Give the VRAM back. What kernels or copies wrote is kept: queued on stream for the home. One
      * that fails loses nothing, and is to be done again in the same mode. */

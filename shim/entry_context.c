@@ -88,10 +88,10 @@ static void leave(CUcontext ctx, uint64_t patience_ns, int paused[STATS_DEVICES_
 
 static void go_on(CUcontext ctx, const int paused[STATS_DEVICES_MAX])
 {
+    context_wait_left(ctx); /* before a pager goes on: where the context stays it has work there */
     for (CUdevice dev = 0; dev < (CUdevice)STATS_DEVICES_MAX; dev++)
         if (paused[dev])
             residency_resume(dev);
-    context_wait_left(ctx);
 }
 
 /* What was resident in ctx counts until it has ended, and for ever when the driver refuses. */

@@ -201,7 +201,7 @@ static void give_birth(struct residency *res, struct range *range, size_t from, 
         /* Where that fails it is born at its first touch. */
         if (is_open)
             stats_note(res->backend->load(res->drv, res->device, e->first, e->bytes, BACKEND_MOVED,
-                                          0, lane->h2d[0]));
+                                          BACKEND_FIRST, lane->h2d[0]));
     }
     if (is_open)
         lane->births = 1;

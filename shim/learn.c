@@ -491,6 +491,7 @@ static int plan_step_by_weights(struct residency *res, const struct history_step
         return take_step(res, step, &plan, limit);
     schedule_plan_destroy(&plan);
 none:
+    history_begin(&res->history); /* what was taken out of the record is missing there */
     res->by_weights = 0;
     return 0;
 }
@@ -555,6 +556,8 @@ void learn_room_changed(struct residency *res)
 
 void learn_places(struct residency *res)
 {
+    if (res->misplaced && res->tempo.phase != TEMPO_DECIDED)
+        schedule_tempo_begin(&res->tempo); /* what was timed was another plan, for another room */
     res->misplaced = res->tempo_changed = 0;
     if (res->learned)
         plan_anew(res);

@@ -101,17 +101,22 @@ static enum backend_mode choose_mode(struct residency *res, const struct extent 
     return mode;
 }
 
-/* What leaves may take its room until it has been copied back. The lock is not held. */
-static void wait_for_room(struct residency *res)
+/* What leaves may take its room until it has been copied back: loads from now on run behind that.
+ * The lock is not held. returns whether all that was dropped in the lane is known to come first */
+static int wait_for_room(struct residency *res, const struct lane *lane)
 {
+    int is_ordered;
+
     pthread_mutex_lock(&res->lock);
     transfer_settle_gone(res->drv, res->lanes);
+    is_ordered = !lane->gone;
     pthread_mutex_unlock(&res->lock);
+    return is_ordered;
 }
 
 /* The lock is not held. */
 static CUresult queue_load(struct residency *res, const struct extent *e, enum backend_mode mode,
-                           CUstream stream)
+                           enum backend_turn turn, CUstream stream)
 {
     CUresult result = CUDA_SUCCESS;
 
@@ -119,38 +124,53 @@ static CUresult queue_load(struct residency *res, const struct extent *e, enum b
         result =
             res->backend->drop(res->drv, res->device, e->first, e->bytes, BACKEND_SHARED, stream);
     if (result == CUDA_SUCCESS)
-        result = res->backend->load(res->drv, res->device, e->first, e->bytes, mode,
-                                    e->load_number != 0, stream);
+        result = res->backend->load(res->drv, res->device, e->first, e->bytes, mode, turn, stream);
+    return result;
+}
+
+/* Queue an extent's way in. The lock is not held.
+ *
+ * mode    BACKEND_SHARED where that may be; set to how it comes
+ * stream  set to where it is queued
+ */
+static CUresult start_load(struct residency *res, const struct extent *e, struct lane *lane,
+                           enum transfer_pace pace, enum backend_mode *mode, CUstream *stream)
+{
+    int was_loaded = e->load_number != 0, is_ordered = wait_for_room(res, lane), crosses;
+    CUresult result;
+
+    *stream = transfer_next_stream(lane, pace);
+    if (*mode == BACKEND_SHARED)
+        *mode = choose_mode(res, e, lane);
+    /* What nobody has written comes into being on the device, and crosses no link. */
+    crosses = was_loaded || (*mode == BACKEND_SHARED && object_fills_ends(e->first, e->bytes));
+    /* A calm load leaves the link idle, and would tell of that. */
+    if (crosses && pace == TRANSFER_BRISK &&
+        (!trial_link_is_sure(res) || res->load_number % TIMED_EVERY == 0))
+        transfer_timing_begin(res->drv, lane);
+    result = queue_load(res, e, *mode, was_loaded && is_ordered ? BACKEND_AGAIN : BACKEND_FIRST,
+                        *stream);
+    if (crosses && result == CUDA_SUCCESS)
+        transfer_timing_add(res->drv, lane, e->bytes);
     return result;
 }
 
 void move_load(struct residency *res, struct extent *e)
 {
-    enum backend_mode mode = BACKEND_SHARED;
+    enum backend_mode mode = may_share(e) ? BACKEND_SHARED : BACKEND_MOVED;
+    enum transfer_pace pace =
+        res->learned && res->tempo.calm && !res->requests ? TRANSFER_CALM : TRANSFER_BRISK;
     CUevent ready = NULL;
     struct lane *lane;
     CUstream stream = NULL;
     CUresult result;
-    int arrived, again = e->load_number != 0, shares = may_share(e);
-    int calm = res->learned && res->tempo.calm && !res->requests;
+    int arrived;
 
     extent_set_state(res, e, EXTENT_LOADING);
     residency_count(res, e->bytes);
     result = enter(res, e->range, &lane, &ready);
-    if (result == CUDA_SUCCESS) {
-        int crosses;
-
-        wait_for_room(res);
-        stream = transfer_next_stream(lane, calm);
-        mode = shares ? choose_mode(res, e, lane) : BACKEND_MOVED;
-        /* What nobody has written comes into being on the device, and crosses no link. */
-        crosses = again || (mode == BACKEND_SHARED && object_fills_ends(e->first, e->bytes));
-        if (crosses && (!trial_link_is_sure(res) || res->load_number % TIMED_EVERY == 0))
-            transfer_timing_begin(res->drv, lane);
-        result = queue_load(res, e, mode, stream);
-        if (crosses && result == CUDA_SUCCESS)
-            transfer_timing_add(res->drv, lane, e->bytes);
-    }
+    if (result == CUDA_SUCCESS)
+        result = start_load(res, e, lane, pace, &mode, &stream);
     if (result == CUDA_SUCCESS)
         object_account(e->first, e->first + e->bytes, OBJECT_LOADED);
     ready = leave(res, lane, result == CUDA_SUCCESS ? stream : NULL, ready, &arrived);
@@ -207,6 +227,9 @@ void move_drop(struct residency *res, struct extent *e)
         transfer_give_event(res->drv, lane, loaded);
     extent_set_state(res, e, EXTENT_ABSENT);
     e->held = 0;
+    if (!gone && !arrived)
+        e->load_number =
+            0; /* nobody knows when it has gone: what comes next is like a first load */
     residency_count(res, -(int64_t)e->bytes);
     stats_add(evictions, 1);
     if (e->mode == BACKEND_SHARED) {

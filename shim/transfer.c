@@ -144,9 +144,9 @@ int transfer_births_have_run(const struct driver *drv, struct lane *lane)
     return !lane->births;
 }
 
-CUstream transfer_next_stream(struct lane *lane, int calm)
+CUstream transfer_next_stream(struct lane *lane, enum transfer_pace pace)
 {
-    if (!calm)
+    if (pace == TRANSFER_BRISK)
         lane->turn = (lane->turn + 1) % TRANSFER_LOAD_STREAMS;
     return lane->h2d[lane->turn];
 }

@@ -68,12 +68,16 @@ void transfer_settle_gone(const struct driver *drv, struct lane *list);
 /* Have the lane's births run? Waits for them, which happens once. returns 0 when that failed */
 int transfer_births_have_run(const struct driver *drv, struct lane *lane);
 
-/* The stream for the next load.
- *
- * calm  keep to that of the load before: where that is on its way still, the driver's work is none
- *       of the call, in which it would keep the program's own calls of the context waiting
- */
-CUstream transfer_next_stream(struct lane *lane, int calm);
+/* On which stream a load is queued. */
+enum transfer_pace {
+    TRANSFER_BRISK, /* the next in turn, which is the most likely to be idle */
+    TRANSFER_CALM,  /* that of the load before: where that is on its way still, the driver's work is
+                       none of the call, in which it would keep the program's own calls of the
+                       context waiting */
+};
+
+/* The stream for the next load. */
+CUstream transfer_next_stream(struct lane *lane, enum transfer_pace pace);
 
 /* So many loads are timed together, at most. One alone would tell of its own costs more than of the
  * link; where loads follow each other, most of those costs are hidden. */

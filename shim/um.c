@@ -70,10 +70,12 @@ static CUresult um_release(const struct driver *drv, CUdeviceptr base, size_t by
 
 /* Let what is loaded next be a duplicate, which the device may not write without a fault. */
 static CUresult share(const struct driver *drv, CUdevice device, CUdeviceptr addr, size_t bytes,
-                      int again, CUstream stream)
+                      enum backend_turn turn, CUstream stream)
 {
-    CUresult res =
-        again ? CUDA_SUCCESS : drv->cuMemPrefetchAsync(addr, bytes, CU_DEVICE_CPU, stream);
+    CUresult res = CUDA_SUCCESS;
+
+    if (turn == BACKEND_FIRST)
+        res = drv->cuMemPrefetchAsync(addr, bytes, CU_DEVICE_CPU, stream);
 
     if (res == CUDA_SUCCESS)
         res = drv->cuMemAdvise(addr, bytes, CU_MEM_ADVISE_SET_READ_MOSTLY, device);
@@ -81,14 +83,14 @@ static CUresult share(const struct driver *drv, CUdevice device, CUdeviceptr add
 }
 
 static CUresult um_load(const struct driver *drv, CUdevice device, CUdeviceptr addr, size_t bytes,
-                        enum backend_mode mode, int again, CUstream stream)
+                        enum backend_mode mode, enum backend_turn turn, CUstream stream)
 {
     CUresult res = CUDA_SUCCESS;
 
-    if (!again)
+    if (turn == BACKEND_FIRST)
         res = drv->cuMemAdvise(addr, bytes, CU_MEM_ADVISE_UNSET_ACCESSED_BY, device);
     if (res == CUDA_SUCCESS && mode == BACKEND_SHARED)
-        res = share(drv, device, addr, bytes, again, stream);
+        res = share(drv, device, addr, bytes, turn, stream);
     if (res == CUDA_SUCCESS)
         res = drv->cuMemPrefetchAsync(addr, bytes, device, stream);
     /* Read duplication, of a part even, would bring it in by faults, where nobody counts it. */

@@ -104,8 +104,9 @@ static void test_load_and_drop(void **state)
 
     (void)state;
     traced();
-    assert_int_equal(backend_um.load(drv, 3, base, 2 * FAKE_PAGE, BACKEND_SHARED, 0, stream),
-                     CUDA_SUCCESS);
+    assert_int_equal(
+        backend_um.load(drv, 3, base, 2 * FAKE_PAGE, BACKEND_SHARED, BACKEND_FIRST, stream),
+        CUDA_SUCCESS);
     assert_string_equal(traced(),
                         "not ACCESSED_BY(2, 3) prefetch(2, -1) READ_MOSTLY(2, 3) prefetch(2, 3) ");
     assert_int_equal(g_fake.resident[3], 2 * FAKE_PAGE);
@@ -116,15 +117,16 @@ static void test_load_and_drop(void **state)
 
     /* The drop has left a mapping on the host, and the device's went with the first load. */
     settle(stream);
-    assert_int_equal(backend_um.load(drv, 3, base, 2 * FAKE_PAGE, BACKEND_SHARED, 1, stream),
-                     CUDA_SUCCESS);
+    assert_int_equal(
+        backend_um.load(drv, 3, base, 2 * FAKE_PAGE, BACKEND_SHARED, BACKEND_AGAIN, stream),
+        CUDA_SUCCESS);
     assert_string_equal(traced(), "READ_MOSTLY(2, 3) prefetch(2, 3) ");
     assert_int_equal(backend_um.drop(drv, 3, base, 2 * FAKE_PAGE, BACKEND_SHARED, stream),
                      CUDA_SUCCESS);
     settle(stream);
     traced();
 
-    assert_int_equal(backend_um.load(drv, 3, base, FAKE_PAGE, BACKEND_MOVED, 0, stream),
+    assert_int_equal(backend_um.load(drv, 3, base, FAKE_PAGE, BACKEND_MOVED, BACKEND_FIRST, stream),
                      CUDA_SUCCESS);
     assert_string_equal(traced(), "not ACCESSED_BY(1, 3) prefetch(1, 3) ");
     assert_int_equal(backend_um.drop(drv, 3, base, FAKE_PAGE, BACKEND_MOVED, stream), CUDA_SUCCESS);
@@ -145,22 +147,24 @@ static void test_failures(void **state)
     traced();
     for (unsigned call = 0; call < 2; call++) {
         fake_fail("cuMemAdvise", call, 1, CUDA_ERROR_UNKNOWN);
-        assert_int_equal(backend_um.load(drv, 3, base, FAKE_PAGE, BACKEND_SHARED, 0, stream),
-                         CUDA_ERROR_UNKNOWN);
+        assert_int_equal(
+            backend_um.load(drv, 3, base, FAKE_PAGE, BACKEND_SHARED, BACKEND_FIRST, stream),
+            CUDA_ERROR_UNKNOWN);
         assert_string_equal(traced(),
                             call ? "not ACCESSED_BY(1, 3) prefetch(1, -1) not READ_MOSTLY(1, 3) "
                                  : "not READ_MOSTLY(1, 3) ");
     }
     for (unsigned call = 0; call < 2; call++) {
         fake_fail("cuMemPrefetchAsync", call, 1, CUDA_ERROR_UNKNOWN);
-        assert_int_equal(backend_um.load(drv, 3, base, FAKE_PAGE, BACKEND_SHARED, 0, stream),
-                         CUDA_ERROR_UNKNOWN);
+        assert_int_equal(
+            backend_um.load(drv, 3, base, FAKE_PAGE, BACKEND_SHARED, BACKEND_FIRST, stream),
+            CUDA_ERROR_UNKNOWN);
         assert_string_equal(traced(), call ? "not ACCESSED_BY(1, 3) prefetch(1, -1) "
                                              "READ_MOSTLY(1, 3) not READ_MOSTLY(1, 3) "
                                            : "not ACCESSED_BY(1, 3) not READ_MOSTLY(1, 3) ");
     }
     fake_fail("cuMemPrefetchAsync", 0, 1, CUDA_ERROR_UNKNOWN);
-    assert_int_equal(backend_um.load(drv, 3, base, FAKE_PAGE, BACKEND_MOVED, 0, stream),
+    assert_int_equal(backend_um.load(drv, 3, base, FAKE_PAGE, BACKEND_MOVED, BACKEND_FIRST, stream),
                      CUDA_ERROR_UNKNOWN);
     assert_string_equal(traced(), "not ACCESSED_BY(1, 3) ");
     fake_fail("cuMemAdvise", 0, 1, CUDA_ERROR_UNKNOWN);
