@@ -84,8 +84,10 @@ static void test_unterminated_texts(void **state)
 {
     struct fixture *f = *state;
     struct stats_report report;
+    struct stats_view view;
 
     memset(f->header.program, 'p', sizeof(f->header.program));
+    memset(f->header.export_path, 'e', sizeof(f->header.export_path));
     memset(f->header.driver, 'd', sizeof(f->header.driver));
     memset(f->header.backend, 'b', sizeof(f->header.backend));
     memset(f->records[0].dtype, 't', sizeof(f->records[0].dtype));
@@ -99,6 +101,9 @@ static void test_unterminated_texts(void **state)
     assert_int_equal(strlen(report.parameters[0].dtype), sizeof(report.parameters[0].dtype) - 1);
     assert_int_equal(strlen(report.unknown[0].name), sizeof(report.unknown[0].name) - 1);
     stats_report_release(&report);
+    assert_int_equal(stats_file_read(f->path, &view), 0);
+    assert_int_equal(strlen(view.header->export_path), sizeof(view.header->export_path) - 1);
+    stats_file_release(&view);
 }
 
 /* One record is damaged; the other one is still shown. */
