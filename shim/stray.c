@@ -58,17 +58,25 @@ static int is_unplanned(const struct residency *res, const struct extent *e)
            (e->id >= res->plan.extent_count || res->plan.first_load[e->id] == SCHEDULE_NONE);
 }
 
+/* Launches have been coming for so long that the program cannot be in the turn any more. */
+static int is_turn_over(const struct residency *res)
+{
+    return res->clock - res->strays.turn_began > TURN_LONG * res->plan.launches;
+}
+
 void stray_touch(struct residency *res, struct extent *e)
 {
     struct strays *s = &res->strays;
 
+    if (!extent_is_present(e) && is_turn_over(res)) {
+        learn_miss(res); /* also of one in the plan: its weights may have gone */
+        return;
+    }
     if (!is_unplanned(res, e))
         return;
     if (e->turn != s->turn)
         s->turn_bytes += e->bytes;
     e->turn = s->turn;
-    if (!extent_is_present(e) && res->clock - s->turn_began > TURN_LONG * res->plan.launches)
-        learn_miss(res);
 }
 
 /* Has a turn's strays the room that they need, and not far too much? */

@@ -18,6 +18,7 @@ enum {
     DEVICE_FITS,
     DEVICE_ROOM,
     DEVICE_ALL,
+    DEVICE_REUSED,
 };
 
 static struct bench g_work; /* memory beside the weights, of the same device */
@@ -228,6 +229,30 @@ static void test_flood(void **state)
     weights_end(&b);
 }
 
+/* The weights are freed, and kernels write where they were: the extents are those of the plan, and
+ * what is touched of them ends it nevertheless. */
+static void test_reused(void **state)
+{
+    struct bench b = weights_make(DEVICE_REUSED, WEIGHTS, 8);
+    uint32_t id = LOCKED(b.res, b.range->extents[0]->id);
+
+    (void)state;
+    for (size_t at = 0; at < 12; at++)
+        step(&b, 0, 0);
+    assert_true(is_learned(&b));
+    assert_true(LOCKED(b.res, b.res->by_weights));
+    give(b.base);
+    b.base = take(WEIGHTS * PAGE_BYTES);
+    b.range = range_of(b.base);
+    assert_int_equal(LOCKED(b.res, b.range->extents[0]->id), id);
+    for (size_t i = 0; i < 400 && is_learned(&b); i++) {
+        launch(&b, i * 7 % WEIGHTS);
+        fake_finish(b.stream);
+    }
+    assert_false(is_learned(&b));
+    weights_end(&b);
+}
+
 /* Experts are weights, and where the rest lies makes no step of what repeats none. */
 static void test_routed(void **state)
 {
@@ -315,6 +340,7 @@ int main(void)
         cmocka_unit_test(test_flood),          cmocka_unit_test(test_routed),
         cmocka_unit_test(test_written),        cmocka_unit_test(test_fits),
         cmocka_unit_test(test_room_is_left),   cmocka_unit_test(test_begins_to_move),
+        cmocka_unit_test(test_reused),
     };
 
     return cmocka_run_group_tests(tests, bench_setup, NULL);
