@@ -129,7 +129,7 @@ int64_t stray_room_left(const struct residency *res)
     int64_t left = (int64_t)res->strays.kept_bytes;
     const struct extent *e;
 
-    if (!res->by_weights || !left)
+    if (!res->by_weights)
         return 0;
     DL_FOREACH(res->streaming, e)
     {

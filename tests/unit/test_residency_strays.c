@@ -19,6 +19,8 @@ enum {
     DEVICE_ROOM,
     DEVICE_ALL,
     DEVICE_REUSED,
+    DEVICE_LARGE,
+    DEVICE_KEPT,
 };
 
 static struct bench g_work; /* memory beside the weights, of the same device */
@@ -196,6 +198,59 @@ static void test_room_is_left(void **state)
     bench_end(&b);
 }
 
+/* Steps that write to eight places, others in each: all that they touch of them is loaded, what the
+ * plan keeps is not given up for them, and the plan goes on. */
+static void move_without_room(const struct bench *b)
+{
+    for (size_t at = 0; at < 10; at++)
+        step(b, 0, 0);
+    assert_true(is_learned(b));
+    assert_true(LOCKED(b->res, b->res->by_weights));
+    for (size_t at = 0; at < 40; at++) {
+        unsigned before = FAKE_READ(g_fake.loads);
+
+        for (size_t i = 0; i < WEIGHTS; i++)
+            work(b, i, at % 12 * 8 + i % 8);
+        assert_true(is_learned(b));
+        assert_int_equal(LOCKED(b->res, b->res->strays.kept_bytes), 0);
+        assert_in_range(FAKE_READ(g_fake.loads) - before, 8,
+                        LOCKED(b->res, b->res->plan.load_count) + WEIGHTS + 2);
+    }
+    assert_true(LOCKED(b->res, b->res->strays.room_bytes) >= 8 * PAGE_BYTES);
+}
+
+/* Room that is wanted for strays, and never comes, for a launch may need all there is: then they
+ * are the first to go. */
+static void test_large_launch(void **state)
+{
+    struct bench b = weights_make(DEVICE_LARGE, WEIGHTS, 120);
+    size_t all[FITS];
+
+    (void)state;
+    for (size_t i = 0; i < FITS; i++)
+        all[i] = i;
+    launch_on(&b, b.stream, FITS, all);
+    fake_finish(b.stream);
+    move_without_room(&b);
+    weights_end(&b);
+}
+
+/* The same where the policy wants as much kept as fits beside a window. */
+static void test_kept(void **state)
+{
+    struct bench b = weights_make(DEVICE_KEPT, WEIGHTS, 120);
+
+    (void)state;
+    range_read_lock();
+    for (size_t i = 0; i < FITS - SCHEDULE_WINDOW_EXTENTS; i++)
+        residency_place(b.range, i, SCHEDULE_KEEP);
+    range_unlock();
+    move_without_room(&b);
+    for (size_t i = 0; i < FITS - SCHEDULE_WINDOW_EXTENTS; i++)
+        assert_true(LOCKED(b.res, extent_is_present(b.range->extents[i])));
+    weights_end(&b);
+}
+
 /* Another way through the weights ends the plan, wherever the rest lies. */
 static void test_left(void **state)
 {
@@ -340,7 +395,8 @@ int main(void)
         cmocka_unit_test(test_flood),          cmocka_unit_test(test_routed),
         cmocka_unit_test(test_written),        cmocka_unit_test(test_fits),
         cmocka_unit_test(test_room_is_left),   cmocka_unit_test(test_begins_to_move),
-        cmocka_unit_test(test_reused),
+        cmocka_unit_test(test_reused),         cmocka_unit_test(test_large_launch),
+        cmocka_unit_test(test_kept),
     };
 
     return cmocka_run_group_tests(tests, bench_setup, NULL);
