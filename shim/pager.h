@@ -68,14 +68,15 @@ enum broken {
 
 /* What a plan by weights does not know of, for kernels write it, and where has changed. */
 struct strays {
-    uint64_t room_bytes; /* wanted for them */
-    uint64_t kept_bytes; /* of it, as much as the plan leaves them */
-    uint64_t turn;       /* the present one, of all plans */
-    uint64_t turn_began; /* of the device's clock */
-    uint64_t turn_bytes; /* touched in it, each extent once */
-    uint64_t most_bytes; /* in one of the turns that wrong counts */
-    unsigned wrong;      /* turns with another need for room, less turns with just that */
-    unsigned patience;   /* so many of them, and the plan is made anew */
+    uint64_t wanted_bytes; /* of room for them */
+    uint64_t given_bytes;  /* of it, as much as the plan leaves them */
+    uint64_t turn;         /* number of the present one, of all plans. Without a plan, walks over
+                              the history take the next ones, to mark extents with */
+    uint64_t turn_began;   /* of the device's clock */
+    uint64_t turn_bytes;   /* touched in it, each extent once */
+    uint64_t most_bytes;   /* in one of the turns that wrong counts */
+    unsigned wrong;        /* turns with another need for room, less turns with just that */
+    unsigned patience;     /* so many of them, and the plan is made anew */
 };
 
 struct residency {
@@ -214,9 +215,9 @@ void stray_begin(struct residency *res, uint64_t turn_bytes);
 /* The room to leave to strays, of limit: never what a window and what is to be kept need. */
 uint64_t stray_room(const struct residency *res, uint64_t limit);
 /* There is a plan that leaves them so much, perhaps the same step's as before. */
-void stray_planned(struct residency *res, uint64_t room_bytes);
-/* An extent for which stray_is() is touched. That is a miss only where the step has not ended for
- * long. */
+void stray_planned(struct residency *res, uint64_t given_bytes);
+/* An extent for which stray_is() is touched. That is a miss only where it is absent, and the step
+ * has not ended for long. */
 void stray_touch(struct residency *res, struct extent *e);
 /* A turn of the plan has passed. Where turns need much more room, or less, it is made anew. */
 void stray_note_turn(struct residency *res);

@@ -80,7 +80,8 @@ struct extent {
     uint8_t clean;           /* all its bytes were uploaded, when the pager last asked */
     uint8_t moving;          /* a load of it that moves may still be on its way */
     uint8_t torn;            /* the last load failed: there may be some of it, to be dropped */
-    uint64_t turn;           /* of the plan, when it was last touched as none of its extents */
+    uint64_t turn;           /* of the device's strays, when it was last touched as none that the
+                                plan knows; or the mark of a walk over the history */
     uint64_t coming;         /* equals the device's: a chain of successors has come to it */
     uint32_t successor;      /* the extent touched after it, the last time */
     uint8_t doubt;           /* how often of late something else came than its successor */

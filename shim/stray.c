@@ -20,7 +20,7 @@ static uint64_t room_for(const struct residency *res, uint64_t turn_bytes)
 void stray_begin(struct residency *res, uint64_t turn_bytes)
 {
     res->strays = (struct strays){
-        .room_bytes = room_for(res, turn_bytes),
+        .wanted_bytes = room_for(res, turn_bytes),
         .turn = res->strays.turn,
         .patience = TURNS_FIRST,
     };
@@ -28,7 +28,7 @@ void stray_begin(struct residency *res, uint64_t turn_bytes)
 
 uint64_t stray_room(const struct residency *res, uint64_t limit)
 {
-    uint64_t others = learn_least_window(res), room = res->strays.room_bytes;
+    uint64_t others = learn_least_window(res), room = res->strays.wanted_bytes;
 
     if (!res->by_weights)
         return 0;
@@ -40,11 +40,11 @@ uint64_t stray_room(const struct residency *res, uint64_t limit)
     return room < others ? room : others;
 }
 
-void stray_planned(struct residency *res, uint64_t room_bytes)
+void stray_planned(struct residency *res, uint64_t given_bytes)
 {
     struct strays *s = &res->strays;
 
-    s->kept_bytes = room_bytes;
+    s->given_bytes = given_bytes;
     s->turn++;
     s->turn_began = res->clock;
     s->turn_bytes = s->most_bytes = 0;
@@ -82,7 +82,7 @@ void stray_touch(struct residency *res, struct extent *e)
 /* Has a turn's strays the room that they need, and not far too much? */
 static int is_right(const struct strays *s)
 {
-    return s->turn_bytes <= s->room_bytes && s->turn_bytes >= s->room_bytes / LITTLE;
+    return s->turn_bytes <= s->wanted_bytes && s->turn_bytes >= s->wanted_bytes / LITTLE;
 }
 
 /* Each time it takes longer until the next: to plan takes a while, and there may be no room. */
@@ -93,9 +93,9 @@ static void change_room(struct residency *res)
 
     s->wrong = 0;
     s->patience = s->patience < TURNS_MOST ? 2 * s->patience : TURNS_MOST;
-    if (room == s->room_bytes)
+    if (room == s->wanted_bytes)
         return;
-    s->room_bytes = room;
+    s->wanted_bytes = room;
     res->misplaced = 1;
     pager_wake(res);
 }
@@ -126,7 +126,7 @@ int stray_has_room(const struct residency *res, const struct extent *e)
 
 int64_t stray_room_left(const struct residency *res)
 {
-    int64_t left = (int64_t)res->strays.kept_bytes;
+    int64_t left = (int64_t)res->strays.given_bytes;
     const struct extent *e;
 
     if (!res->by_weights)

@@ -183,7 +183,7 @@ static void test_room_is_left(void **state)
 
     (void)state;
     move_on(&b, &at, 30);
-    assert_true(LOCKED(b.res, b.res->strays.kept_bytes) >= 2 * PAGE_BYTES);
+    assert_true(LOCKED(b.res, b.res->strays.given_bytes) >= 2 * PAGE_BYTES);
     give(g_work.base);
     for (size_t i = 0; i < 2 * WEIGHTS; i++) {
         WAIT_FOR_PAGER(
@@ -194,7 +194,7 @@ static void test_room_is_left(void **state)
     }
     WAIT_FOR_PAGER(b.res, LOCKED(b.res, b.res->idle));
     assert_true(is_learned(&b));
-    assert_true(LOCKED(b.res, b.res->resident_bytes + b.res->strays.kept_bytes) <= BUDGET);
+    assert_true(LOCKED(b.res, b.res->resident_bytes + b.res->strays.given_bytes) <= BUDGET);
     bench_end(&b);
 }
 
@@ -212,11 +212,11 @@ static void move_without_room(const struct bench *b)
         for (size_t i = 0; i < WEIGHTS; i++)
             work(b, i, at % 12 * 8 + i % 8);
         assert_true(is_learned(b));
-        assert_int_equal(LOCKED(b->res, b->res->strays.kept_bytes), 0);
+        assert_int_equal(LOCKED(b->res, b->res->strays.given_bytes), 0);
         assert_in_range(FAKE_READ(g_fake.loads) - before, 8,
                         LOCKED(b->res, b->res->plan.load_count) + WEIGHTS + 2);
     }
-    assert_true(LOCKED(b->res, b->res->strays.room_bytes) >= 8 * PAGE_BYTES);
+    assert_true(LOCKED(b->res, b->res->strays.wanted_bytes) >= 8 * PAGE_BYTES);
 }
 
 /* Room that is wanted for strays, and never comes, for a launch may need all there is: then they
@@ -374,15 +374,15 @@ static void test_begins_to_move(void **state)
         step(&b, 0, 0);
     assert_true(is_learned(&b));
     assert_true(LOCKED(b.res, b.res->by_weights));
-    assert_int_equal(LOCKED(b.res, b.res->strays.kept_bytes), 0);
+    assert_int_equal(LOCKED(b.res, b.res->strays.given_bytes), 0);
     for (at = 0; at < 60; at++) {
         step(&b, at, at + 1);
         assert_true(is_learned(&b));
     }
-    assert_true(LOCKED(b.res, b.res->strays.kept_bytes) >= 2 * PAGE_BYTES);
+    assert_true(LOCKED(b.res, b.res->strays.given_bytes) >= 2 * PAGE_BYTES);
     for (at = 0; at < 60; at++)
         step(&b, 0, 0);
-    assert_int_equal(LOCKED(b.res, b.res->strays.kept_bytes), 0);
+    assert_int_equal(LOCKED(b.res, b.res->strays.given_bytes), 0);
     assert_true(is_learned(&b));
     weights_end(&b);
 }
