@@ -183,7 +183,8 @@ void move_drop(struct residency *res, struct extent *e);
 /* A context has gone, with its ranges. Was it the one that ended paging, then paging goes on. */
 void pager_mend(struct residency *res, CUcontext ctx);
 
-/* learn.c: record a launch; follow the plan. present: was the extent in VRAM (or on its way)? */
+/* learn.c: a launch touches count extents, which are not loaded for it yet: record it, or follow
+ * the plan. */
 void learn_touch(struct residency *res, struct extent *const *set, size_t count);
 /* The room that must be left to what streams, as far as launches have shown. */
 uint64_t learn_least_window(const struct residency *res);
