@@ -11,6 +11,9 @@
 #include <string.h>
 #include <time.h>
 
+const CUmemLocation probe_device = {CU_MEM_LOCATION_TYPE_DEVICE, 0};
+const CUmemLocation probe_host_memory = {CU_MEM_LOCATION_TYPE_HOST, 0};
+
 struct row {
     const char *name, *asks;
     void (*run)(struct probe *p);

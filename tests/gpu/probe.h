@@ -66,6 +66,9 @@ struct probe_time {
     double whole_ns; /* until the stream had run what they queued */
 };
 
+/* Where managed memory may be told to lie. */
+extern const CUmemLocation probe_device, probe_host_memory;
+
 double probe_now_ns(void);
 
 /* The median of count values, which are sorted for it. */

@@ -18,9 +18,6 @@
 #define CALLS    2000
 #define PAUSE_NS 20000
 
-static const CUmemLocation g_device = {CU_MEM_LOCATION_TYPE_DEVICE, 0};
-static const CUmemLocation g_host = {CU_MEM_LOCATION_TYPE_HOST, 0};
-
 struct loader {
     CUcontext context;
     CUdeviceptr ptr;
@@ -37,8 +34,8 @@ static void load_piece(struct loader *l, size_t turn)
     CUdeviceptr at = l->ptr + turn % l->pieces * PIECE;
     CUstream stream = l->load[turn % l->streams];
 
-    CUDA_CHECK(cuMemAdvise(at, PIECE, CU_MEM_ADVISE_SET_READ_MOSTLY, g_device));
-    CUDA_CHECK(cuMemPrefetchAsync(at, PIECE, g_device, 0, stream));
+    CUDA_CHECK(cuMemAdvise(at, PIECE, CU_MEM_ADVISE_SET_READ_MOSTLY, probe_device));
+    CUDA_CHECK(cuMemPrefetchAsync(at, PIECE, probe_device, 0, stream));
     CUDA_CHECK(cuEventRecord(l->arrived[turn % WINDOW], stream));
     atomic_fetch_add(&l->loaded, 1);
 }
@@ -48,8 +45,8 @@ static void drop_piece(struct loader *l, size_t turn)
     CUdeviceptr at = l->ptr + turn % l->pieces * PIECE;
 
     CUDA_CHECK(cuEventSynchronize(l->arrived[turn % WINDOW]));
-    CUDA_CHECK(cuMemPrefetchAsync(at, PIECE, g_host, 0, l->drop));
-    CUDA_CHECK(cuMemAdvise(at, PIECE, CU_MEM_ADVISE_UNSET_READ_MOSTLY, g_device));
+    CUDA_CHECK(cuMemPrefetchAsync(at, PIECE, probe_host_memory, 0, l->drop));
+    CUDA_CHECK(cuMemAdvise(at, PIECE, CU_MEM_ADVISE_UNSET_READ_MOSTLY, probe_device));
 }
 
 static void *load_and_drop(void *arg)
@@ -119,7 +116,8 @@ void probe_calls(struct probe *p)
     for (int i = 0; i < WINDOW; i++)
         CUDA_CHECK(cuEventCreate(&l.arrived[i], CU_EVENT_DISABLE_TIMING));
     CUDA_CHECK(cuMemAllocManaged(&l.ptr, l.pieces * PIECE, CU_MEM_ATTACH_GLOBAL));
-    CUDA_CHECK(cuMemAdvise(l.ptr, l.pieces * PIECE, CU_MEM_ADVISE_SET_PREFERRED_LOCATION, g_host));
+    CUDA_CHECK(cuMemAdvise(l.ptr, l.pieces * PIECE, CU_MEM_ADVISE_SET_PREFERRED_LOCATION,
+                           probe_host_memory));
     for (size_t at = 0; at < l.pieces * PIECE; at += 4096)
         *(volatile char *)(uintptr_t)(l.ptr + at) = 2;
     probe_number(p, "alone_record_ns", record_ns(p));

@@ -13,9 +13,6 @@
 
 #define HELD_ROUNDS 64 /* of a read of PAGE_BYTES, that holds the stream up */
 
-static const CUmemLocation g_device = {CU_MEM_LOCATION_TYPE_DEVICE, 0};
-static const CUmemLocation g_host = {CU_MEM_LOCATION_TYPE_HOST, 0};
-
 struct page {
     CUdeviceptr ptr;
     CUdeviceptr other;   /* memory of the device's own, to read */
@@ -30,7 +27,7 @@ static void prefetch(struct probe *p, const struct page *page, CUmemLocation whe
 
 static void advise(const struct page *page, CUmem_advise advice)
 {
-    CUDA_CHECK(cuMemAdvise(page->ptr, PAGE_BYTES, advice, g_device));
+    CUDA_CHECK(cuMemAdvise(page->ptr, PAGE_BYTES, advice, probe_device));
 }
 
 static void wait(struct probe *p)
@@ -55,11 +52,11 @@ static void take_step(struct probe *p, struct page *page, char step)
         upload(page);
         break;
     case 'm': /* map on the host, then load a duplicate */
-        prefetch(p, page, g_host);
+        prefetch(p, page, probe_host_memory);
         /* fall through */
     case 'l': /* load a duplicate */
         advise(page, CU_MEM_ADVISE_SET_READ_MOSTLY);
-        prefetch(p, page, g_device);
+        prefetch(p, page, probe_device);
         break;
     case 'f': /* let a kernel's faults bring in a duplicate */
         advise(page, CU_MEM_ADVISE_SET_READ_MOSTLY);
@@ -71,11 +68,11 @@ static void take_step(struct probe *p, struct page *page, char step)
         break;
     case 'd': /* drop: unset, then prefetch */
         advise(page, CU_MEM_ADVISE_UNSET_READ_MOSTLY);
-        prefetch(p, page, g_host);
+        prefetch(p, page, probe_host_memory);
         wait(p);
         break;
     case 'h': /* drop: prefetch, then unset */
-        prefetch(p, page, g_host);
+        prefetch(p, page, probe_host_memory);
         advise(page, CU_MEM_ADVISE_UNSET_READ_MOSTLY);
         break;
     case 'q': /* the same while the stream is busy, so that the prefetch comes last */
@@ -83,10 +80,10 @@ static void take_step(struct probe *p, struct page *page, char step)
         take_step(p, page, 'h');
         break;
     case 'v': /* load by moving the only copy */
-        prefetch(p, page, g_device);
+        prefetch(p, page, probe_device);
         break;
     case 'k': /* copy that back */
-        prefetch(p, page, g_host);
+        prefetch(p, page, probe_host_memory);
         wait(p);
         break;
     default:
@@ -102,8 +99,9 @@ static int keeps(struct probe *p, const char *sequence)
 
     CUDA_CHECK(cuMemAlloc(&page.other, PAGE_BYTES));
     CUDA_CHECK(cuMemAllocManaged(&page.ptr, PAGE_BYTES, CU_MEM_ATTACH_GLOBAL));
-    CUDA_CHECK(cuMemAdvise(page.ptr, PAGE_BYTES, CU_MEM_ADVISE_SET_PREFERRED_LOCATION, g_host));
-    CUDA_CHECK(cuMemAdvise(page.ptr, PAGE_BYTES, CU_MEM_ADVISE_SET_ACCESSED_BY, g_device));
+    CUDA_CHECK(
+        cuMemAdvise(page.ptr, PAGE_BYTES, CU_MEM_ADVISE_SET_PREFERRED_LOCATION, probe_host_memory));
+    CUDA_CHECK(cuMemAdvise(page.ptr, PAGE_BYTES, CU_MEM_ADVISE_SET_ACCESSED_BY, probe_device));
     upload(&page);
     for (const char *step = sequence; *step; step++)
         take_step(p, &page, *step);

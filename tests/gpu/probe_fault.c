@@ -9,9 +9,6 @@
  */
 #include "probe.h"
 
-static const CUmemLocation g_device = {CU_MEM_LOCATION_TYPE_DEVICE, 0};
-static const CUmemLocation g_host = {CU_MEM_LOCATION_TYPE_HOST, 0};
-
 struct managed {
     CUdeviceptr ptr;
     CUfunction touch;
@@ -21,14 +18,14 @@ static void to_host(struct probe *p, void *state)
 {
     struct managed *m = state;
 
-    CUDA_CHECK(cuMemPrefetchAsync(m->ptr, p->bytes, g_host, 0, p->stream));
+    CUDA_CHECK(cuMemPrefetchAsync(m->ptr, p->bytes, probe_host_memory, 0, p->stream));
 }
 
 static void to_device(struct probe *p, void *state)
 {
     struct managed *m = state;
 
-    CUDA_CHECK(cuMemPrefetchAsync(m->ptr, p->bytes, g_device, 0, p->stream));
+    CUDA_CHECK(cuMemPrefetchAsync(m->ptr, p->bytes, probe_device, 0, p->stream));
 }
 
 static void touch_sparse(struct probe *p, void *state)
@@ -90,8 +87,9 @@ void probe_fault(struct probe *p)
     show(p, &m, "every_4KiB_faults", to_host, touch_all);
     probe_number(p, "read_there_GB_per_s", speed(p, &m, to_device, read_all));
     probe_number(p, "read_faulting_GB_per_s", speed(p, &m, to_host, read_all));
-    CUDA_CHECK(cuMemAdvise(m.ptr, p->bytes, CU_MEM_ADVISE_SET_PREFERRED_LOCATION, g_host));
-    CUDA_CHECK(cuMemAdvise(m.ptr, p->bytes, CU_MEM_ADVISE_SET_ACCESSED_BY, g_device));
+    CUDA_CHECK(
+        cuMemAdvise(m.ptr, p->bytes, CU_MEM_ADVISE_SET_PREFERRED_LOCATION, probe_host_memory));
+    CUDA_CHECK(cuMemAdvise(m.ptr, p->bytes, CU_MEM_ADVISE_SET_ACCESSED_BY, probe_device));
     show(p, &m, "one_word_in_place", to_host, touch_sparse);
     probe_number(p, "read_in_place_GB_per_s", speed(p, &m, to_host, read_all));
     probe_number(p, "read_in_place_again_GB_per_s", speed(p, &m, NULL, read_all));

@@ -21,9 +21,6 @@
 #define ENTER_NS   5000000 /* that a thread is given to be well inside of its call */
 #define ROUNDS_MAX 3       /* each of them lasts HOLD_NS */
 
-static const CUmemLocation g_device = {CU_MEM_LOCATION_TYPE_DEVICE, 0};
-static const CUmemLocation g_host = {CU_MEM_LOCATION_TYPE_HOST, 0};
-
 struct freeing {
     CUstream held, other;
     CUfunction fill;
@@ -58,7 +55,7 @@ static void alloc_managed(struct probe *p, struct freeing *f)
 static void alloc_managed_there(struct probe *p, struct freeing *f)
 {
     alloc_managed(p, f);
-    CUDA_CHECK(cuMemPrefetchAsync(f->taken, PAGE_BYTES, g_device, 0, p->stream));
+    CUDA_CHECK(cuMemPrefetchAsync(f->taken, PAGE_BYTES, probe_device, 0, p->stream));
     CUDA_CHECK(cuStreamSynchronize(p->stream));
 }
 
@@ -80,24 +77,24 @@ static void free_async(struct probe *p, struct freeing *f)
 
 static void be_duplicate(struct probe *p, struct freeing *f)
 {
-    CUDA_CHECK(cuMemAdvise(f->managed, PAGE_BYTES, CU_MEM_ADVISE_SET_READ_MOSTLY, g_device));
-    CUDA_CHECK(cuMemPrefetchAsync(f->managed, PAGE_BYTES, g_device, 0, p->stream));
+    CUDA_CHECK(cuMemAdvise(f->managed, PAGE_BYTES, CU_MEM_ADVISE_SET_READ_MOSTLY, probe_device));
+    CUDA_CHECK(cuMemPrefetchAsync(f->managed, PAGE_BYTES, probe_device, 0, p->stream));
 }
 
 static void collapse(struct probe *p, struct freeing *f)
 {
     (void)p;
-    CUDA_CHECK(cuMemAdvise(f->managed, PAGE_BYTES, CU_MEM_ADVISE_UNSET_READ_MOSTLY, g_device));
+    CUDA_CHECK(cuMemAdvise(f->managed, PAGE_BYTES, CU_MEM_ADVISE_UNSET_READ_MOSTLY, probe_device));
 }
 
 static void prefetch(struct probe *p, struct freeing *f)
 {
-    CUDA_CHECK(cuMemPrefetchAsync(f->managed, PAGE_BYTES, g_device, 0, p->stream));
+    CUDA_CHECK(cuMemPrefetchAsync(f->managed, PAGE_BYTES, probe_device, 0, p->stream));
 }
 
 static void prefetch_host(struct probe *p, struct freeing *f)
 {
-    CUDA_CHECK(cuMemPrefetchAsync(f->managed, PAGE_BYTES, g_host, 0, p->stream));
+    CUDA_CHECK(cuMemPrefetchAsync(f->managed, PAGE_BYTES, probe_host_memory, 0, p->stream));
 }
 
 /* The stream waits for work of another one, which is short but has not run yet. */

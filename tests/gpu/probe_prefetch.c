@@ -11,9 +11,6 @@
  */
 #include "probe.h"
 
-static const CUmemLocation g_device = {CU_MEM_LOCATION_TYPE_DEVICE, 0};
-static const CUmemLocation g_host = {CU_MEM_LOCATION_TYPE_HOST, 0};
-
 struct managed {
     CUdeviceptr ptr;
     size_t piece_bytes; /* of one call */
@@ -22,7 +19,7 @@ struct managed {
 static void advise(struct probe *p, const struct managed *m, CUmem_advise advice)
 {
     for (size_t at = 0; at < p->bytes; at += m->piece_bytes)
-        CUDA_CHECK(cuMemAdvise(m->ptr + at, m->piece_bytes, advice, g_device));
+        CUDA_CHECK(cuMemAdvise(m->ptr + at, m->piece_bytes, advice, probe_device));
 }
 
 static void prefetch(struct probe *p, const struct managed *m, CUmemLocation where)
@@ -34,7 +31,7 @@ static void prefetch(struct probe *p, const struct managed *m, CUmemLocation whe
 static void load(struct probe *p, void *state)
 {
     advise(p, state, CU_MEM_ADVISE_SET_READ_MOSTLY);
-    prefetch(p, state, g_device);
+    prefetch(p, state, probe_device);
 }
 
 static void collapse(struct probe *p, void *state)
@@ -45,17 +42,17 @@ static void collapse(struct probe *p, void *state)
 static void drop(struct probe *p, void *state)
 {
     collapse(p, state);
-    prefetch(p, state, g_host);
+    prefetch(p, state, probe_host_memory);
 }
 
 static void move(struct probe *p, void *state)
 {
-    prefetch(p, state, g_device);
+    prefetch(p, state, probe_device);
 }
 
 static void move_back(struct probe *p, void *state)
 {
-    prefetch(p, state, g_host);
+    prefetch(p, state, probe_host_memory);
 }
 
 static void write_all(struct probe *p, void *state)
@@ -87,7 +84,7 @@ static void be_loaded(struct probe *p, void *state)
 static void be_prefetched_back(struct probe *p, void *state)
 {
     be_loaded(p, state);
-    prefetch(p, state, g_host);
+    prefetch(p, state, probe_host_memory);
 }
 
 static void show(struct probe *p, struct managed *m, const char *name, probe_work before,
@@ -108,8 +105,9 @@ void probe_prefetch(struct probe *p)
     if (!probe_attribute(CU_DEVICE_ATTRIBUTE_CONCURRENT_MANAGED_ACCESS))
         probe_skip("no concurrent managed access (attribute 89) on this device");
     CUDA_CHECK(cuMemAllocManaged(&m.ptr, p->bytes, CU_MEM_ATTACH_GLOBAL));
-    CUDA_CHECK(cuMemAdvise(m.ptr, p->bytes, CU_MEM_ADVISE_SET_PREFERRED_LOCATION, g_host));
-    CUDA_CHECK(cuMemAdvise(m.ptr, p->bytes, CU_MEM_ADVISE_SET_ACCESSED_BY, g_device));
+    CUDA_CHECK(
+        cuMemAdvise(m.ptr, p->bytes, CU_MEM_ADVISE_SET_PREFERRED_LOCATION, probe_host_memory));
+    CUDA_CHECK(cuMemAdvise(m.ptr, p->bytes, CU_MEM_ADVISE_SET_ACCESSED_BY, probe_device));
     for (size_t at = 0; at < p->bytes; at += 4096)
         *(volatile char *)(uintptr_t)(m.ptr + at) = 2;
     m.piece_bytes = p->bytes;

@@ -10,9 +10,6 @@
  */
 #include "probe.h"
 
-static const CUmemLocation g_device = {CU_MEM_LOCATION_TYPE_DEVICE, 0};
-static const CUmemLocation g_host = {CU_MEM_LOCATION_TYPE_HOST, 0};
-
 struct bystander {
     CUdeviceptr reserved, mapped, managed;
     CUmemAllocationProp prop;
@@ -47,7 +44,7 @@ static void launch_memory(struct probe *p, struct stall *s, uint64_t rounds)
 
 static CUresult try_allow(CUdeviceptr ptr, CUmemAccess_flags flags)
 {
-    CUmemAccessDesc access = {g_device, flags};
+    CUmemAccessDesc access = {probe_device, flags};
 
     return cuMemSetAccess(ptr, PAGE_BYTES, &access, 1);
 }
@@ -85,16 +82,17 @@ static void do_create(struct bystander *b)
 
 static void do_prefetch(struct bystander *b)
 {
-    CUDA_CHECK(cuMemPrefetchAsync(b->managed, PAGE_BYTES, b->turn++ % 2 ? g_host : g_device, 0,
-                                  b->stream));
+    CUDA_CHECK(cuMemPrefetchAsync(b->managed, PAGE_BYTES,
+                                  b->turn++ % 2 ? probe_host_memory : probe_device, 0, b->stream));
     CUDA_CHECK(cuStreamSynchronize(b->stream));
 }
 
 static void do_advise(struct bystander *b)
 {
-    CUDA_CHECK(cuMemAdvise(
-        b->managed, PAGE_BYTES,
-        b->turn++ % 2 ? CU_MEM_ADVISE_UNSET_READ_MOSTLY : CU_MEM_ADVISE_SET_READ_MOSTLY, g_device));
+    CUDA_CHECK(
+        cuMemAdvise(b->managed, PAGE_BYTES,
+                    b->turn++ % 2 ? CU_MEM_ADVISE_UNSET_READ_MOSTLY : CU_MEM_ADVISE_SET_READ_MOSTLY,
+                    probe_device));
 }
 
 enum needs { NEEDS_NOTHING, NEEDS_VMM, NEEDS_MANAGED };
@@ -197,7 +195,7 @@ static void open_bystander(struct bystander *b)
         CUmemGenericAllocationHandle other;
 
         b->prop.type = CU_MEM_ALLOCATION_TYPE_PINNED;
-        b->prop.location = g_device;
+        b->prop.location = probe_device;
         CUDA_CHECK(cuMemCreate(&b->handle, PAGE_BYTES, &b->prop, 0));
         CUDA_CHECK(cuMemCreate(&other, PAGE_BYTES, &b->prop, 0));
         CUDA_CHECK(cuMemAddressReserve(&b->reserved, 2 * PAGE_BYTES, 0, 0, 0));

@@ -11,9 +11,6 @@
 #define WINDOW_BYTES (32 * MIB)
 #define PIECES_MAX   512
 
-static const CUmemLocation g_device = {CU_MEM_LOCATION_TYPE_DEVICE, 0};
-static const CUmemLocation g_host = {CU_MEM_LOCATION_TYPE_HOST, 0};
-
 struct train {
     CUdeviceptr ptr;
     size_t piece_bytes;
@@ -27,9 +24,9 @@ static void load(struct train *t, size_t piece)
     CUdeviceptr at = t->ptr + piece * t->piece_bytes;
     CUstream stream = t->load[piece % (size_t)t->streams];
 
-    CUDA_CHECK(cuMemPrefetchAsync(at, t->piece_bytes, g_host, 0, stream));
-    CUDA_CHECK(cuMemAdvise(at, t->piece_bytes, CU_MEM_ADVISE_SET_READ_MOSTLY, g_device));
-    CUDA_CHECK(cuMemPrefetchAsync(at, t->piece_bytes, g_device, 0, stream));
+    CUDA_CHECK(cuMemPrefetchAsync(at, t->piece_bytes, probe_host_memory, 0, stream));
+    CUDA_CHECK(cuMemAdvise(at, t->piece_bytes, CU_MEM_ADVISE_SET_READ_MOSTLY, probe_device));
+    CUDA_CHECK(cuMemPrefetchAsync(at, t->piece_bytes, probe_device, 0, stream));
     CUDA_CHECK(cuEventRecord(t->arrived[piece], stream));
 }
 
@@ -38,8 +35,8 @@ static void drop(struct probe *p, struct train *t, size_t piece)
     CUdeviceptr at = t->ptr + piece * t->piece_bytes;
 
     CUDA_CHECK(cuEventSynchronize(t->arrived[piece]));
-    CUDA_CHECK(cuMemAdvise(at, t->piece_bytes, CU_MEM_ADVISE_UNSET_READ_MOSTLY, g_device));
-    CUDA_CHECK(cuMemPrefetchAsync(at, t->piece_bytes, g_host, 0, p->stream));
+    CUDA_CHECK(cuMemAdvise(at, t->piece_bytes, CU_MEM_ADVISE_UNSET_READ_MOSTLY, probe_device));
+    CUDA_CHECK(cuMemPrefetchAsync(at, t->piece_bytes, probe_host_memory, 0, p->stream));
 }
 
 static void pass(struct probe *p, void *state)
@@ -86,10 +83,11 @@ void probe_streams(struct probe *p)
     for (int i = 0; i < PIECES_MAX; i++)
         CUDA_CHECK(cuEventCreate(&t.arrived[i], CU_EVENT_DISABLE_TIMING));
     CUDA_CHECK(cuMemAllocManaged(&t.ptr, p->bytes, CU_MEM_ATTACH_GLOBAL));
-    CUDA_CHECK(cuMemAdvise(t.ptr, p->bytes, CU_MEM_ADVISE_SET_PREFERRED_LOCATION, g_host));
+    CUDA_CHECK(
+        cuMemAdvise(t.ptr, p->bytes, CU_MEM_ADVISE_SET_PREFERRED_LOCATION, probe_host_memory));
     for (size_t at = 0; at < p->bytes; at += 4096)
         *(volatile char *)(uintptr_t)(t.ptr + at) = 2;
     measure(p, &t, "unmapped");
-    CUDA_CHECK(cuMemAdvise(t.ptr, p->bytes, CU_MEM_ADVISE_SET_ACCESSED_BY, g_device));
+    CUDA_CHECK(cuMemAdvise(t.ptr, p->bytes, CU_MEM_ADVISE_SET_ACCESSED_BY, probe_device));
     measure(p, &t, "accessed_by");
 }

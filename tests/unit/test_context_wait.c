@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "context_wait.h"
+#include "tests/unit/context_end.h"
 #include "tests/unit/fake_driver.h"
 
 #define DAY_NS 86400000000000ull
@@ -76,20 +77,6 @@ static void test_leaves_what_ends(void **state)
     assert_int_equal(context_wait(other, DAY_NS), CUDA_SUCCESS);
     context_wait_left(ctx);
     assert_int_equal(context_wait(ctx, DAY_NS), CUDA_SUCCESS);
-}
-
-struct end {
-    CUcontext ctx;
-    _Atomic int begun;
-};
-
-static void *end_in_thread(void *arg)
-{
-    struct end *end = arg;
-
-    context_wait_leave(end->ctx, CONTEXT_WAIT_ENDS);
-    atomic_store(&end->begun, 1);
-    return NULL;
 }
 
 static int may_hold(CUcontext ctx)

@@ -2,6 +2,7 @@
  * driver whose streams of ours run when the test says so. Its books judge what a kernel could lose:
  * a duplicate that the device may write without a fault, also one that comes about late because
  * advice overtakes a prefetch; and a load that does not wait for its room. */
+#include "context_wait.h"
 #include "tests/unit/residency_bench.h"
 
 /* One device for each test: what it has learned, or broken, stays with it. */
@@ -11,6 +12,9 @@ enum {
     DEVICE_MOVES,
     DEVICE_NO_EVENT,
     DEVICE_AGAIN,
+    DEVICE_LOST,
+    DEVICE_LEAVING,
+    DEVICE_CALM,
     DEVICE_TORN,
     DEVICE_TORN_DROP,
     DEVICE_CONTEXTS,
@@ -190,6 +194,88 @@ static void test_second_load(void **state)
     assert_null(strstr(trace, "ACCESSED_BY"));
     assert_null(strstr(trace, "prefetch(1, -1)"));
     g_fake.trace = NULL;
+    bench_let_go(&b);
+}
+
+/* What the next load of an extent does about mappings is that of a first one. */
+static void expect_first(const struct bench *b, size_t extent)
+{
+    static char trace[1024]; /* still there where this test fails */
+
+    trace[0] = '\0';
+    g_fake.trace_bytes = sizeof(trace);
+    g_fake.trace = trace;
+    load(b, extent);
+    g_fake.trace = NULL;
+    assert_non_null(strstr(trace, "prefetch(1, -1) READ_MOSTLY"));
+}
+
+/* Nobody can say when a drop has run whose event fails, and the wait for it too. */
+static void test_load_behind_a_lost_drop(void **state)
+{
+    struct bench b = bench_alone(DEVICE_LOST, 20);
+
+    (void)state;
+    set_uploaded(&b, 1);
+    load(&b, 0);
+    drop(&b, 0);
+    load(&b, 0);
+    /* A wait for the load, prefetch, advice: then the two that fail. */
+    fake_fail(NULL, 3, 2, CUDA_ERROR_UNKNOWN);
+    drop(&b, 0);
+    assert_int_equal(LOCKED(b.res, extent_of(&b, 0)->state), EXTENT_ABSENT);
+    finish_all();
+    expect_first(&b, 0);
+    g_fake.misuse = 0; /* the fake's books miss the wait, too */
+    bench_let_go(&b);
+}
+
+/* A context is coming to its end, for all that is known: nothing is asked about the drop there. */
+static void test_load_behind_a_drop_that_is_not_asked(void **state)
+{
+    struct bench b = bench_alone(DEVICE_LEAVING, 20);
+
+    (void)state;
+    set_uploaded(&b, 1);
+    load(&b, 0);
+    drop(&b, 0);
+    context_wait_leave(b.ctx, 1);
+    expect_first(&b, 0);
+    context_wait_left(b.ctx);
+    g_fake.misuse = 0; /* the load does not wait */
+    finish_all();
+    bench_let_go(&b);
+}
+
+static CUresult elapsed(float *milliseconds, CUevent from, CUevent to)
+{
+    (void)from;
+    (void)to;
+    *milliseconds = 1;
+    return CUDA_SUCCESS;
+}
+
+/* What leaves the link idle is not timed. */
+static void test_calm_loads_time_nothing(void **state)
+{
+    struct bench b = bench_alone(DEVICE_CALM, 20);
+    const struct lane *lane;
+
+    (void)state;
+    g_fake_driver.cuEventElapsedTime = elapsed;
+    set_uploaded(&b, 1);
+    LOCKED(b.res, (b.res->learned = 1, b.res->tempo.calm = 1));
+    load(&b, 0);
+    drop(&b, 0);
+    load(&b, 0);
+    lane = transfer_lane(&b.res->lanes, b.ctx);
+    assert_false(lane->timing || lane->timed_loads);
+    LOCKED(b.res, b.res->tempo.calm = 0);
+    drop(&b, 0);
+    load(&b, 0);
+    assert_true(lane->timing);
+    LOCKED(b.res, b.res->learned = 0);
+    g_fake_driver.cuEventElapsedTime = NULL;
     bench_let_go(&b);
 }
 
@@ -411,6 +497,9 @@ int main(void)
         cmocka_unit_test(test_second_load),
         cmocka_unit_test(test_moves_on_their_way),
         cmocka_unit_test(test_moves_without_an_event),
+        cmocka_unit_test(test_load_behind_a_lost_drop),
+        cmocka_unit_test(test_load_behind_a_drop_that_is_not_asked),
+        cmocka_unit_test(test_calm_loads_time_nothing),
         cmocka_unit_test(test_torn_load),
         cmocka_unit_test(test_torn_drop),
         cmocka_unit_test(test_first_load_of_a_context),

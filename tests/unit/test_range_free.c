@@ -4,6 +4,7 @@
  * behind. */
 #include "deferred.h"
 #include "range_list.h"
+#include "tests/unit/context_end.h"
 #include "tests/unit/range_bench.h"
 
 /* One device for each test: what a device has learned stays with it. */
@@ -271,20 +272,6 @@ static void test_freed_when_a_context_ends(void **state)
     assert_int_equal(FAKE_READ(g_fake.misuse), 0);
     context_wait_leave(stays, CONTEXT_WAIT_ENDS);
     context_wait_left(stays);
-}
-
-struct end {
-    CUcontext ctx;
-    _Atomic int begun;
-};
-
-static void *end_in_thread(void *arg)
-{
-    struct end *end = arg;
-
-    context_wait_leave(end->ctx, CONTEXT_WAIT_ENDS);
-    atomic_store(&end->begun, 1);
-    return NULL;
 }
 
 static void *give_back(void *arg)
