@@ -160,8 +160,11 @@ void trial_end(struct residency *res, struct use *use, int has_run)
         atomic_store_explicit(use->verdict, (uint8_t)found, memory_order_relaxed);
         if (found == READING_SPARSE)
             give_up_object(res, use);
-        if (found == READING_DENSE)
+        if (found == READING_DENSE) {
             range_changed(); /* launches that were resolved without the objects are resolved anew */
+            if (res->learned) /* the step was recorded without them, too */
+                learn_forget(res);
+        }
     }
     use->verdict = NULL;
     use->trial = 0;

@@ -30,6 +30,7 @@ enum {
     DEVICE_SILENT,
     DEVICE_THERE,
     DEVICE_BESIDE,
+    DEVICE_STEP,
 };
 
 static float g_launch_ms; /* what a launch takes */
@@ -37,7 +38,7 @@ static _Atomic float g_load_ms = LINK_MS;
 static _Atomic int g_silent; /* the driver tells nothing */
 
 /* Functions are told apart by their address; each takes one pointer. */
-static const char g_function[13];
+static const char g_function[14];
 
 static CUresult param_info(CUfunction function, size_t index, size_t *offset, size_t *bytes)
 {
@@ -249,6 +250,26 @@ static void test_dense(void **state)
     assert_int_equal(use->count, LARGE_PAGES);
     assert_int_equal(large_pages_there(&b), LARGE_PAGES);
     launch_end(use, b.stream, CUDA_SUCCESS);
+    bench_end(&b);
+}
+
+/* A step was learned while the function's launches were no part of it. Now they are, so it is
+ * learned anew: loads that it knows nothing of would be waited for in each turn. */
+static void test_dense_in_step(void **state)
+{
+    struct bench b = make(DEVICE_STEP);
+
+    (void)state;
+    make_sure(&b);
+    try(&b, 13, LOAD_MS, READING_DOUBTED);
+    for (size_t i = 10; !LOCKED(b.res, b.res->learned); i = i == 19 ? 10 : i + 1) {
+        launch(&b, i);
+        fake_finish(b.stream);
+    }
+    make_sure(&b);
+    assert_true(LOCKED(b.res, b.res->learned));
+    try(&b, 13, LOAD_MS, READING_DENSE);
+    WAIT_FOR_PAGER(b.res, LOCKED(b.res, !b.res->learned));
     bench_end(&b);
 }
 
@@ -556,13 +577,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sparse),        cmocka_unit_test(test_dense),
-        cmocka_unit_test(test_busy_link),     cmocka_unit_test(test_unknown_link),
-        cmocka_unit_test(test_slow_loads),    cmocka_unit_test(test_doubted),
-        cmocka_unit_test(test_one_at_a_time), cmocka_unit_test(test_little_absent),
-        cmocka_unit_test(test_given_up),      cmocka_unit_test(test_fresh),
-        cmocka_unit_test(test_silent),        cmocka_unit_test(test_there_already),
-        cmocka_unit_test(test_sparse_beside), cmocka_unit_test(test_untimed),
-        cmocka_unit_test(test_written),
+        cmocka_unit_test(test_dense_in_step), cmocka_unit_test(test_busy_link),
+        cmocka_unit_test(test_unknown_link),  cmocka_unit_test(test_slow_loads),
+        cmocka_unit_test(test_doubted),       cmocka_unit_test(test_one_at_a_time),
+        cmocka_unit_test(test_little_absent), cmocka_unit_test(test_given_up),
+        cmocka_unit_test(test_fresh),         cmocka_unit_test(test_silent),
+        cmocka_unit_test(test_there_already), cmocka_unit_test(test_sparse_beside),
+        cmocka_unit_test(test_untimed),       cmocka_unit_test(test_written),
     };
 
     return cmocka_run_group_tests(tests, setup, NULL);
