@@ -5,7 +5,7 @@
  *
  * After some hundred random operations one thread runs a loop that can be learned, then there are
  * random ones again. SIMCUDA_SEED (or --seed) determines what is done; --bytes is what the tensors
- * hold together, in KiB, at the start.
+ * hold together, in KiB, at the start. The last two runs have extents of 4 and of 8 MiB.
  *
  * timeout: 120
  * stats: .errors.driver_failures == 0 and .errors.refused == 0
@@ -13,6 +13,10 @@
  * run: max-memory=0=24MiB arg=--ops arg=250 seeds=2
  * run: max-memory=0=70MiB arg=--ops arg=250 seeds=2 env=SIMCUDA_DRIVER_VERSION=12030
  * run: max-memory=0=115MiB arg=--ops arg=250 seeds=2
+ * run: max-memory=0=560MiB arg=--ops arg=60 arg=--bytes arg=716800 seeds=1 only=berth faults=none
+ * stats: .transfers.h2d_bytes > .transfers.h2d_count * 2 * 2**20
+ * run: max-memory=0=2080MiB arg=--ops arg=40 arg=--bytes arg=2457600 seeds=1 only=berth faults=none
+ * stats: .transfers.h2d_bytes > .transfers.h2d_count * 4 * 2**20
  */
 #include "stress/stress.h"
 
