@@ -238,7 +238,6 @@ static int plan_ahead(const struct schedule_trace *step, const struct schedule_e
     memset(out, 0, sizeof(*out));
     out->extent_count = extent_count;
     out->launches = step->launches;
-    out->is_wide = ahead == SCHEDULE_AHEAD_WIDE;
     out->fixed = calloc(extent_count ? extent_count : 1, 1);
     if (!out->fixed)
         return -ENOMEM;
@@ -262,7 +261,7 @@ int schedule_plan_create(const struct schedule_trace *step, const struct schedul
     memset(out, 0, sizeof(*out));
     if (!err)
         err = plan_ahead(step, extents, extent_count, budget_bytes, window_bytes, ahead, out);
-    if (err || ahead == SCHEDULE_AHEAD_WIDE || !out->load_count)
+    if (err || ahead != SCHEDULE_AHEAD_LEAN || !out->load_count)
         return err;
     if (plan_ahead(step, extents, extent_count, budget_bytes, window_bytes, SCHEDULE_AHEAD_WIDE,
                    &wide))

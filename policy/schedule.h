@@ -47,13 +47,20 @@ struct schedule_extent {
 /* One in so many of a step's bytes is what a wide window may cost to be taken unasked. */
 #define SCHEDULE_WIDE_SHARE 100u
 
-/* What the window has room for beside the launch that runs, of the next one that streams. */
+/* The smallest window of a deep plan, as long as that is no more than one in SCHEDULE_DEEP_SHARE
+ * bytes of the budget. */
+#define SCHEDULE_DEEP_EXTENTS 6u
+#define SCHEDULE_DEEP_SHARE   8u
+
+/* What the window has room for, at least, beside the launch that runs. */
 enum schedule_ahead {
-    SCHEDULE_AHEAD_WIDE, /* all of it: the link is busy however long launches run */
-    SCHEDULE_AHEAD_LEAN, /* some extents, SCHEDULE_WINDOW_EXTENTS less the one that is read: enough
-                            where launches run shorter than their bytes take to come. All of it
-                            where that costs next to nothing: some launches may run longer than
-                            others */
+    SCHEDULE_AHEAD_LEAN, /* of the next one that streams some extents, SCHEDULE_WINDOW_EXTENTS less
+                            the one that is read: enough where launches run shorter than their bytes
+                            take to come. All of it where that costs next to nothing: some launches
+                            may run longer than others */
+    SCHEDULE_AHEAD_WIDE, /* all of that: the link is busy however long launches run */
+    SCHEDULE_AHEAD_DEEP, /* as lean, but SCHEDULE_DEEP_EXTENTS in all: the link is busy however long
+                            a load takes to begin */
 };
 
 /* One load of the streaming part: before launch `launch` of the step, `extent` is brought in. An
@@ -78,7 +85,6 @@ struct schedule_plan {
     uint64_t fixed_bytes;
     uint64_t window_bytes; /* what the streaming part may hold at once */
     uint64_t load_bytes;   /* moved in each step */
-    uint8_t is_wide;       /* its window has room for all of the next launch */
 };
 
 /* Find the step at the end of a sequence of launches.
@@ -99,7 +105,7 @@ size_t schedule_find_step(const uint64_t *signature, size_t count);
  * budget_bytes  of memory for all of them together
  * window_bytes  wanted for streaming; it is raised to what streams for the launch that runs and
  *               what of the next one arrives meanwhile (ahead), and limited to the budget. 0 takes
- *               SCHEDULE_WINDOW_EXTENTS times the largest extent
+ *               SCHEDULE_WINDOW_EXTENTS times the largest extent, or what is deep
  * out           zeroed on failure
  * returns       0, -ENOMEM, or -EINVAL for an identity out of range or an empty step
  * owner         schedule_plan_destroy()

@@ -443,6 +443,17 @@ static void keep_whole(const struct schedule_trace *step, const struct schedule_
     work->kept_bytes = bytes;
 }
 
+/* How many extents a window has room for, at least. */
+static uint64_t window_extents(uint64_t budget_bytes, uint64_t extent_bytes,
+                               enum schedule_ahead ahead)
+{
+    uint64_t share = budget_bytes / SCHEDULE_DEEP_SHARE / extent_bytes;
+
+    if (ahead != SCHEDULE_AHEAD_DEEP || share < SCHEDULE_WINDOW_EXTENTS)
+        return SCHEDULE_WINDOW_EXTENTS;
+    return share < SCHEDULE_DEEP_EXTENTS ? share : SCHEDULE_DEEP_EXTENTS;
+}
+
 int schedule_choose_fixed(const struct schedule_trace *step, const struct schedule_extent *extents,
                           uint64_t budget_bytes, uint64_t window_bytes, enum schedule_ahead ahead,
                           struct schedule_plan *out)
@@ -471,8 +482,9 @@ int schedule_choose_fixed(const struct schedule_trace *step, const struct schedu
         fix_all(extents, &work, out);
     } else {
         if (!window_bytes)
-            window_bytes = SCHEDULE_WINDOW_EXTENTS * work.extent_bytes;
-        if (ahead == SCHEDULE_AHEAD_LEAN)
+            window_bytes =
+                window_extents(budget_bytes, work.extent_bytes, ahead) * work.extent_bytes;
+        if (ahead != SCHEDULE_AHEAD_WIDE)
             work.ahead_bytes = (SCHEDULE_WINDOW_EXTENTS - 1) * work.extent_bytes;
         if (window_bytes > budget_bytes)
             window_bytes = budget_bytes;

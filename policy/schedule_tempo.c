@@ -1,7 +1,7 @@
 #include "schedule_tempo.h"
 
 #define BUSY_PERCENT   92 /* of a step's time: the link sets the pace */
-#define FASTER_PERCENT 95 /* of the best time so far: it is worth its price */
+#define FASTER_PERCENT 98 /* of the best time so far: less is no matter of chance */
 
 static void time_anew(struct schedule_tempo *tempo)
 {
@@ -14,9 +14,8 @@ void schedule_tempo_begin(struct schedule_tempo *tempo)
     *tempo = (struct schedule_tempo){.phase = TEMPO_LEAN, .ahead = SCHEDULE_AHEAD_LEAN};
 }
 
-void schedule_tempo_replanned(struct schedule_tempo *tempo, int is_wide)
+void schedule_tempo_replanned(struct schedule_tempo *tempo)
 {
-    tempo->is_wide = is_wide;
     time_anew(tempo);
 }
 
@@ -34,45 +33,40 @@ static int is_better(struct schedule_tempo *tempo)
     return 1;
 }
 
-/* The window is known. */
-static void try_calm(struct schedule_tempo *tempo, uint64_t link_ns)
+/* returns 1 when that takes another plan */
+static int try_next(struct schedule_tempo *tempo)
 {
-    if (is_share(link_ns, tempo->best_ns, BUSY_PERCENT)) {
-        tempo->phase = TEMPO_DECIDED;
-        return;
-    }
-    tempo->phase = TEMPO_CALM;
-    tempo->calm = 1;
+    tempo->phase = tempo->phase == TEMPO_LEAN ? TEMPO_CALM : TEMPO_DEEP;
     time_anew(tempo);
+    if (tempo->phase == TEMPO_CALM)
+        tempo->calm = 1;
+    else
+        tempo->ahead = SCHEDULE_AHEAD_DEEP;
+    return tempo->phase == TEMPO_DEEP;
 }
 
 /* The fastest step with what is being tried is known. returns 1 when another plan is wanted */
 static int decide(struct schedule_tempo *tempo, uint64_t link_ns)
 {
-    int better;
-
     switch (tempo->phase) {
     case TEMPO_LEAN:
         tempo->best_ns = tempo->fastest_ns;
-        if (tempo->is_wide || is_share(link_ns, tempo->best_ns, BUSY_PERCENT)) {
-            try_calm(tempo, link_ns);
-            return 0;
-        }
-        tempo->phase = TEMPO_WIDE;
-        tempo->ahead = SCHEDULE_AHEAD_WIDE;
-        return 1;
-    case TEMPO_WIDE:
-        better = is_better(tempo);
-        tempo->ahead = better ? SCHEDULE_AHEAD_WIDE : SCHEDULE_AHEAD_LEAN;
-        try_calm(tempo, link_ns);
-        return !better;
+        break;
     case TEMPO_CALM:
         tempo->calm = is_better(tempo);
-        tempo->phase = TEMPO_DECIDED;
-        return 0;
-    case TEMPO_DECIDED:
         break;
+    case TEMPO_DEEP:
+        tempo->phase = TEMPO_DECIDED;
+        if (is_better(tempo))
+            return 0;
+        tempo->ahead = SCHEDULE_AHEAD_LEAN;
+        return 1;
+    case TEMPO_DECIDED:
+        return 0;
     }
+    if (!is_share(link_ns, tempo->best_ns, BUSY_PERCENT))
+        return try_next(tempo);
+    tempo->phase = TEMPO_DECIDED;
     return 0;
 }
 

@@ -1,18 +1,16 @@
 /* schedule_tempo.h - how the plan of a step is followed, by the time that steps take.
  *
  * A window with room for a few extents beside the launch that runs (lean) lets more stay, and is
- * all that is needed where the link sets the pace. Where kernels do, the bytes of a whole launch
- * must come while another runs (wide). Where the host does, the calls that load hold its launches
- * up, and it may be better to do what takes the driver longer in all, but the calls less (calm).
- * Nobody says which it is, so a plan begins lean, and its steps are timed: while they take what the
- * link takes, nothing is faster. Else wide is timed, too, then calm with the faster of both, and
- * what was fastest stays.
+ * all that is needed where the link sets the pace. Nobody says whether it does, so a plan begins
+ * lean, and its steps are timed: while they take what the link takes, nothing is faster. Else the
+ * driver's own work may set the pace, or the program's host, whose calls that work holds up: then
+ * it is better to load so that the calls are short (calm), though a load takes longer to begin. Or
+ * kernels do, or the time that a load takes to begin: then more must be on its way (deep). Calm is
+ * timed, then deep with the faster of both, and what was fastest stays.
  *
- *     LEAN --link is busy--> DECIDED
- *       |                     ^   ^
- *       +--it is not--> WIDE -+   |
- *       |                |        |
- *       +--is wide--> CALM -------+
+ *     LEAN --> CALM --> DEEP --> DECIDED
+ *       |        |                 ^
+ *       +--------+-link is busy----+
  *
  * Pure functions: no clock, no locks.
  */
@@ -25,13 +23,12 @@
     2u                          /* steps of a new plan that are not timed: it moves what it keeps */
 #define SCHEDULE_TEMPO_STEPS 4u /* that are timed, and the fastest counts: programs pause */
 
-enum schedule_tempo_phase { TEMPO_LEAN, TEMPO_WIDE, TEMPO_CALM, TEMPO_DECIDED };
+enum schedule_tempo_phase { TEMPO_LEAN, TEMPO_CALM, TEMPO_DEEP, TEMPO_DECIDED };
 
 struct schedule_tempo {
     enum schedule_tempo_phase phase;
     enum schedule_ahead ahead; /* to plan with */
-    int calm;                  /* to load so that the calls are short, where nobody waits for it */
-    int is_wide;               /* the present plan, whatever was asked for */
+    int calm;                  /* to load so that the calls are short */
     unsigned steps;            /* of what is being timed so far */
     uint64_t fastest_ns;       /* of those that were timed */
     uint64_t best_ns;          /* the fastest step with the best so far */
@@ -40,9 +37,8 @@ struct schedule_tempo {
 /* A step has been found: nothing is known of its pace. */
 void schedule_tempo_begin(struct schedule_tempo *tempo);
 
-/* Its plan was made (anew): what was timed was another's. One that is wide though lean was asked
- * for need not be compared with a wide one. */
-void schedule_tempo_replanned(struct schedule_tempo *tempo, int is_wide);
+/* Its plan was made (anew): what was timed was another's. */
+void schedule_tempo_replanned(struct schedule_tempo *tempo);
 
 /* A step of the plan has passed.
  *

@@ -214,6 +214,13 @@ typedef enum CUmemorytype_enum {
 #define CU_EVENT_BLOCKING_SYNC  0x1
 #define CU_EVENT_DISABLE_TIMING 0x2
 
+/* CUstreamWaitValue_flags */
+#define CU_STREAM_WAIT_VALUE_GEQ   0x0
+#define CU_STREAM_WAIT_VALUE_EQ    0x1
+#define CU_STREAM_WAIT_VALUE_AND   0x2
+#define CU_STREAM_WAIT_VALUE_NOR   0x3
+#define CU_STREAM_WAIT_VALUE_FLUSH 0x40000000
+
 #define CU_MEM_ATTACH_GLOBAL 0x1
 #define CU_MEM_ATTACH_HOST   0x2
 #define CU_MEM_ATTACH_SINGLE 0x4

@@ -50,6 +50,8 @@
     X(OPTIONAL, cuEventElapsedTime, (float *milliseconds, CUevent start, CUevent end)) \
     X(OPTIONAL, cuArray3DGetDescriptor_v2, (CUDA_ARRAY3D_DESCRIPTOR *descriptor, CUarray array)) \
     X(OPTIONAL, cuStreamGetCtx, (CUstream stream, CUcontext *ctx)) \
+    X(OPTIONAL, cuStreamWaitValue32_v2, \
+      (CUstream stream, CUdeviceptr addr, uint32_t value, unsigned int flags)) \
     X(OPTIONAL, cuStreamIsCapturing, (CUstream stream, CUstreamCaptureStatus *status)) \
     X(OPTIONAL, cuThreadExchangeStreamCaptureMode, (CUstreamCaptureMode *mode)) \
     X(OPTIONAL, cuFuncGetModule, (CUmodule *module, CUfunction function)) \

@@ -34,9 +34,18 @@ static size_t next_load(const struct residency *res, const struct extent *e)
     return best;
 }
 
+static void tell_tempo(const struct schedule_tempo *tempo, const char *what)
+{
+    log_debug("residency", "%s: %s loads through a %s window; the fastest step so far took %llu us",
+              what, tempo->calm ? "calm" : "brisk",
+              tempo->ahead == SCHEDULE_AHEAD_DEEP ? "deep" : "lean",
+              (unsigned long long)(tempo->best_ns / 1000));
+}
+
 /* A step of the plan has passed: is its window the right one? */
 static void note_step(struct residency *res)
 {
+    enum schedule_tempo_phase before = res->tempo.phase;
     struct link_load link = link_speed_get(&res->link);
     struct timespec now;
     uint64_t now_ns, link_ns = 0;
@@ -50,6 +59,8 @@ static void note_step(struct residency *res)
         res->tempo_changed = 1;
         pager_wake(res);
     }
+    if (res->tempo.phase != before)
+        tell_tempo(&res->tempo, res->tempo.phase == TEMPO_DECIDED ? "from now on" : "now tried");
     res->step_began_ns = now_ns;
 }
 
@@ -347,7 +358,7 @@ static void adopt_plan(struct residency *res, const struct schedule_plan *plan, 
     res->cursor_use = res->cursor_load = 0;
     res->placed = 0;
     res->misses = 0;
-    schedule_tempo_replanned(&res->tempo, plan->is_wide);
+    schedule_tempo_replanned(&res->tempo);
     stray_planned(res, stray_room(res, limit));
     res->step_began_ns = 0;
     res->hot_limit = 0;

@@ -130,26 +130,30 @@ static CUresult queue_load(struct residency *res, const struct extent *e, enum b
 
 /* Queue an extent's way in. The lock is not held.
  *
+ * calm    so that the calls are short; not for a first load, whose advice must not come too early
  * mode    BACKEND_SHARED where that may be; set to how it comes
  * stream  set to where it is queued
  */
 static CUresult start_load(struct residency *res, const struct extent *e, struct lane *lane,
-                           enum transfer_pace pace, enum backend_mode *mode, CUstream *stream)
+                           int calm, enum backend_mode *mode, CUstream *stream)
 {
-    int was_loaded = e->load_number != 0, is_ordered = wait_for_room(res, lane), crosses;
+    int was_loaded = e->load_number != 0, is_ordered = wait_for_room(res, lane), crosses, gated;
+    enum backend_turn turn = was_loaded && is_ordered ? BACKEND_AGAIN : BACKEND_FIRST;
     CUresult result;
 
-    *stream = transfer_next_stream(lane, pace);
+    *stream = transfer_next_stream(lane);
     if (*mode == BACKEND_SHARED)
         *mode = choose_mode(res, e, lane);
     /* What nobody has written comes into being on the device, and crosses no link. */
     crosses = was_loaded || (*mode == BACKEND_SHARED && object_fills_ends(e->first, e->bytes));
-    /* A calm load leaves the link idle, and would tell of that. */
-    if (crosses && pace == TRANSFER_BRISK &&
-        (!trial_link_is_sure(res) || res->load_number % TIMED_EVERY == 0))
+    /* A calm load takes its stream longer, and would tell of that. */
+    if (crosses && !calm && (!trial_link_is_sure(res) || res->load_number % TIMED_EVERY == 0))
         transfer_timing_begin(res->drv, lane);
-    result = queue_load(res, e, *mode, was_loaded && is_ordered ? BACKEND_AGAIN : BACKEND_FIRST,
-                        *stream);
+    gated =
+        calm && turn == BACKEND_AGAIN && gate_close(res->drv, &lane->gates, lane->turn, *stream);
+    result = queue_load(res, e, *mode, turn, *stream);
+    if (gated)
+        gate_open(&lane->gates);
     if (crosses && result == CUDA_SUCCESS)
         transfer_timing_add(res->drv, lane, e->bytes);
     return result;
@@ -158,8 +162,7 @@ static CUresult start_load(struct residency *res, const struct extent *e, struct
 void move_load(struct residency *res, struct extent *e)
 {
     enum backend_mode mode = may_share(e) ? BACKEND_SHARED : BACKEND_MOVED;
-    enum transfer_pace pace =
-        res->learned && res->tempo.calm && !res->requests ? TRANSFER_CALM : TRANSFER_BRISK;
+    int calm = res->learned && res->tempo.calm;
     CUevent ready = NULL;
     struct lane *lane;
     CUstream stream = NULL;
@@ -170,7 +173,7 @@ void move_load(struct residency *res, struct extent *e)
     residency_count(res, e->bytes);
     result = enter(res, e->range, &lane, &ready);
     if (result == CUDA_SUCCESS)
-        result = start_load(res, e, lane, pace, &mode, &stream);
+        result = start_load(res, e, lane, calm, &mode, &stream);
     if (result == CUDA_SUCCESS)
         object_account(e->first, e->first + e->bytes, OBJECT_LOADED);
     ready = leave(res, lane, result == CUDA_SUCCESS ? stream : NULL, ready, &arrived);

@@ -3,6 +3,8 @@
 #include "stats.h"
 #include <stdlib.h>
 
+_Static_assert(TRANSFER_LOAD_STREAMS <= GATES_MAX, "a gate for each stream");
+
 struct lane *transfer_lane(struct lane **list, CUcontext ctx)
 {
     struct lane *lane;
@@ -144,10 +146,9 @@ int transfer_births_have_run(const struct driver *drv, struct lane *lane)
     return !lane->births;
 }
 
-CUstream transfer_next_stream(struct lane *lane, enum transfer_pace pace)
+CUstream transfer_next_stream(struct lane *lane)
 {
-    if (pace == TRANSFER_BRISK)
-        lane->turn = (lane->turn + 1) % TRANSFER_LOAD_STREAMS;
+    lane->turn = (lane->turn + 1) % TRANSFER_LOAD_STREAMS;
     return lane->h2d[lane->turn];
 }
 
@@ -238,6 +239,7 @@ void transfer_close(const struct driver *drv, struct lane **list, CUcontext ctx,
                 stats_note(drv->cuStreamDestroy_v2(lane->h2d[i]));
         if (lane->d2h && !gone)
             stats_note(drv->cuStreamDestroy_v2(lane->d2h));
+        gate_free(drv, &lane->gates, gone);
         free(lane->events);
         free(lane);
         return;

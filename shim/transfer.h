@@ -12,13 +12,14 @@
 #define BERTH_TRANSFER_H
 
 #include "driver.h"
+#include "gate.h"
 #include <pthread.h>
 #include <stddef.h>
 
 /* Loads take turns on so many streams. The driver does a prefetch's own work, some
  * 30 us for each 2 MiB, in the call where the stream is idle, and else on a thread that it wakes
- * when the stream's turn has come, with the link idle meanwhile. source: an H200 with driver 580,
- * on which one stream reached 20 to 32 GB/s and three 41 to 46, of 55. */
+ * when the stream's turn has come, while only other streams have work for the link. source: an H200
+ * with driver 580, on which one stream reached 20 to 32 GB/s and three 41 to 46, of 55. */
 #define TRANSFER_LOAD_STREAMS 3
 
 struct lane {
@@ -31,6 +32,7 @@ struct lane {
     CUevent *events; /* not in use now */
     size_t event_count, event_room;
     /* The pager's alone, until transfer_close(). */
+    struct gates gates;           /* of h2d */
     CUevent timed_from, timed_to; /* around the run of loads that is being timed */
     uint64_t timed_bytes;         /* of them, so far; 0: nothing waits to be taken */
     unsigned timed_loads;
@@ -68,16 +70,8 @@ void transfer_settle_gone(const struct driver *drv, struct lane *list);
 /* Have the lane's births run? Waits for them, which happens once. returns 0 when that failed */
 int transfer_births_have_run(const struct driver *drv, struct lane *lane);
 
-/* On which stream a load is queued. */
-enum transfer_pace {
-    TRANSFER_BRISK, /* the next in turn, which is the most likely to be idle */
-    TRANSFER_CALM,  /* that of the load before: where that is on its way still, the driver's work is
-                       none of the call, in which it would keep the program's own calls of the
-                       context waiting */
-};
-
-/* The stream for the next load. */
-CUstream transfer_next_stream(struct lane *lane, enum transfer_pace pace);
+/* The stream for the next load: the next in turn, which is the most likely to be idle. */
+CUstream transfer_next_stream(struct lane *lane);
 
 /* So many loads are timed together, at most. One alone would tell of its own costs more than of the
  * link; where loads follow each other, most of those costs are hidden. */

@@ -26,9 +26,9 @@ from .optimum import check, fewest, online
 # times: how much larger the model is than --mib says, up to MIB_MOST. An expert's matrices shall be
 # larger than a page, as they are; a step reads a quarter of them.
 SHAPES = {
-    "minilm": {"warm": 18, "peer_warm": 2, "steps": 8, "by_step": True},
-    "dense": {"warm": 18, "peer_warm": 2, "steps": 6, "by_step": True},
-    "eager": {"warm": 18, "peer_warm": 2, "steps": 6, "by_step": True, "of": "dense", "host_ns": 80000},
+    "minilm": {"warm": 24, "peer_warm": 2, "steps": 8, "by_step": True},
+    "dense": {"warm": 24, "peer_warm": 2, "steps": 6, "by_step": True},
+    "eager": {"warm": 24, "peer_warm": 2, "steps": 6, "by_step": True, "of": "dense", "host_ns": 80000},
     "phases": {"warm": 24, "peer_warm": 8, "steps": 8, "by_step": True},
     "moe": {"warm": 24, "peer_warm": 2, "steps": 24, "by_step": False, "times": 4},
     "alternate": {"warm": 16, "peer_warm": 4, "steps": 8, "by_step": False},
@@ -43,6 +43,14 @@ HINDSIGHT_TARGET = 0.85  # moe: of the ideal
 TRACE_BEYOND = 64  # steps that the optimum sees behind the measured ones
 TILES = 16
 ACTIVATIONS_BYTES = 2 * (256 << 10)  # as in workload.c
+
+
+def link(arguments):
+    """The simulated driver's settings for the link that was asked for."""
+    if not arguments.link_gb_per_s:
+        return {}
+    rate = round(arguments.link_gb_per_s * 1e9)
+    return {"LINK_H2D": rate, "LINK_D2H": rate}
 
 
 class Bench:
@@ -188,7 +196,7 @@ def measure(arguments, folder, verdicts):
             mib = arguments.mib * SHAPES[shape].get("times", 1)
             mib = max(min(mib, MIB_MOST), arguments.mib_large if percent >= LARGE_PERCENT else 0)
             if not bench or bench.mib != mib:
-                bench = Bench(shape, mib, arguments.pace, arguments.seed, folder)
+                bench = Bench(shape, mib, arguments.pace, arguments.seed, folder, link(arguments))
             by_mode = {}
             for mode in ("berth",) + arguments.peers:
                 if mode == "managed" and percent != MANAGED_PERCENT:

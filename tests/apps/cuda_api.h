@@ -63,6 +63,7 @@
 #define cuModuleGetGlobal          cuModuleGetGlobal_v2
 #define cuStreamBeginCapture       cuStreamBeginCapture_v2
 #define cuStreamDestroy            cuStreamDestroy_v2
+#define cuStreamWaitValue32        cuStreamWaitValue32_v2
 
 typedef struct CUctxCreateParams_st CUctxCreateParams;
 
@@ -246,6 +247,7 @@ CUresult cuStreamWaitEvent(CUstream stream, CUevent event, unsigned int flags);
 CUresult cuStreamAddCallback(CUstream stream, CUstreamCallback callback, void *data,
                              unsigned int flags);
 CUresult cuStreamGetCtx(CUstream stream, CUcontext *context);
+CUresult cuStreamWaitValue32(CUstream stream, CUdeviceptr addr, uint32_t value, unsigned int flags);
 CUresult cuStreamGetFlags(CUstream stream, unsigned int *flags);
 CUresult cuStreamIsCapturing(CUstream stream, CUstreamCaptureStatus *status);
 CUresult cuStreamBeginCapture(CUstream stream, CUstreamCaptureMode mode);

@@ -1,5 +1,6 @@
 /* check_stream.c - streams run later than the host; host functions; the end of a stream. */
 #include "conformance.h"
+#include <stdatomic.h>
 
 /* A launch returns at once: behind a closed gate the work cannot have run. */
 static void later_than_host(void)
@@ -97,6 +98,42 @@ static void look(void *arg)
 
     trace->value = trace->seen[10];
     trace->called++;
+}
+
+/* A stream waits until a word in pinned memory is as it is to be, and other streams do not. */
+static void wait_for_value(void)
+{
+    CUstream stream, other;
+    uint32_t *out;
+    _Atomic uint32_t *word;
+
+    begin();
+    warm_up();
+    stream = new_stream(CU_STREAM_NON_BLOCKING);
+    other = new_stream(CU_STREAM_NON_BLOCKING);
+    out = pinned_alloc(2 * 4096);
+    memset(out, 0, 2 * 4096);
+    word = pinned_alloc(64);
+    atomic_store(word, 0);
+    OK(cuStreamWaitValue32(stream, (CUdeviceptr)(uintptr_t)word, 3, CU_STREAM_WAIT_VALUE_GEQ));
+    launch_fill(stream, (CUdeviceptr)(uintptr_t)out, 1024, 8);
+    launch_fill(other, (CUdeviceptr)(uintptr_t)(out + 1024), 1024, 9);
+    OK(cuStreamSynchronize(other));
+    EXPECT_HOST_PATTERN(out + 1024, 1024, 9);
+    EXPECT_CU(CUDA_ERROR_NOT_READY, cuStreamQuery(stream));
+    atomic_store(word, 2);
+    EXPECT_CU(CUDA_ERROR_NOT_READY, cuStreamQuery(stream));
+    EXPECT_EQ(out[7], 0);
+    atomic_store(word, 4);
+    OK(cuStreamSynchronize(stream));
+    EXPECT_HOST_PATTERN(out, 1024, 8);
+    OK(cuStreamWaitValue32(stream, (CUdeviceptr)(uintptr_t)word, 4, CU_STREAM_WAIT_VALUE_EQ));
+    OK(cuStreamWaitValue32(stream, (CUdeviceptr)(uintptr_t)word, 12, CU_STREAM_WAIT_VALUE_AND));
+    OK(cuStreamWaitValue32(stream, (CUdeviceptr)(uintptr_t)word, 8, CU_STREAM_WAIT_VALUE_NOR));
+    OK(cuStreamSynchronize(stream));
+    EXPECT_CU(
+        CUDA_ERROR_INVALID_VALUE,
+        cuStreamWaitValue32(stream, (CUdeviceptr)(uintptr_t)word + 2, 0, CU_STREAM_WAIT_VALUE_GEQ));
 }
 
 /* A host function runs after what is before it in the stream and before what is behind it. */
@@ -233,5 +270,7 @@ static void threads(void)
 #define STREAM_CHECKS(X)                                                                           \
     X(later_than_host)                                                                             \
     X(context_waits_for_all)                                                                       \
-    X(flags) X(destroy_busy) X(host_function) X(host_function_calls_cuda) X(callback) X(threads)
+    X(flags)                                                                                       \
+    X(destroy_busy)                                                                                \
+    X(wait_for_value) X(host_function) X(host_function_calls_cuda) X(callback) X(threads)
 CHECK_GROUP(stream, STREAM_CHECKS);

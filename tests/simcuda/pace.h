@@ -46,6 +46,8 @@ enum pace_engine {
     X(cpu_fault_ns, CPU_FAULT_NS)                                                                  \
     X(prefetch_ns, PREFETCH_NS)                                                                    \
     X(prefetch_block_ns, PREFETCH_BLOCK_NS)                                                        \
+    X(prefetch_turn_ns, PREFETCH_TURN_NS)                                                          \
+    X(prefetch_turn_block_ns, PREFETCH_TURN_BLOCK_NS)                                              \
     X(collapse_block_ns, COLLAPSE_BLOCK_NS)                                                        \
     X(remap_block_ns, REMAP_BLOCK_NS)                                                              \
     X(advise_ns, ADVISE_NS)                                                                        \

@@ -45,6 +45,8 @@
     X(CPU_FAULT_NS, COUNT, "20000", "paced: the host's fault on a managed block, likewise")        \
     X(PREFETCH_NS, COUNT, "2000", "paced: the caller's work for each prefetch")                    \
     X(PREFETCH_BLOCK_NS, COUNT, "30000", "paced: for each 2 MiB that it moves; see um_api.c")      \
+    X(PREFETCH_TURN_NS, COUNT, "48000", "paced: of a prefetch that finds its stream busy")         \
+    X(PREFETCH_TURN_BLOCK_NS, COUNT, "13000", "paced: likewise, for each 2 MiB that it moves")     \
     X(COLLAPSE_BLOCK_NS, COUNT, "3000", "paced: the caller's for each duplicate that it drops")    \
     X(REMAP_BLOCK_NS, COUNT, "45000", "paced: likewise, where ACCESSED_BY is set beside")          \
     X(ADVISE_NS, COUNT, "1500", "paced: the caller's for each cuMemAdvise")                        \

@@ -35,14 +35,28 @@ struct prefetch {
     int is_deferred;
 };
 
-/* Allocations, page tables and the pushing of copies, block by block, where something moves. */
-static uint64_t prefetch_work_ns(const struct prefetch *prefetch)
-{
-    const uint64_t block_ns = pace_is_on() ? pace_costs()->prefetch_block_ns : 0;
+/* What the driver does for a prefetch that moves anything, beside the copying. */
+struct prefetch_work {
+    uint64_t before_ns; /* until the first byte is copied */
+    uint64_t beside_ns; /* while they are */
+};
 
-    return block_ns
-               ? um_prefetch_blocks(prefetch->addr, prefetch->bytes, prefetch->device) * block_ns
-               : 0;
+/* Allocations, page tables and the pushing of copies, block by block. In the stream's turn a thread
+ * must wake up for it first. */
+static struct prefetch_work prefetch_work(const struct prefetch *prefetch)
+{
+    const struct pace_costs *costs = pace_costs();
+    const uint64_t blocks =
+        pace_is_on() ? um_prefetch_blocks(prefetch->addr, prefetch->bytes, prefetch->device) : 0;
+    struct prefetch_work work = {0, 0};
+
+    if (blocks && prefetch->is_deferred) {
+        work.before_ns = costs->prefetch_turn_ns + blocks * costs->prefetch_turn_block_ns;
+    } else if (blocks) {
+        work.before_ns = costs->prefetch_block_ns;
+        work.beside_ns = (blocks - 1) * costs->prefetch_block_ns;
+    }
+    return work;
 }
 
 static int prefetch_run(void *arg)
@@ -50,33 +64,22 @@ static int prefetch_run(void *arg)
     struct prefetch *prefetch = arg;
 
     if (prefetch->is_deferred)
-        pace_work_spend(prefetch_work_ns(prefetch));
+        pace_work_spend(prefetch_work(prefetch).before_ns);
     /* The range was good when it was queued; if it was freed since, there is nothing to move. */
     um_prefetch(prefetch->addr, prefetch->bytes, prefetch->device);
     return 0;
 }
 
-/* What the driver does for a prefetch in the call: meanwhile no other thread's call in the context
- * gets through. */
-static void spend_in_call(CUcontext ctx, const struct prefetch *prefetch)
-{
-    const uint64_t ns =
-        pace_costs()->prefetch_ns + (prefetch->is_deferred ? 0 : prefetch_work_ns(prefetch));
-
-    if (!pace_is_on())
-        return;
-    context_hold(ctx);
-    pace_host_spend(ns);
-    context_let_go(ctx);
-}
-
-/* The driver does a prefetch's own work in the call where the stream is idle; else it comes in the
- * stream's turn, and the link is idle meanwhile. source: an H200 and an H100 with driver 580; for
- * how calls of the first kind hold others up, a trace of the shim on the latter. */
+/* The driver does a prefetch's own work in the call where the stream is idle, and meanwhile no
+ * other thread's call in the context gets through; else it does that in the stream's turn, and the
+ * stream's copy waits for it. source: an H200 and an H100 with driver 580; for how calls of the
+ * first kind hold others up, a trace of the shim on the latter. */
 static CUresult prefetch_queue(CUdeviceptr addr, size_t bytes, int device, CUstream handle)
 {
+    struct prefetch_work work = {0, 0};
     struct prefetch *prefetch;
     CUstream stream;
+    CUcontext ctx;
     CUresult res = stream_enter(handle, &stream);
 
     if (res != CUDA_SUCCESS)
@@ -92,8 +95,17 @@ static CUresult prefetch_queue(CUdeviceptr addr, size_t bytes, int device, CUstr
     if (!prefetch)
         return CUDA_ERROR_OUT_OF_MEMORY;
     *prefetch = (struct prefetch){addr, bytes, device, !stream_is_idle(stream)};
-    spend_in_call(stream->ctx, prefetch);
-    return sim_stream_enqueue(stream->ctx, stream, prefetch_run, prefetch, free);
+    ctx = stream->ctx;
+    if (!pace_is_on())
+        return sim_stream_enqueue(ctx, stream, prefetch_run, prefetch, free);
+    if (!prefetch->is_deferred)
+        work = prefetch_work(prefetch);
+    context_hold(ctx);
+    pace_host_spend(pace_costs()->prefetch_ns + work.before_ns);
+    res = sim_stream_enqueue(ctx, stream, prefetch_run, prefetch, free);
+    pace_host_spend(work.beside_ns);
+    context_let_go(ctx);
+    return res;
 }
 
 static CUresult prefetch_to(CUdeviceptr addr, size_t bytes, CUmemLocation location, unsigned flags,

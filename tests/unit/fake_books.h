@@ -11,6 +11,7 @@
 #include "entry.h"
 #include "stats.h"
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +34,8 @@ struct CUstream_st {
     int alive, held;
     uint64_t seen; /* all work up to this number comes before the stream's next */
     uint64_t done; /* its own work up to this number is done; meaningful while held */
+    const _Atomic uint32_t *gate; /* the stream waits for this word; NULL: it never did */
+    uint32_t gate_value;
     struct fake_wait {
         CUstream of;
         uint64_t order;
@@ -81,6 +84,8 @@ struct fake {
     int syncs;         /* cuCtxSynchronize */
     CUcontext synced;
     unsigned loads, drops;
+    unsigned gated_loads; /* of them, that found their stream's gate closed */
+    int live_host;        /* pinned allocations */
     /* The next fail_count calls of fail_kind (any kind: NULL) fail, after fail_skip of them. */
     const char *fail_kind;
     unsigned fail_skip, fail_count;

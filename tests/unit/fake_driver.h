@@ -224,6 +224,42 @@ static inline CUresult fake_cuStreamWaitEvent(CUstream stream, CUevent event, un
     return fake_leave(CUDA_SUCCESS);
 }
 
+static inline int fake_is_gated(CUstream stream)
+{
+    return stream->gate && (int32_t)(atomic_load(stream->gate) - stream->gate_value) < 0;
+}
+
+static inline CUresult fake_cuStreamWaitValue32(CUstream stream, CUdeviceptr addr, uint32_t value,
+                                                unsigned int flags)
+{
+    FAKE_ENTER("cuStreamWaitValue32");
+    if (flags != CU_STREAM_WAIT_VALUE_GEQ || !stream->alive || fake_is_gated(stream))
+        FAKE_MISUSE("a gate that is no gate, or of a stream that has gone or has another");
+    stream->gate = (const _Atomic uint32_t *)(uintptr_t)addr;
+    stream->gate_value = value;
+    if (!fake_is_gated(stream))
+        FAKE_MISUSE("a gate is open from the start");
+    fake_trace("gate ");
+    return fake_leave(CUDA_SUCCESS);
+}
+
+static inline CUresult fake_cuMemHostAlloc(void **out, size_t bytes, unsigned int flags)
+{
+    (void)flags;
+    FAKE_ENTER("cuMemHostAlloc");
+    *out = calloc(1, bytes);
+    g_fake.live_host++;
+    return fake_leave(CUDA_SUCCESS);
+}
+
+static inline CUresult fake_cuMemFreeHost(void *ptr)
+{
+    FAKE_ENTER("cuMemFreeHost");
+    free(ptr);
+    g_fake.live_host--;
+    return fake_leave(CUDA_SUCCESS);
+}
+
 static inline CUresult fake_cuEventCreate(CUevent *event, unsigned int flags)
 {
     CUevent e;
@@ -263,6 +299,8 @@ static inline CUresult fake_cuEventRecord(CUevent event, CUstream stream)
     }
     if (s->ctx != event->ctx)
         return fake_leave(CUDA_ERROR_INVALID_HANDLE);
+    if (fake_is_gated(s))
+        FAKE_MISUSE("a gate is left closed");
     event->stream = s;
     event->order = ++g_fake.order;
     event->loads = g_fake.loads;
@@ -411,6 +449,7 @@ static inline CUresult fake_cuMemPrefetchAsync(CUdeviceptr addr, size_t bytes, C
             g_fake.drop_order[p->at] = g_fake.order;
     } else {
         g_fake.loads++;
+        g_fake.gated_loads += (unsigned)fake_is_gated(stream);
         if (stream->seen < g_fake.drop_order[device] &&
             g_fake.known_done < g_fake.drop_order[device])
             FAKE_MISUSE("a load does not wait for the drop that makes its room");
@@ -439,6 +478,9 @@ static struct driver g_fake_driver = {
     .cuStreamGetCtx = fake_cuStreamGetCtx,
     .cuStreamIsCapturing = fake_cuStreamIsCapturing,
     .cuStreamWaitEvent = fake_cuStreamWaitEvent,
+    .cuStreamWaitValue32_v2 = fake_cuStreamWaitValue32,
+    .cuMemHostAlloc = fake_cuMemHostAlloc,
+    .cuMemFreeHost = fake_cuMemFreeHost,
     .cuEventCreate = fake_cuEventCreate,
     .cuEventDestroy_v2 = fake_cuEventDestroy,
     .cuEventRecord = fake_cuEventRecord,

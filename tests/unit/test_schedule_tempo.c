@@ -1,5 +1,6 @@
 /* Strategy: steps of chosen lengths go in, and what is asked for is the window that the plan ends
- * with. The first steps of each plan are told far too short or long, and must not count. */
+ * with, and how it loads. The first steps of each plan are told far too short or long, and must not
+ * count. */
 #include "schedule_tempo.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -25,7 +26,7 @@ static int run_try(struct schedule_tempo *tempo, uint64_t settling_ns, uint64_t 
         wanted = schedule_tempo_note(tempo, i == 1 ? step_ns : 10 * step_ns, LINK_NS);
     }
     if (wanted)
-        schedule_tempo_replanned(tempo, tempo->ahead == SCHEDULE_AHEAD_WIDE);
+        schedule_tempo_replanned(tempo);
     return wanted;
 }
 
@@ -48,71 +49,69 @@ static void test_lean_stays_where_the_link_is_busy(void **state)
     assert_stays(&tempo, SCHEDULE_AHEAD_LEAN, 0);
 }
 
-static void test_wide_stays_where_it_is_faster(void **state)
+/* A plan begins lean, the steps of which take so long; then calm is tried. */
+static struct schedule_tempo begin_slow(uint64_t lean_ns)
 {
     struct schedule_tempo tempo;
 
-    (void)state;
     schedule_tempo_begin(&tempo);
-    assert_int_equal(run_try(&tempo, 1000, 1500), 1);
-    assert_int_equal(tempo.ahead, SCHEDULE_AHEAD_WIDE);
-    assert_false(tempo.calm);
-    assert_int_equal(run_try(&tempo, 5000, 1200), 0);
+    assert_int_equal(run_try(&tempo, 1000, lean_ns), 0);
+    assert_int_equal(tempo.ahead, SCHEDULE_AHEAD_LEAN);
     assert_true(tempo.calm);
-    assert_int_equal(run_try(&tempo, 1000, 1190), 0);
-    assert_stays(&tempo, SCHEDULE_AHEAD_WIDE, 0);
+    return tempo;
 }
 
-static void test_lean_comes_back_where_wide_gains_nothing(void **state)
+static void test_calm_and_deep_stay_where_they_are_faster(void **state)
 {
-    struct schedule_tempo tempo;
+    struct schedule_tempo tempo = begin_slow(1500);
 
     (void)state;
-    schedule_tempo_begin(&tempo);
-    assert_int_equal(run_try(&tempo, 1000, 1500), 1);
-    assert_int_equal(run_try(&tempo, 1000, 1440), 1);
-    assert_true(tempo.calm);
-    assert_int_equal(run_try(&tempo, 1000, 1440), 0);
+    assert_int_equal(run_try(&tempo, 5000, 1400), 1);
+    assert_int_equal(tempo.ahead, SCHEDULE_AHEAD_DEEP);
+    assert_int_equal(run_try(&tempo, 5000, 1300), 0);
+    assert_stays(&tempo, SCHEDULE_AHEAD_DEEP, 1);
+}
+
+static void test_deep_stays_without_calm(void **state)
+{
+    struct schedule_tempo tempo = begin_slow(1500);
+
+    (void)state;
+    assert_int_equal(run_try(&tempo, 1000, 1490), 1);
+    assert_false(tempo.calm);
+    assert_int_equal(run_try(&tempo, 5000, 1300), 0);
+    assert_stays(&tempo, SCHEDULE_AHEAD_DEEP, 0);
+}
+
+static void test_lean_comes_back_where_nothing_is_gained(void **state)
+{
+    struct schedule_tempo tempo = begin_slow(1500);
+
+    (void)state;
+    assert_int_equal(run_try(&tempo, 1000, 1490), 1);
+    assert_int_equal(run_try(&tempo, 1000, 1490), 1);
     assert_stays(&tempo, SCHEDULE_AHEAD_LEAN, 0);
 }
 
-/* Wide made the link busy: what the calls cost matters no more. */
-static void test_calm_is_not_tried_where_the_link_is_busy(void **state)
+/* Deep has to be faster than lean was with calm loads. */
+static void test_calm_stays_without_deep(void **state)
 {
-    struct schedule_tempo tempo;
+    struct schedule_tempo tempo = begin_slow(1500);
 
     (void)state;
-    schedule_tempo_begin(&tempo);
-    assert_int_equal(run_try(&tempo, 1000, 1500), 1);
-    assert_int_equal(run_try(&tempo, 1000, 1050), 0);
-    assert_stays(&tempo, SCHEDULE_AHEAD_WIDE, 0);
-}
-
-static void test_calm_stays_where_it_is_faster(void **state)
-{
-    struct schedule_tempo tempo;
-
-    (void)state;
-    schedule_tempo_begin(&tempo);
-    assert_int_equal(run_try(&tempo, 1000, 1500), 1);
-    assert_int_equal(run_try(&tempo, 1000, 1490), 1);
-    assert_int_equal(run_try(&tempo, 5000, 1300), 0);
+    assert_int_equal(run_try(&tempo, 1000, 1300), 1);
+    assert_int_equal(run_try(&tempo, 1000, 1290), 1);
     assert_stays(&tempo, SCHEDULE_AHEAD_LEAN, 1);
 }
 
-/* Lean turned out to be wide: there is nothing to compare it with. */
-static void test_a_wide_plan_is_not_compared(void **state)
+/* Calm loads made the link busy: nothing is faster. */
+static void test_deep_is_not_tried_where_the_link_is_busy(void **state)
 {
-    struct schedule_tempo tempo;
+    struct schedule_tempo tempo = begin_slow(1500);
 
     (void)state;
-    schedule_tempo_begin(&tempo);
-    schedule_tempo_replanned(&tempo, 1);
-    assert_int_equal(run_try(&tempo, 1000, 1500), 0);
-    assert_int_equal(tempo.ahead, SCHEDULE_AHEAD_LEAN);
-    assert_true(tempo.calm);
-    assert_int_equal(run_try(&tempo, 1000, 1500), 0);
-    assert_stays(&tempo, SCHEDULE_AHEAD_LEAN, 0);
+    assert_int_equal(run_try(&tempo, 1000, 1050), 0);
+    assert_stays(&tempo, SCHEDULE_AHEAD_LEAN, 1);
 }
 
 static void test_nothing_is_decided_before_the_link_is_known(void **state)
@@ -123,19 +122,19 @@ static void test_nothing_is_decided_before_the_link_is_known(void **state)
     schedule_tempo_begin(&tempo);
     for (unsigned i = 0; i < 100; i++)
         assert_int_equal(schedule_tempo_note(&tempo, 1500, 0), 0);
-    assert_int_equal(schedule_tempo_note(&tempo, 1500, LINK_NS), 1);
-    assert_int_equal(tempo.ahead, SCHEDULE_AHEAD_WIDE);
+    assert_int_equal(schedule_tempo_note(&tempo, 1500, LINK_NS), 0);
+    assert_true(tempo.calm);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lean_stays_where_the_link_is_busy),
-        cmocka_unit_test(test_wide_stays_where_it_is_faster),
-        cmocka_unit_test(test_lean_comes_back_where_wide_gains_nothing),
-        cmocka_unit_test(test_calm_is_not_tried_where_the_link_is_busy),
-        cmocka_unit_test(test_calm_stays_where_it_is_faster),
-        cmocka_unit_test(test_a_wide_plan_is_not_compared),
+        cmocka_unit_test(test_calm_and_deep_stay_where_they_are_faster),
+        cmocka_unit_test(test_deep_stays_without_calm),
+        cmocka_unit_test(test_lean_comes_back_where_nothing_is_gained),
+        cmocka_unit_test(test_calm_stays_without_deep),
+        cmocka_unit_test(test_deep_is_not_tried_where_the_link_is_busy),
         cmocka_unit_test(test_nothing_is_decided_before_the_link_is_known),
     };
 

@@ -123,6 +123,36 @@ static void test_lean_is_wide_where_that_is_cheap(void **state)
     schedule_plan_destroy(&lean);
 }
 
+/* However little each launch streams, a deep window has room for several of them; but it is a small
+ * share of a small budget. */
+static void test_deep_window(void **state)
+{
+    static struct trace t;
+    struct schedule_plan wide, deep;
+    struct schedule_trace step;
+
+    (void)state;
+    make_layers(&t, 100, 1, 0);
+    step = view(&t);
+    plan(&t, 120 * MB, &wide);
+    assert_int_equal(wide.window_bytes, SCHEDULE_WINDOW_EXTENTS * 2 * MB);
+    for (uint64_t budget_bytes = 120 * MB; budget_bytes >= 40 * MB; budget_bytes -= 40 * MB) {
+        uint64_t share = budget_bytes / SCHEDULE_DEEP_SHARE, least = SCHEDULE_DEEP_EXTENTS * 2 * MB;
+
+        assert_int_equal(schedule_plan_create(&step, t.extents, t.extent_count, budget_bytes, 0,
+                                              SCHEDULE_AHEAD_DEEP, &deep),
+                         0);
+        least = share < least ? share : least;
+        if (least < wide.window_bytes)
+            least = wide.window_bytes;
+        assert_int_equal(deep.window_bytes, least);
+        assert_true(deep.fixed_bytes + deep.window_bytes <= budget_bytes);
+        replay(&t, &deep, budget_bytes);
+        schedule_plan_destroy(&deep);
+    }
+    schedule_plan_destroy(&wide);
+}
+
 /* Each load tells how many launches use what it brings; the step is a ring. */
 static void test_counts_the_uses_of_a_load(void **state)
 {
@@ -156,6 +186,7 @@ int main(void)
         cmocka_unit_test(test_window_is_not_made_for_one_launch),
         cmocka_unit_test(test_lean_window_lets_more_stay),
         cmocka_unit_test(test_lean_is_wide_where_that_is_cheap),
+        cmocka_unit_test(test_deep_window),
         cmocka_unit_test(test_counts_the_uses_of_a_load),
     };
 

@@ -32,7 +32,8 @@
  * pageable memory, rounded up. */
 #define COPY_NS   1000u
 #define LAUNCH_NS 5000u
-#define MOVE_NS   7000u /* a prefetch's own work for a block */
+#define TURN_NS   11000u /* a prefetch's own work in its stream's turn, */
+#define MOVE_NS   7000u  /* and for each block */
 #define FAULT_NS  40000u
 
 /* Thread i reads the word at p + i * stride. */
@@ -302,10 +303,10 @@ static void test_prefetches_ride_the_engines(void **state)
     OK(CALL(cuMemPrefetchAsync)(managed, 2 * BLOCK, cpu, 0, stream));
     d = record(stream);
     open_gate();
-    assert_passed(g_gate.opened, a, 3 * MOVE_NS + COPY_NS + 2 * BLOCK);
+    assert_passed(g_gate.opened, a, TURN_NS + 3 * MOVE_NS + COPY_NS + 2 * BLOCK);
     assert_passed(a, b, 0);
     assert_passed(b, c, LAUNCH_NS + GRANULE / 4);
-    assert_passed(c, d, 2 * MOVE_NS + COPY_NS + 2 * (2 * BLOCK));
+    assert_passed(c, d, TURN_NS + 2 * MOVE_NS + COPY_NS + 2 * (2 * BLOCK));
     OK(CALL(cuMemFree)(managed));
 }
 
@@ -378,7 +379,8 @@ int main(void)
     setenv("SIMCUDA_COPY_NS", "1000", 1);
     setenv("SIMCUDA_LAUNCH_NS", "5000", 1);
     setenv("SIMCUDA_GPU_FAULT_NS", "40000", 1);
-    setenv("SIMCUDA_PREFETCH_BLOCK_NS", "7000", 1);
+    setenv("SIMCUDA_PREFETCH_TURN_NS", "11000", 1);
+    setenv("SIMCUDA_PREFETCH_TURN_BLOCK_NS", "7000", 1);
     if (start() != 0)
         return 1;
     return cmocka_run_group_tests(tests, NULL, NULL);

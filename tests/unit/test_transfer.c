@@ -49,6 +49,7 @@ static int teardown(void **state)
     assert_null(g_list);
     assert_int_equal(g_fake.live_streams, 0);
     assert_int_equal(g_fake.live_events, 0);
+    assert_int_equal(g_fake.live_host, 0);
     assert_int_equal(g_fake.misuse, 0);
     return 0;
 }
@@ -69,13 +70,12 @@ static void test_loads_take_turns(void **state)
 
     (void)state;
     for (int i = 0; i < TRANSFER_LOAD_STREAMS; i++) {
-        seen[i] = transfer_next_stream(g_lane[0], TRANSFER_BRISK);
+        seen[i] = transfer_next_stream(g_lane[0]);
         for (int j = 0; j < i; j++)
             assert_ptr_not_equal(seen[i], seen[j]);
     }
-    assert_ptr_equal(transfer_next_stream(g_lane[0], TRANSFER_BRISK), seen[0]);
-    assert_ptr_equal(transfer_next_stream(g_lane[0], TRANSFER_CALM), seen[0]);
-    assert_ptr_equal(transfer_next_stream(g_lane[0], TRANSFER_BRISK), seen[1]);
+    assert_ptr_equal(transfer_next_stream(g_lane[0]), seen[0]);
+    assert_ptr_equal(transfer_next_stream(g_lane[0]), seen[1]);
     assert_int_equal(waits(), 0);
 }
 
@@ -192,7 +192,7 @@ static void test_a_timed_run_is_alone(void **state)
     (void)state;
     queue_on_each(lane, before);
     for (int i = 0; i < TRANSFER_TIMED_LOADS; i++) {
-        (void)transfer_next_stream(lane, TRANSFER_BRISK);
+        (void)transfer_next_stream(lane);
         transfer_timing_begin(drv, lane); /* which begins once */
         if (i == 0) {
             assert_waits_for_all(lane, lane->timed_from, before);

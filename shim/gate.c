@@ -1,0 +1,125 @@
+#include "gate.h"
+#include "stats.h"
+#include "thread.h"
+#include <pthread.h>
+#include <time.h>
+
+#define LOOK_NS    1000000 /* between looks at gates that may have been closed for too long */
+#define LOOKS_IDLE 100     /* that found none closed: then the thread sleeps until one is */
+
+static pthread_mutex_t g_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t g_closing;
+static struct gates *g_closed; /* g_lock */
+static int g_sleeps;           /* g_lock: the thread is to be woken */
+static pthread_once_t g_once = PTHREAD_ONCE_INIT;
+static int g_runs; /* set once */
+
+static void open_old_gates(void)
+{
+    for (struct gates *g = g_closed; g; g = g->next) {
+        if (g->is_old)
+            atomic_store_explicit(&g->words[g->closed], g->number, memory_order_release);
+        g->is_old = 1;
+    }
+}
+
+static void *look_after_gates(void *arg)
+{
+    (void)arg;
+    pthread_mutex_lock(&g_lock);
+    for (unsigned idle = 0;; idle = g_closed ? 0 : idle + 1) {
+        struct timespec until;
+
+        g_sleeps = idle >= LOOKS_IDLE;
+        while (g_sleeps)
+            pthread_cond_wait(&g_closing, &g_lock);
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_nsec += LOOK_NS;
+        if (until.tv_nsec >= 1000000000) {
+            until.tv_sec++;
+            until.tv_nsec -= 1000000000;
+        }
+        pthread_cond_timedwait(&g_closing, &g_lock, &until);
+        open_old_gates();
+    }
+    return NULL;
+}
+
+static void start_thread(void)
+{
+    pthread_condattr_t attr;
+
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&g_closing, &attr);
+    pthread_condattr_destroy(&attr);
+    g_runs = !thread_start(look_after_gates, NULL);
+}
+
+static int make_words(const struct driver *drv, struct gates *gates)
+{
+    void *words = NULL;
+
+    pthread_once(&g_once, start_thread);
+    if (!g_runs || !drv->cuStreamWaitValue32_v2 ||
+        stats_note(drv->cuMemHostAlloc(&words, GATES_MAX * sizeof(*gates->words), 0)))
+        return 0;
+    gates->words = words;
+    for (int i = 0; i < GATES_MAX; i++)
+        atomic_init(&gates->words[i], 0);
+    return 1;
+}
+
+static void list_closed(struct gates *gates, unsigned which)
+{
+    pthread_mutex_lock(&g_lock);
+    gates->closed = which;
+    gates->is_old = 0;
+    gates->next = g_closed;
+    g_closed = gates;
+    if (g_sleeps) {
+        g_sleeps = 0;
+        pthread_cond_signal(&g_closing);
+    }
+    pthread_mutex_unlock(&g_lock);
+}
+
+int gate_close(const struct driver *drv, struct gates *gates, unsigned which, CUstream stream)
+{
+    CUresult result;
+
+    if (!gates->refused && !gates->words)
+        gates->refused = !make_words(drv, gates);
+    if (gates->refused)
+        return 0;
+    result = drv->cuStreamWaitValue32_v2(stream, (CUdeviceptr)(uintptr_t)&gates->words[which],
+                                         gates->number + 1, CU_STREAM_WAIT_VALUE_GEQ);
+    if (result != CUDA_SUCCESS) {
+        gates->refused = result == CUDA_ERROR_NOT_SUPPORTED;
+        if (!gates->refused)
+            stats_note(result);
+        return 0;
+    }
+    gates->number++;
+    list_closed(gates, which);
+    return 1;
+}
+
+void gate_open(struct gates *gates)
+{
+    struct gates **link = &g_closed;
+
+    pthread_mutex_lock(&g_lock);
+    while (*link != gates)
+        link = &(*link)->next;
+    *link = gates->next;
+    atomic_store_explicit(&gates->words[gates->closed], gates->number, memory_order_release);
+    pthread_mutex_unlock(&g_lock);
+}
+
+void gate_free(const struct driver *drv, struct gates *gates, int gone)
+{
+    if (gates->words && !gone)
+        stats_note(drv->cuMemFreeHost(gates->words));
+    gates->words = NULL;
+}
