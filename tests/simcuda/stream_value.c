@@ -39,8 +39,8 @@ static int look(const struct wait *wait, int *met)
 
     memory_run_begin(wait->device, &run);
     at = mmu_at(&run, wait->addr, sizeof(uint32_t), MMU_READ);
-    *met = at && is_met(wait, atomic_load_explicit((const _Atomic uint32_t *)at,
-                                                   memory_order_acquire));
+    *met = at &&
+           is_met(wait, atomic_load_explicit((const _Atomic uint32_t *)at, memory_order_acquire));
     memory_run_end(&run);
     return run.fault;
 }
