@@ -4,14 +4,17 @@
  * checkpoint, reads every tensor into memory as a loader does, uploads it through the driver and
  * hands the upload to upload_record(), and times the two calls apart. The cases:
  *
- *   base fresh   to fresh memory, without a look at the bytes (content_find() is left out): all
- * else that the station does base      the same, to memory that was uploaded to before base in
- * chunks   to fresh memory, in pieces of 1 MiB unknown   to fresh memory, no checkpoint is known: a
- * fingerprint is kept in case one comes nameless  bytes that no tensor has, while the checkpoint is
- * known first     the tensors, each for the first time: the index is built meanwhile again     the
- * tensors once more, as when a model is loaded a second time chunks    the tensors in pieces of 1
- * MiB (sizes above that) compare   for each tensor, all bytes of it against the file's: what is not
- * done
+ * - base fresh: to fresh memory, without a look at the bytes (content_find() is left out); all else
+ *   that the station does
+ * - base: the same, to memory that was uploaded to before
+ * - base in chunks: to fresh memory, in pieces of 1 MiB
+ * - unknown: to fresh memory, no checkpoint is known; a fingerprint is kept in case one comes
+ * - nameless: bytes that no tensor has, while the checkpoint is known
+ * - first: the tensors, each for the first time; the index is built meanwhile
+ * - again: the tensors once more, as when a model is loaded a second time
+ * - chunks: the tensors in pieces of 1 MiB (sizes above that)
+ * - compare: for each tensor, all bytes of it against the file's; what is not done
+ * - hash: those of the source against hashes of the file's that were made before; not done either
  *
  * Prints a JSON object for each size and case: medians and least times, in nanoseconds.
  */
