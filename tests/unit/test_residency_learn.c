@@ -11,6 +11,7 @@ enum {
     DEVICE_BORN,
     DEVICE_BUFFER,
     DEVICE_ANEW,
+    DEVICE_TRYING,
     DEVICE_ROUTED,
     DEVICE_STEADY,
     DEVICE_HOTTEST,
@@ -232,6 +233,29 @@ static void test_planned_anew(void **state)
     bench_end(&b);
 }
 
+/* What was being tried was tried for another room; what has been decided stays. */
+static void test_planned_anew_while_trying(void **state)
+{
+    static const struct schedule_tempo trying = {.phase = TEMPO_CALM, .calm = 1, .best_ns = 5},
+                                       decided = {.phase = TEMPO_DECIDED, .calm = 1};
+    struct bench b = bench_make(DEVICE_TRYING, EXTENTS_MAX, HELD);
+
+    (void)state;
+    learn_cycle(&b, EXTENTS_MAX);
+    LOCKED(b.res, b.res->tempo = decided);
+    residency_charge(b.res, 2 * MIB);
+    WAIT_FOR_PAGER(b.res, LOCKED(b.res, !b.res->misplaced && b.res->planned_limit < BUDGET));
+    assert_true(LOCKED(b.res, b.res->tempo.phase == TEMPO_DECIDED && b.res->tempo.calm));
+    LOCKED(b.res, b.res->tempo = trying);
+    residency_charge(b.res, 2 * MIB);
+    WAIT_FOR_PAGER(b.res,
+                   LOCKED(b.res, !b.res->misplaced && b.res->planned_limit < BUDGET - 2 * MIB));
+    assert_true(LOCKED(b.res, b.res->tempo.phase == TEMPO_LEAN && !b.res->tempo.calm));
+    assert_int_equal(LOCKED(b.res, b.res->tempo.best_ns), 0);
+    residency_charge(b.res, -(int64_t)(4 * MIB));
+    bench_end(&b);
+}
+
 /* A mixture of experts: three extents in every turn, and one that nobody can foresee. No step
  * shows, but what is touched most often stays. */
 static void test_no_step(void **state)
@@ -335,6 +359,7 @@ int main(void)
         cmocka_unit_test(test_born_in_vram),
         cmocka_unit_test(test_step_with_a_buffer),
         cmocka_unit_test(test_planned_anew),
+        cmocka_unit_test(test_planned_anew_while_trying),
         cmocka_unit_test(test_no_step),
         cmocka_unit_test(test_steady_part),
         cmocka_unit_test(test_hottest),
