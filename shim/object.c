@@ -123,6 +123,17 @@ static void count_total(const struct object *o, int sign)
     stats_peak(&header->weights_peak_named_bytes, header->weights_named_bytes);
 }
 
+/* What of a record's object is in VRAM from now on, by itself and among all weights. */
+static void record_resident(struct stats_record *record, uint64_t bytes)
+{
+    struct stats_header *header = stats();
+    uint64_t before =
+        atomic_exchange_explicit(&record->resident_bytes, bytes, memory_order_relaxed);
+
+    stats_add(weights_vram_bytes, bytes - before);
+    stats_peak(&header->weights_peak_vram_bytes, header->weights_vram_bytes);
+}
+
 /* Bring a record up to date with the object's bounds and with what of it is in VRAM. */
 static void record_measure(const struct allocation *a, struct object *o)
 {
@@ -131,15 +142,18 @@ static void record_measure(const struct allocation *a, struct object *o)
     if (a->kind == ALLOCATION_PAGED)
         resident = residency_resident_bytes(a->range, o->first, o->end);
     atomic_store_explicit(&o->record->bytes, bytes, memory_order_relaxed);
-    atomic_store_explicit(&o->record->resident_bytes, resident, memory_order_relaxed);
+    record_resident(o->record, resident);
     atomic_store_explicit(&o->record->tier, resident == bytes ? STATS_TIER_VRAM : STATS_TIER_HOST,
                           memory_order_relaxed);
 }
 
+/* The record keeps what its object was; the weights are less by it. */
 static void record_release(struct object *o)
 {
-    if (o->record)
-        stats_record_release(o->record);
+    if (!o->record)
+        return;
+    stats_sub(weights_vram_bytes, o->record->resident_bytes);
+    stats_record_release(o->record);
     o->record = NULL;
 }
 
@@ -276,6 +290,8 @@ static void join_right(struct allocation *a, size_t i)
         left->record = right->record;
         right->record = NULL;
     }
+    if (right->record)
+        record_resident(right->record, 0);
     stats_record_merge(left->record, right->record);
     right->record = NULL;
     remove_at(a, i + 1);

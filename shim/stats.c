@@ -462,6 +462,7 @@ struct stats_record *stats_record_create(const char *name, enum stats_evidence e
     record->bytes = bytes;
     record->resident_bytes = 0;
     record->place = 0;
+    record->freed = 0;
     atomic_fetch_add_explicit(&record->generation, 1, memory_order_release);
 unlock:
     pthread_mutex_unlock(&g_lock);
@@ -490,6 +491,7 @@ void stats_record_release(struct stats_record *record)
     if (!record)
         return;
     pthread_mutex_lock(&g_lock);
+    atomic_store_explicit(&record->freed, 1, memory_order_relaxed);
     if (is_ours(record) && keep_ended(record))
         end_record(record);
     pthread_mutex_unlock(&g_lock);

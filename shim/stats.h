@@ -94,8 +94,8 @@ struct stats_record *stats_record_create(const char *name, enum stats_evidence e
                                          const char *dtype, unsigned rank, const uint64_t *shape,
                                          uint64_t bytes, unsigned device);
 
-/* End a record; NULL is allowed. A named one stays to be seen, as it was, until its parameter comes
- * again. */
+/* End a record; NULL is allowed. A named one stays to be seen, as it was and marked as freed, until
+ * its parameter comes again. */
 void stats_record_release(struct stats_record *record);
 
 /* Are launches looked at for the record's parameter? What was counted of it before stays. */

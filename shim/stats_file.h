@@ -18,7 +18,7 @@
 #include <sys/types.h>
 
 #define STATS_MAGIC       0x3153544154534842ull /* "BHSTATS1", little-endian */
-#define STATS_LAYOUT      4u
+#define STATS_LAYOUT      5u
 #define STATS_DEVICES_MAX 64u /* as many as a policy has */
 #define STATS_RECORDS_MAX (1u << 20)
 #define STATS_NAMES_BYTES (256u << 20)
@@ -59,8 +59,10 @@
     X(weights_named_bytes)     /* now: of those, bound to a parameter */                           \
     X(weights_ambiguous_bytes) /* now: of those, what fits several parameters or says too little   \
                                 */                                                                 \
+    X(weights_vram_bytes)      /* now: of those, in VRAM */                                        \
     X(weights_peak_total_bytes)                                                                    \
     X(weights_peak_named_bytes)                                                                    \
+    X(weights_peak_vram_bytes)                                                                     \
     X(weights_peak_ambiguous_bytes) /* as it was when allocations were freed */                    \
     X(resident_bytes)               /* now: VRAM that the program holds, paged and plain */        \
     X(peak_resident_bytes)                                                                         \
@@ -145,6 +147,7 @@ struct stats_record {
     uint8_t rank;
     uint8_t device;
     _Atomic uint8_t place; /* the policy's, less POLICY_NOWHERE: 0 where it says nothing */
+    _Atomic uint8_t freed; /* 1 once the object is gone: the rest is as it was then */
     char dtype[16];        /* NUL-terminated; empty when not known */
     uint64_t shape[STATS_RANK_MAX];
     _Atomic uint64_t bytes;          /* of the object */

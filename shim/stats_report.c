@@ -72,18 +72,27 @@ static uint64_t load(const _Atomic uint64_t *counter)
     return atomic_load_explicit(counter, memory_order_relaxed);
 }
 
+/* Does the report say what the weights were at most, as some were freed by the program's end? */
+static int weights_are_past(const struct stats_report *report)
+{
+    return report->weights_allocated_bytes < report->weights_total_bytes;
+}
+
 static void add_counters(const struct stats_header *header, struct stats_report *report)
 {
     int ended = atomic_load_explicit(&header->ended, memory_order_relaxed) != 0;
 
+    report->weights_allocated_bytes = load(&header->weights_total_bytes);
     /* A tidy program has freed its weights by its end: then it is said what they were. */
     report->weights_total_bytes =
-        load(ended ? &header->weights_peak_total_bytes : &header->weights_total_bytes);
+        ended ? load(&header->weights_peak_total_bytes) : report->weights_allocated_bytes;
     report->weights_named_bytes =
         load(ended ? &header->weights_peak_named_bytes : &header->weights_named_bytes);
     report->weights_ambiguous_bytes = load(&header->weights_ambiguous_bytes);
     if (ended && load(&header->weights_peak_ambiguous_bytes) > report->weights_ambiguous_bytes)
         report->weights_ambiguous_bytes = load(&header->weights_peak_ambiguous_bytes);
+    report->weights_vram_bytes = load(weights_are_past(report) ? &header->weights_peak_vram_bytes
+                                                               : &header->weights_vram_bytes);
     report->weights_resident_bytes = load(&header->resident_bytes);
     report->weights_peak_resident_bytes = load(&header->peak_resident_bytes);
     report->transfers_h2d_bytes = load(&header->h2d_bytes);
@@ -196,6 +205,7 @@ static void read_record(const struct stats_view *view, const struct stats_record
         record->evidence < STATS_EVIDENCE_COUNT ? record->evidence : STATS_EVIDENCE_NONE;
     parameter->device = record->device;
     parameter->place = POLICY_NOWHERE + atomic_load_explicit(&record->place, memory_order_relaxed);
+    parameter->is_freed = atomic_load_explicit(&record->freed, memory_order_relaxed) != 0;
     parameter->bytes = load(&record->bytes);
     parameter->resident_bytes = load(&record->resident_bytes);
 #define X(key, kind, help) parameter->key = load(&record->key);
@@ -251,10 +261,15 @@ static void add_unfollowed(struct stats_report *report)
 /* What is not in VRAM lies at its home: on the host, or on disk. */
 static void divide_weights(struct stats_report *report)
 {
+    if (weights_are_past(report)) {
+        if (report->weights_total_bytes > report->weights_vram_bytes)
+            report->weights_host_bytes = report->weights_total_bytes - report->weights_vram_bytes;
+        return;
+    }
     for (size_t i = 0; i < report->parameter_count; i++) {
         const struct stats_parameter *parameter = &report->parameters[i];
 
-        if (parameter->bytes <= parameter->resident_bytes)
+        if (parameter->is_freed || parameter->bytes <= parameter->resident_bytes)
             continue;
         if (parameter->tier == STATS_TIER_DISK)
             report->weights_disk_bytes += parameter->bytes - parameter->resident_bytes;
@@ -346,6 +361,8 @@ static void write_parameter(const struct stats_parameter *parameter, FILE *out)
             parameter->bytes, stats_tier_name(parameter->tier),
             stats_evidence_name(parameter->evidence));
     write_place(parameter->place, out);
+    if (parameter->is_freed)
+        fputs(", \"freed\": true", out);
     for (size_t i = 0; i < stats_parameter_value_count; i++) {
         const struct stats_value_info *info = &stats_parameter_values[i];
         uint64_t value = value_at(parameter, info);

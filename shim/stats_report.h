@@ -40,6 +40,8 @@ enum stats_kind {
     X(weights, disk_bytes, GAUGE, "Weights in the checkpoint's file only")                         \
     X(weights, peak_resident_bytes, GAUGE, "Most VRAM that was taken at once")                     \
     LATER(weights, ambiguous_bytes, GAUGE, "Weights whose content fits several parameters")        \
+    LATER(weights, vram_bytes, GAUGE, "Weights in VRAM; once some were freed, at most")            \
+    LATER(weights, allocated_bytes, GAUGE, "Weights that the program has not freed")               \
     X(transfers, h2d_bytes, COUNTER, "Bytes moved from host to device by the pager")               \
     X(transfers, h2d_count, COUNTER, "Copies from host to device by the pager")                    \
     X(transfers, d2h_bytes, COUNTER, "Bytes moved from device to host by the pager")               \
@@ -91,6 +93,7 @@ struct stats_parameter {
     uint64_t resident_bytes; /* not in the document */
     unsigned device;         /* nor is this */
     int place;               /* what the policy's device_map says, or POLICY_NOWHERE */
+    int is_freed;            /* by the program: the rest is as it was then */
 #define X(key, kind, help) uint64_t key;
     STATS_PARAMETER_VALUES(X, X)
 #undef X

@@ -237,6 +237,8 @@ const struct tool_command tool_stats = {
         "  berth run --max-memory 0=8GiB --stats run.json -- python generate.py\n"
         "  berth stats run.json\n\n"
         "It also writes the BERTH_STATS file of a program that was killed before anybody could.\n\n"
+        "weights   what the program uploaded and where that is; of one that had freed some by its end,\n"
+        "          what there was at most\n"
         "vram      GPU memory; its peak is never more than the budget\n"
         "untouched weights that no launch used, while paging was on: `berth plan --stats` plans by it\n"
         "link      how much of the speed that a load has was reached, from the first load to the\n"

@@ -194,6 +194,15 @@ static int read_place(const cJSON *parameter, int *place)
     return 0;
 }
 
+/* It stands only where it is so. */
+static int read_freed(const cJSON *parameter, int *is_freed)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(parameter, "freed");
+
+    *is_freed = cJSON_IsTrue(item);
+    return !item || cJSON_IsBool(item) ? 0 : -EINVAL;
+}
+
 static int read_parameter_values(const struct reader *reader, const cJSON *item,
                                  struct stats_parameter *parameter)
 {
@@ -245,6 +254,8 @@ static int read_parameter(const struct reader *reader, const cJSON *item, char *
         return refuse(reader, "%s: bytes is missing or no number", parameter->name);
     if (read_place(item, &parameter->place))
         return refuse(reader, "%s: place is no GPU, cpu or disk", parameter->name);
+    if (read_freed(item, &parameter->is_freed))
+        return refuse(reader, "%s: freed is neither true nor false", parameter->name);
     return read_parameter_values(reader, item, parameter);
 }
 

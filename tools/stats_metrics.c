@@ -169,8 +169,8 @@ static void print_parameters(const struct stats_report *report, const unsigned *
         fputs(",dtype=", out);
         print_label(out, parameter->dtype);
         fprintf(out, ",tier=\"%s\",evidence=\"%s\"} %" PRIu64 "\n",
-                stats_tier_name(parameter->tier), stats_evidence_name(parameter->evidence),
-                parameter->bytes);
+                parameter->is_freed ? "freed" : stats_tier_name(parameter->tier),
+                stats_evidence_name(parameter->evidence), parameter->bytes);
     }
     for (size_t value = 0; value < stats_parameter_value_count; value++) {
         const struct stats_value_info *info = &stats_parameter_values[value];

@@ -74,29 +74,53 @@ static void print_budgets(const struct stats_report *report, FILE *out)
         print_line(out, "budget", "none");
 }
 
+/* Where those weights are, or were, that the line before speaks of. Documents of before do not say.
+ */
+static void print_residency(const struct stats_report *report, FILE *out)
+{
+    char vram[SIZE_TEXT_BYTES], host[SIZE_TEXT_BYTES], disk[SIZE_TEXT_BYTES];
+    char left[SIZE_TEXT_BYTES];
+
+    size_text(report->weights_vram_bytes, vram);
+    if (!report->weights_vram_bytes && !report->weights_allocated_bytes)
+        return;
+    if (report->weights_allocated_bytes >= report->weights_total_bytes)
+        print_line(out, "", "%s in VRAM, %s only in host memory%s%s", vram,
+                   size_text(report->weights_host_bytes, host),
+                   report->weights_disk_bytes ? ", only on disk: " : "",
+                   report->weights_disk_bytes ? size_text(report->weights_disk_bytes, disk) : "");
+    else if (report->weights_allocated_bytes)
+        print_line(out, "", "at most %s in VRAM at a time; %s not freed by the end", vram,
+                   size_text(report->weights_allocated_bytes, left));
+    else
+        print_line(out, "", "at most %s in VRAM at a time; all freed by the end", vram);
+}
+
+static size_t allocated_count(const struct stats_report *report)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < report->parameter_count; i++)
+        count += !report->parameters[i].is_freed;
+    return count;
+}
+
 static void print_weights(const struct stats_report *report, FILE *out)
 {
     char total[SIZE_TEXT_BYTES], named[SIZE_TEXT_BYTES], resident[SIZE_TEXT_BYTES];
-    char vram[SIZE_TEXT_BYTES], host[SIZE_TEXT_BYTES], disk[SIZE_TEXT_BYTES];
-    char peak[SIZE_TEXT_BYTES], ambiguous[SIZE_TEXT_BYTES];
-    uint64_t away = report->weights_host_bytes + report->weights_disk_bytes;
-    uint64_t there = report->weights_total_bytes > away ? report->weights_total_bytes - away : 0;
+    char peak[SIZE_TEXT_BYTES], ambiguous[SIZE_TEXT_BYTES], objects[48] = "";
+    size_t count = allocated_count(report);
 
-    print_line(out, "weights", "%s in %zu object%s, %s of them named",
-               size_text(report->weights_total_bytes, total), report->parameter_count,
-               report->parameter_count == 1 ? "" : "s",
+    /* What was freed is counted in bytes alone, for it need not have a record any more. */
+    if (report->weights_allocated_bytes >= report->weights_total_bytes)
+        snprintf(objects, sizeof(objects), " in %zu object%s", count, count == 1 ? "" : "s");
+    print_line(out, "weights", "%s%s, %s of them named",
+               size_text(report->weights_total_bytes, total), objects,
                size_text(report->weights_named_bytes, named));
     if (report->weights_ambiguous_bytes)
         print_line(out, "", "%s fit several parameters by their content, and stay anonymous",
                    size_text(report->weights_ambiguous_bytes, ambiguous));
-    /* Where each was when it was freed adds up to nothing that ever was. */
-    if (there && !report->weights_resident_bytes)
-        print_line(out, "", "all of them freed by now");
-    else
-        print_line(out, "", "%s in VRAM, %s only in host memory%s%s", size_text(there, vram),
-                   size_text(report->weights_host_bytes, host),
-                   report->weights_disk_bytes ? ", only on disk: " : "",
-                   report->weights_disk_bytes ? size_text(report->weights_disk_bytes, disk) : "");
+    print_residency(report, out);
     print_line(out, "vram", "%s now, at most %s: weights and the program's other memory",
                size_text(report->weights_resident_bytes, resident),
                size_text(report->weights_peak_resident_bytes, peak));

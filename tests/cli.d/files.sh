@@ -99,6 +99,24 @@ expect "the share of the link that was reached" 0 \
     "$BERTH" stats "$WORK/link.json"
 sed -i 's/"share": 0.25/"share": 0.0/' "$WORK/link.json"
 expect "a single load" 0 '^link +20.0 GiB/s within a load$' "$BERTH" stats "$WORK/link.json"
+"$PYTHON" - "$S" >"$WORK/freed.json" <<'END'
+import json, sys
+d = json.load(open(sys.argv[1]))
+d["weights"].update(total_bytes=40 << 20, named_bytes=0, vram_bytes=6 << 20, host_bytes=34 << 20, allocated_bytes=20 << 20)
+print(json.dumps(d))
+END
+expect "weights that were freed in part" 0 '^ +at most 6.0 MiB in VRAM at a time; 20.0 MiB not freed by the end$' \
+    "$BERTH" stats "$WORK/freed.json"
+check "are not counted in objects" grep -qx 'weights    40.0 MiB, 0 B of them named' "$WORK/out"
+sed -i 's/"allocated_bytes": 20971520/"allocated_bytes": 0/' "$WORK/freed.json"
+expect "weights that were freed" 0 '^ +at most 6.0 MiB in VRAM at a time; all freed by the end$' \
+    "$BERTH" stats "$WORK/freed.json"
+sed -i 's/"allocated_bytes": 0/"allocated_bytes": 41943040/; s/"name": "anonymous[^}]*"evidence": "none"/&, "freed": true/' "$WORK/freed.json"
+expect "weights that are all there" 0 '^ +6.0 MiB in VRAM, 34.0 MiB only in host memory$' "$BERTH" stats "$WORK/freed.json"
+check "are counted, and what was freed is not" grep -q '^weights    40.0 MiB in 0 objects, ' "$WORK/out"
+expect "metrics of what was freed" 0 ',tier="freed",' "$BERTH" stats --prometheus "$WORK/freed.json"
+sed -i 's/"freed": true/"freed": 1/' "$WORK/freed.json"
+expect "freed, and no truth value" 125 'freed is neither true nor false' "$BERTH" stats "$WORK/freed.json"
 expect "two forms at once" 2 'exclude each other' "$BERTH" stats --json --prometheus "$S"
 expect "two files at once" 2 'is enough' "$BERTH" stats "$S" "$S"
 expect "a missing file of statistics" 125 'nothing.json' "$BERTH" stats "$WORK/nothing.json"
@@ -112,7 +130,8 @@ import json, sys
 d = json.load(open(sys.argv[1]))
 for later in "asked_bytes", "needed_bytes", "card_bytes", "link", "paging", "policy":
     del d[later]
-del d["weights"]["ambiguous_bytes"]
+for later in "ambiguous_bytes", "vram_bytes", "allocated_bytes":
+    del d["weights"][later]
 print(json.dumps(d))
 END
 expect "statistics of an earlier berth" 0 '^budget +GPU 0: 32.0 MiB$' "$BERTH" stats "$WORK/early.json"
@@ -142,7 +161,7 @@ def damaged():
                 del at[path[-1]]
                 if path[0] in ("budget_bytes", "unknown_entry_points") and len(path) > 1:
                     continue
-                if path[0] in later or path[-1] == "ambiguous_bytes":
+                if path[0] in later or path[-1] in ("ambiguous_bytes", "vram_bytes", "allocated_bytes"):
                     continue
             elif type(at[path[-1]]) is type(replacement) and replacement not in (-1, 2**60):
                 continue

@@ -15,7 +15,7 @@ assert [key for key in d if key not in LATER] == ["version", "pid", "program", "
                    "parameters"], list(d)
 keys = {
     "weights": ["total_bytes", "named_bytes", "resident_bytes", "host_bytes", "disk_bytes",
-                "peak_resident_bytes", "ambiguous_bytes"],
+                "peak_resident_bytes", "ambiguous_bytes", "vram_bytes", "allocated_bytes"],
     "transfers": ["h2d_bytes", "h2d_count", "d2h_bytes", "disk_read_bytes", "dropped_bytes",
                   "written_back_bytes"],
     "launches": ["count", "resident", "waited", "stall_ns", "overhead_ns"],
@@ -28,7 +28,7 @@ for group, names in keys.items():
         assert type(d[group][name]) is (bool if name == "learned" else int)
 assert d["version"] == 1 and type(d["pid"]) is int
 for p in d["parameters"]:
-    told = [key for key in p if key not in ("place", "touches", "first_touch")]
+    told = [key for key in p if key not in ("place", "freed", "touches", "first_touch")]
     assert ("touches" in p) == ("first_touch" in p) and p.get("place", 0) in (0, "cpu", "disk"), p
     assert told == ["name", "dtype", "shape", "bytes", "tier", "evidence", "loads", "evictions",
                        "h2d_bytes", "stall_ns"], p

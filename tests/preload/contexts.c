@@ -6,6 +6,8 @@
  * stats: .errors.driver_failures == 0
  * run: max-memory=0=8MiB
  * stats: .weights.peak_resident_bytes <= 8 * 2**20
+ * stats: .weights.allocated_bytes == 0 and 0 < .weights.vram_bytes <= 8 * 2**20
+ * stats: .weights.vram_bytes + .weights.host_bytes == .weights.total_bytes
  * report: .devices[0].peak_managed_resident_bytes <= 8 * 2**20
  * report: .devices[0].peak_device_bytes <= (8 + 2 * (2 + 2)) * 2**20
  * stats: .transfers.h2d_bytes > 0

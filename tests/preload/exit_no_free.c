@@ -4,6 +4,7 @@
  * statistics must be left behind.
  *
  * stats: .weights.total_bytes == 24 * 2**20
+ * stats: .weights.allocated_bytes == 24 * 2**20 == .weights.vram_bytes + .weights.host_bytes
  * stats: 0 < .weights.peak_resident_bytes <= 8 * 2**20
  * stats: .errors.driver_failures == 0
  * run: max-memory=0=8MiB

@@ -139,6 +139,7 @@ static void check(const struct allocation *a, const struct model *m)
     assert_int_equal(object, a->object_count);
     assert_int_equal(stats()->weights_total_bytes, total);
     assert_int_equal(stats()->weights_named_bytes, named);
+    assert_int_equal(stats()->weights_vram_bytes, total); /* where plain allocations are */
     assert_int_equal(anonymous_records(), anonymous);
 }
 
@@ -337,6 +338,7 @@ static void test_account(void **state)
 {
     size_t bytes = 8 * FAKE_PAGE;
     struct stats_record *r;
+    uint64_t others = stats()->weights_vram_bytes; /* of tests before this one */
     CUdeviceptr base;
 
     (void)state;
@@ -356,6 +358,8 @@ static void test_account(void **state)
     move_page(base, 1, OBJECT_DROPPED);
     assert_int_equal(r->evictions, 1);
     assert_int_equal(r->resident_bytes, FAKE_PAGE / 2);
+    assert_int_equal(stats()->weights_vram_bytes, others + FAKE_PAGE / 2);
+    assert_true(stats()->weights_peak_vram_bytes >= others + 2 * FAKE_PAGE);
     move_page(base, 0, OBJECT_LOADED);
     assert_int_equal(r->loads, 1);
     assert_int_equal(r->h2d_bytes, FAKE_PAGE / 2);
@@ -378,6 +382,14 @@ static void test_account(void **state)
     object_account(base + 3 * FAKE_PAGE, base + 4 * FAKE_PAGE, OBJECT_LOADED);
     object_account(base + 2 * FAKE_PAGE, base + 3 * FAKE_PAGE, OBJECT_LOADED);
     assert_int_equal(r->resident_bytes, 2 * FAKE_PAGE);
+    assert_int_equal(stats()->weights_vram_bytes, others + 2 * FAKE_PAGE);
+    assert_int_equal(r->freed, 0);
+    range_write_lock();
+    object_clear(range_allocation_at(base));
+    range_unlock();
+    assert_int_equal(stats()->weights_vram_bytes, others);
+    assert_int_equal(r->freed, 1);
+    assert_int_equal(r->resident_bytes, 2 * FAKE_PAGE); /* as it was */
 }
 
 static int setup(void **state)

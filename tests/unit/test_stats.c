@@ -217,6 +217,7 @@ static void freed_body(void)
     stats_set(weights_named_bytes, 0);
     read_own(&view, &report);
     CHECK(report.parameter_count == 1 && report.parameters[0].loads == 3);
+    CHECK(report.parameters[0].is_freed);
     CHECK(report.weights_total_bytes == 0 && report.weights_named_bytes == 0); /* it lives */
     stats_report_release(&report);
     stats_file_release(&view);
@@ -224,7 +225,7 @@ static void freed_body(void)
     /* Another device's is another one; the same one goes on counting. */
     CHECK(stats_record_create("a.weight", STATS_EVIDENCE_FILE, "F32", 0, NULL, 64, 1) == twin);
     again = stats_record_create("a.weight", STATS_EVIDENCE_FILE, "F32", 0, NULL, 64, 0);
-    CHECK(again == record && record->loads == 3);
+    CHECK(again == record && record->loads == 3 && !record->freed);
     stats_record_release(again);
     atomic_store(&stats()->ended, 1);
     read_own(&view, &report);

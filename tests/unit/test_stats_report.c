@@ -40,6 +40,46 @@ static void test_weights_are_divided(void **state)
     stats_report_release(&report);
 }
 
+/* What the program has freed is nowhere: while it runs it is not counted, and once it has ended it
+ * is said what the weights were at most. */
+static void test_freed_weights(void **state)
+{
+    struct fixture *f = *state;
+    struct stats_report report;
+
+    f->records[0].freed = 1;
+    f->records[0].resident_bytes = 4;
+    f->records[1].resident_bytes = 3;
+    f->header.weights_total_bytes = 11;
+    f->header.weights_vram_bytes = 3;
+    f->header.weights_peak_total_bytes = 21;
+    f->header.weights_peak_vram_bytes = 15;
+    write_fixture(f, (off_t)STATS_FILE_BYTES);
+    assert_int_equal(read_fixture(f, &report), 0);
+    assert_true(report.parameters[0].is_freed && !report.parameters[1].is_freed);
+    assert_int_equal(report.weights_allocated_bytes, 11);
+    assert_int_equal(report.weights_total_bytes, 11);
+    assert_int_equal(report.weights_vram_bytes, 3);
+    assert_int_equal(report.weights_host_bytes, 8);
+    stats_report_release(&report);
+
+    f->header.ended = 1;
+    write_fixture(f, (off_t)STATS_FILE_BYTES);
+    assert_int_equal(read_fixture(f, &report), 0);
+    assert_int_equal(report.weights_allocated_bytes, 11);
+    assert_int_equal(report.weights_total_bytes, 21);
+    assert_int_equal(report.weights_vram_bytes, 15);
+    assert_int_equal(report.weights_host_bytes, 6);
+    stats_report_release(&report);
+
+    f->header.weights_peak_total_bytes = 11; /* nothing was freed: where it is now */
+    write_fixture(f, (off_t)STATS_FILE_BYTES);
+    assert_int_equal(read_fixture(f, &report), 0);
+    assert_int_equal(report.weights_vram_bytes, 3);
+    assert_int_equal(report.weights_host_bytes, 8);
+    stats_report_release(&report);
+}
+
 static void test_document(void **state)
 {
     static const char expected[] =
@@ -49,8 +89,8 @@ static void test_document(void **state)
         "  \"asked_bytes\": {\"0\": 1001}, \"needed_bytes\": {\"0\": 1002, \"1\": 3}, "
         "\"card_bytes\": {},\n"
         "  \"weights\": {\"total_bytes\": 21, \"named_bytes\": 20, \"resident_bytes\": 1, "
-        "\"host_bytes\": 21, \"disk_bytes\": 0, \"peak_resident_bytes\": 19, "
-        "\"ambiguous_bytes\": 12},\n"
+        "\"host_bytes\": 10, \"disk_bytes\": 0, \"peak_resident_bytes\": 19, "
+        "\"ambiguous_bytes\": 12, \"vram_bytes\": 2, \"allocated_bytes\": 21},\n"
         "  \"transfers\": {\"h2d_bytes\": 18, \"h2d_count\": 17, \"d2h_bytes\": 16, "
         "\"disk_read_bytes\": 15, \"dropped_bytes\": 14, \"written_back_bytes\": 13},\n"
         "  \"launches\": {\"count\": 24, \"resident\": 11, \"waited\": 10, \"stall_ns\": 9, "
@@ -68,8 +108,8 @@ static void test_document(void **state)
         "\"loads\": 1, \"evictions\": 2, \"h2d_bytes\": 3, \"stall_ns\": 4, \"touches\": 5, "
         "\"first_touch\": 1},\n"
         "                 {\"name\": \"second\", \"dtype\": \"I8\", \"shape\": [5, 3], "
-        "\"bytes\": 11, \"tier\": \"vram\", \"evidence\": \"content\", \"place\": 3, \"loads\": 0, "
-        "\"evictions\": 0, \"h2d_bytes\": 0, \"stall_ns\": 0}]\n}\n";
+        "\"bytes\": 11, \"tier\": \"vram\", \"evidence\": \"content\", \"place\": 3, "
+        "\"freed\": true, \"loads\": 0, \"evictions\": 0, \"h2d_bytes\": 0, \"stall_ns\": 0}]\n}\n";
     struct fixture *f = *state;
     struct stats_header *h = &f->header;
     struct stats_report report;
@@ -79,6 +119,7 @@ static void test_document(void **state)
 
     h->weights_total_bytes = 21;
     h->weights_named_bytes = 20;
+    h->weights_vram_bytes = 2;
     h->weights_ambiguous_bytes = 12;
     h->resident_bytes = 1;
     h->peak_resident_bytes = 19;
@@ -123,6 +164,7 @@ static void test_document(void **state)
     f->records[0].place = POLICY_DISK - POLICY_NOWHERE;
     f->records[1].touches = STATS_NOT_TOLD;
     f->records[1].place = 3 - POLICY_NOWHERE;
+    f->records[1].freed = 1;
     h->touched = 1;
     write_fixture(f, (off_t)STATS_FILE_BYTES);
     assert_int_equal(read_fixture(f, &report), 0);
@@ -272,6 +314,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_begin, fixture_end)
     const struct CMUnitTest tests[] = {
         TEST(test_weights_are_divided),
+        TEST(test_freed_weights),
         TEST(test_link_share),
         TEST(test_document),
         TEST(test_json_strings),
