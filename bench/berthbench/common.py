@@ -94,10 +94,10 @@ class Verdicts:
     def at_least(self, section, what, value, target, unit="", digits=3):
         self._add(section, what, value, ">=", target, unit, digits, value >= target)
 
-    def tell(self, section, what, value, unit="", digits=3):
-        """A figure that belongs into the table and has no target."""
+    def tell(self, section, what, value, unit="", digits=3, target=""):
+        """A figure that belongs into the table and has no target; "n/a" where others of its kind have."""
         self.rows.append({"section": section, "what": what, "value": round(value, digits),
-                          "target": "", "unit": unit, "met": None})
+                          "target": target, "unit": unit, "met": None})
 
     def _add(self, section, what, value, relation, target, unit, digits, is_met):
         self.rows.append({"section": section, "what": what, "value": round(value, digits),

@@ -8,8 +8,8 @@ That is Belady's rule, and for units that are all alike (here: single bytes) it 
 that moves tensors in larger pieces, or that needs room for what is on its way, can do with less.
 
 Of a table of embeddings a step reads some rows, and those are what counts: they are read in place,
-through the link, all of them. (A program that keeps a part of such a table saves that part of the
-rows, which is next to nothing, and may so seem better than the fewest.)
+through the link, all of them. A program that keeps a part of such a table saves that part of the rows:
+where little else streams, this is no lower bound (rows() says how much of it they are).
 """
 import functools
 import heapq
@@ -59,16 +59,21 @@ def streamed(accesses, sizes, room_bytes):
     return moved
 
 
+def rows(trace, first_step, step_count):
+    """Bytes of rows that each of these steps reads in place, of tables that it does not read whole."""
+    tensors = trace["tensors"]
+    return [sum(tensors[i]["row_bytes"] * tensors[i]["rows"]
+                for i in step["gathers"] if i not in step["reads"])
+            for step in trace["steps"][first_step:first_step + step_count]]
+
+
 def fewest(trace, room_bytes, first_step, step_count):
     """Bytes streamed in each of the steps [first_step, first_step + step_count) of a trace, which
     goes on behind them so that they do not profit from an end."""
     tensors = trace["tensors"]
     sizes = {i: tensor["bytes"] for i, tensor in enumerate(tensors)}
-    accesses, step_of, by_step = [], [], [0] * len(trace["steps"])
+    accesses, step_of, by_step = [], [], rows(trace, 0, len(trace["steps"]))
     for s, step in enumerate(trace["steps"]):
-        whole = set(step["reads"])
-        by_step[s] = sum(tensors[i]["row_bytes"] * tensors[i]["rows"]
-                         for i in step["gathers"] if i not in whole)
         accesses += step["reads"]
         step_of += [s] * len(step["reads"])
     for s, moved in zip(step_of, streamed(accesses, sizes, room_bytes)):
