@@ -46,8 +46,11 @@ static void print_line(FILE *out, const char *label, const char *format, ...)
 static void print_program(const struct stats_report *report, FILE *out)
 {
     print_line(out, "program", "%s, pid %" PRId32, report->program, report->pid);
-    print_line(out, "backend", "%s, driver %s", *report->backend ? report->backend : "none",
-               *report->driver ? report->driver : "none");
+    if (*report->driver)
+        print_line(out, "backend", "%s, driver %s", *report->backend ? report->backend : "none",
+                   report->driver);
+    else
+        print_line(out, "backend", "none, for no driver was asked for a GPU");
 }
 
 static void print_budgets(const struct stats_report *report, FILE *out)

@@ -51,6 +51,8 @@ expect "stats of a budget that no card has" 0 'budget +GPU 0: [0-9.]+ MiB' "$BER
 rm -f "$S"
 expect "--stats without CUDA" 4 '' run --stats "$S" "$CLIENT" exit 4
 check "its document without CUDA" "$PYTHON" "$WORK/document.py" "$S"
+expect "stats without CUDA" 0 '^advice +The program itself never used the GPU' "$BERTH" stats "$S"
+check "speak of no backend" grep -q '^backend    none, ' "$WORK/out"
 rm -f "$S"
 expect "--stats of a crash" 134 '' bash -c 'run "$@"; exit' - --stats "$S" "$CLIENT" cuda kill 6
 check "its document after a crash" json "$S" 'd["weights"]["total_bytes"] == 8 << 20'
