@@ -129,7 +129,7 @@ static int check_keys(struct checker *c)
 
         if (key->tensors || has_absent_name(c, key->name) || ++unmatched > UNMATCHED_MAX)
             continue;
-        snprintf(field, sizeof(field), "device_map.%s", key->name);
+        snprintf(field, sizeof(field), "device_map%s%s", *key->name ? "." : "[\"\"]", key->name);
         if (has_key_below(c, key->name)) {
             res = checker_add_warning(c, field,
                                       "all tensors below it have longer keys: it places nothing");

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define PLACE_WORDS "a GPU index from 0 to 63, \"cpu\", \"disk\" or \"cuda:N\""
 
@@ -80,7 +81,8 @@ bool policy_reader_goes_on(const struct policy_reader *r, int res)
 void policy_reader_set_field(struct policy_reader *r, const char *field, const char *entry)
 {
     char text[200];
-    int bytes = snprintf(text, sizeof(text), "%s%s%s", field, entry ? "." : "", entry ? entry : "");
+    const char *between = !entry ? "" : *entry ? "." : "[\"\"]"; /* the root has an empty key */
+    int bytes = snprintf(text, sizeof(text), "%s%s%s", field, between, entry ? entry : "");
 
     if (r->error_count < r->room)
         input_error_set_field(&r->errors[r->error_count], text,
@@ -190,17 +192,38 @@ static bool is_place(const cJSON *item, int *place)
     return true;
 }
 
-static int refuse_place(struct policy_reader *r, const cJSON *entry)
+/* What was probably meant by a text that is no place. "gpu" is one letter from "cpu" and means the
+ * opposite: "gpu", "GPU:1" and "gpu1" are taken for GPUs.
+ *
+ * returns  guess, 16 bytes long; "" where nothing is near
+ */
+static const char *guess_place(const char *text, char guess[16])
 {
     static const char *const words[] = {"cpu", "disk", "cuda:0"};
-    const char *nearest = NULL;
-    char found[160], value[120];
+    const char *nearest, *index = text + strlen("gpu");
+    int place;
+
+    *guess = '\0';
+    if (strncasecmp(text, "gpu", strlen("gpu")) != 0) {
+        nearest = names_nearest(text, words, sizeof(words) / sizeof(words[0]));
+        snprintf(guess, 16, "%s", nearest ? nearest : "");
+        return guess;
+    }
+    snprintf(guess, 16, "cuda:%.8s", *index == ':' ? index + 1 : *index ? index : "0");
+    if (policy_parse_place(guess, &place))
+        *guess = '\0';
+    return guess;
+}
+
+static int refuse_place(struct policy_reader *r, const cJSON *entry)
+{
+    char found[160], value[120], guess[16] = "";
 
     if (cJSON_IsString(entry))
-        nearest = names_nearest(entry->valuestring, words, sizeof(words) / sizeof(words[0]));
+        guess_place(entry->valuestring, guess);
     json_describe(entry, value, sizeof(value));
-    snprintf(found, sizeof(found), "%s%s%s%s", value, nearest ? "; did you mean \"" : "",
-             nearest ? nearest : "", nearest ? "\"?" : "");
+    snprintf(found, sizeof(found), "%s%s%s%s", value, *guess ? "; did you mean \"" : "", guess,
+             *guess ? "\"?" : "");
     return policy_reader_refuse(r, entry, PLACE_WORDS, found);
 }
 

@@ -150,6 +150,8 @@ static void what_is_found(void **state)
           "W device_map.layers.0.att.weight: matches no tensor; did you mean layers.0.attn.weight?"}},
         {MAP("{\"\":0,\"layers\":0,\"layers.0\":0,\"layers.1\":0}"),
          {"W device_map.layers: all tensors below it have longer keys: it places nothing"}},
+        {MAP("{\"\":0,\"embed\":0,\"layers\":0,\"norm\":0,\"head\":0}"),
+         {"W device_map[\"\"]: all tensors below it have longer keys: it places nothing"}},
         {"{\"version\":1,\"strict\":true,\"preload\":[\"*.attn\",\"*.atn\"]}",
          {"E preload: \"*.atn\" matches no module and no tensor"}},
         {"{\"version\":1,\"groups\":{\"a\":[\"layers.*\"],\"b\":[\"*.attn\",\"x\"],\"c\":[\"*\"]}}",

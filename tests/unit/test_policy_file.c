@@ -226,11 +226,21 @@ static void lines_that_people_meet(void **state)
          "p.json:1:32: special_dtypes.a: expected float64, float32, float16, bfloat16, "
          "float8_e4m3fn, float8_e5m2, int8 or uint8, found 1"},
         {"{\"version\":1,\"special_dtypes\":{\"\":\"int8\"}}",
-         "p.json:1:32: special_dtypes.: expected a tensor, a module or a pattern, found \"\""},
+         "p.json:1:32: special_dtypes[\"\"]: expected a tensor, a module or a pattern, found \"\""},
         {"{\"gpu\":\"10GiB\"}",
          "p.json:1:2: max_memory.gpu: expected a GPU index from 0 to 63, cpu or disk, found another "
          "device"},
         {"{'a.b': 64}", "p.json:1:2: device_map.a.b: expected " PLACES ", found 64"},
+        {"{'': 'gpu'}", "p.json:1:2: device_map[\"\"]: expected " PLACES ", found \"gpu\"; did you "
+                        "mean \"cuda:0\"?"},
+        {"{'a': 'GPU:1'}",
+         "p.json:1:2: device_map.a: expected " PLACES ", found \"GPU:1\"; did you "
+         "mean \"cuda:1\"?"},
+        {"{'a': 'gpu63'}",
+         "p.json:1:2: device_map.a: expected " PLACES ", found \"gpu63\"; did you "
+         "mean \"cuda:63\"?"},
+        {"{'a': 'gpux'}", "p.json:1:2: device_map.a: expected " PLACES ", found \"gpux\""},
+        {"{'a': 'gpu64'}", "p.json:1:2: device_map.a: expected " PLACES ", found \"gpu64\""},
         {"{'a': 0,\n 'b': device(type='mps', index=0)}",
          "p.json:2:2: device_map.b: expected " PLACES ", found \"mps:0\""},
         {"{'a': 0, 'b': 0, 'a': 1}",
