@@ -13,6 +13,7 @@
 #include "shim/driver_path.h"
 #include "shim/log.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -297,7 +298,36 @@ static int check_log_level(const struct run *run)
     return fail(run, RUN_LOG, what, todo);
 }
 
-/* Where the statistics go: a file that exists, or one that can be made in a folder that does. */
+/* Can the statistics be left there? What is a regular file, or will be, comes as one that is made
+ * beside it and takes its name: that is tried, for /proc has the rights of a folder and lets
+ * nothing be made.
+ *
+ * returns  0, or -1 and errno is set
+ */
+static int try_stats_path(const char *path)
+{
+    char target[PATH_MAX], temporary[PATH_MAX + 32];
+    struct stat status;
+    int fd;
+
+    if (stat(path, &status) == 0) {
+        errno = EISDIR;
+        if (S_ISDIR(status.st_mode) || access(path, W_OK) != 0)
+            return -1;
+        if (!S_ISREG(status.st_mode))
+            return 0;
+    }
+    snprintf(temporary, sizeof(temporary), "%s.%d.tmp", realpath(path, target) ? target : path,
+             (int)getpid());
+    unlink(temporary); /* of a launcher with this pid that was killed */
+    fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return -1;
+    close(fd);
+    return unlink(temporary);
+}
+
+/* Where the statistics go: a file that can be replaced or made, or something else to write to. */
 static int check_stats_path(struct run *run)
 {
     const char *value = value_of(RUN_STATS);
@@ -305,7 +335,6 @@ static int check_stats_path(struct run *run)
     char text[PATH_MAX + 64];
     const char *base, *slash;
     char real[PATH_MAX];
-    struct stat status;
 
     if (!value)
         return 0;
@@ -314,9 +343,7 @@ static int check_stats_path(struct run *run)
     if (slash)
         snprintf(folder, sizeof(folder), "%.*s", slash == value ? 1 : (int)(slash - value), value);
     errno = EISDIR;
-    if (!*base || (stat(value, &status) == 0 && S_ISDIR(status.st_mode)) ||
-        !realpath(folder, real) ||
-        (access(value, W_OK) != 0 && (errno != ENOENT || access(real, W_OK | X_OK) != 0))) {
+    if (!*base || !realpath(folder, real) || try_stats_path(value) != 0) {
         snprintf(text, sizeof(text), "%s: %s", value, strerror(errno));
         return fail(run, RUN_STATS, text, "give a file that can be written");
     }

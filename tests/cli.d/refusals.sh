@@ -56,6 +56,10 @@ expect "a file that is no checkpoint" 125 'tests/cli' run --checkpoint tests/cli
 expect "a good checkpoint" 0 '' run --checkpoint "$CHECKPOINT" -- true
 expect "statistics into a missing folder" 125 'No such file' run --stats "$WORK/no/stats.json" -- true
 expect "statistics into a folder" 125 'directory' run --stats "$WORK" -- true
+expect "statistics where nothing can be made" 125 '--stats: /proc/stats.json: ' run --stats /proc/stats.json -- true
+mkdir "$WORK/tried"
+expect "statistics that come to nothing" 127 '' run --stats "$WORK/tried/stats.json" -- nonesuch
+check "leave nothing" test -z "$(ls -A "$WORK/tried")"
 expect "a missing driver" 125 '^berth: run: --driver: /.*: the file does not exist; ' \
     "$BERTH" run --driver "$WORK/libcuda.so.1" -- true
 expect "a missing driver in the environment" 125 '^berth: run: BERTH_DRIVER: /.*: the file does not exist; ' \
