@@ -294,28 +294,32 @@ static int compare_cost(const void *a, const void *b)
 
 static const struct table_column g_columns[] = {
     {"parameter", TABLE_SHRINKS, 0}, {"dtype", TABLE_LEFT, 5},    {"size", TABLE_RIGHT, 1},
-    {"tier", TABLE_LEFT, 2},         {"named by", TABLE_LEFT, 6}, {"loads", TABLE_RIGHT, 4},
-    {"evictions", TABLE_RIGHT, 7},   {"moved", TABLE_RIGHT, 3},   {"stalled", TABLE_RIGHT, 0},
+    {"tier", TABLE_LEFT, 2},         {"named by", TABLE_LEFT, 6}, {"moved", TABLE_RIGHT, 3},
+    {"times", TABLE_RIGHT, 7},       {"stalled", TABLE_RIGHT, 0},
 };
 
+/* Loads are of extents, and where a parameter begins and ends in others' they say little of it:
+ * what was moved for it is told in sizes of its own. */
 static void add_parameter(struct table *table, const struct stats_parameter *parameter)
 {
     char size[SIZE_TEXT_BYTES], moved[SIZE_TEXT_BYTES], stalled[STATS_TEXT_BYTES];
-    char loads[24], evictions[24];
+    char tier[16], times[24] = "0";
     const char *cells[] = {
         parameter->name,
         *parameter->dtype ? parameter->dtype : "-",
         size_text(parameter->bytes, size),
-        stats_tier_name(parameter->tier),
+        tier,
         stats_evidence_name(parameter->evidence),
-        loads,
-        evictions,
         size_text(parameter->h2d_bytes, moved),
+        times,
         stats_time_text(parameter->stall_ns, stalled),
     };
 
-    snprintf(loads, sizeof(loads), "%" PRIu64, parameter->loads);
-    snprintf(evictions, sizeof(evictions), "%" PRIu64, parameter->evictions);
+    snprintf(tier, sizeof(tier), "%s%s", parameter->is_freed ? "was " : "",
+             stats_tier_name(parameter->tier));
+    if (parameter->h2d_bytes && parameter->bytes)
+        snprintf(times, sizeof(times), "%.1f",
+                 (double)parameter->h2d_bytes / (double)parameter->bytes);
     table_add(table, cells);
 }
 

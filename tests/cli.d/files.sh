@@ -16,6 +16,7 @@ d["unknown_entry_points"] = {"cuNew": 2}
 print(json.dumps(d))
 END
 expect "a table of many parameters" 0 'and 83 more of .* --all' "$BERTH" stats "$WORK/odd.json"
+check "what was moved is told in sizes of the parameter" grep -qE '^layer.99.weight .* 222.8 MiB +99.0 ' "$WORK/out"
 check "those that stalled most come first" test \
     "$(grep '^layer' "$WORK/out" | head -n 1 | grep -c layer.100.weight)" = 1
 check "and are named in the summary" grep -qE '^ {11}layer.99.weight \(99.0 us\)$' "$WORK/out"
@@ -79,7 +80,7 @@ for columns in 80, 60, 40:
     lines = text.split("\r\n")
     assert max(len(line) for line in lines if " " in line.strip()) <= columns, (columns, text)
     head = next(line for line in lines if line.startswith("parameter "))
-    assert "stalled" in head and "evictions" not in head and ("size" in head) == (columns > 40), head
+    assert "stalled" in head and "times" not in head and ("size" in head) == (columns > 40), head
     assert re.search(r"\nlayer\.100\S*\.\.\S*long ", text) and "layer.99.weight" in text, text
 assert len(show({}, 1)) > 1000
 END
@@ -113,6 +114,7 @@ expect "weights that were freed" 0 '^ +at most 6.0 MiB in VRAM at a time; all fr
     "$BERTH" stats "$WORK/freed.json"
 sed -i 's/"allocated_bytes": 0/"allocated_bytes": 41943040/; s/"name": "anonymous[^}]*"evidence": "none"/&, "freed": true/' "$WORK/freed.json"
 expect "weights that are all there" 0 '^ +6.0 MiB in VRAM, 34.0 MiB only in host memory$' "$BERTH" stats "$WORK/freed.json"
+check "and what was freed says where it was" grep -qE '^anonymous@.* was (vram|host) ' "$WORK/out"
 check "are counted, and what was freed is not" grep -q '^weights    40.0 MiB in 0 objects, ' "$WORK/out"
 expect "metrics of what was freed" 0 ',tier="freed",' "$BERTH" stats --prometheus "$WORK/freed.json"
 sed -i 's/"freed": true/"freed": 1/' "$WORK/freed.json"
