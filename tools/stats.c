@@ -249,6 +249,7 @@ const struct tool_command tool_stats = {
         "          computes\n"
         "steps     turns of the program's repeating sequence of launches (a token, a sentence)\n"
         "tier      where a parameter is now, all of it in vram or not: host; was: until it was freed\n"
+        "place     what the device_map says for a parameter, where there is a map: a GPU, cpu or disk\n"
         "moved     to the GPU for a parameter, and how many times its size that is: large ones come in\n"
         "          parts, of which some may stay\n"
         "named by  how its name is known: file (copied out of a mapped checkpoint), content\n"

@@ -292,19 +292,30 @@ static int compare_cost(const void *a, const void *b)
     return strcmp(left->name, right->name);
 }
 
+/* Without a device_map in force nothing has a place: then that column is left out, the last. */
 static const struct table_column g_columns[] = {
-    {"parameter", TABLE_SHRINKS, 0}, {"dtype", TABLE_LEFT, 5},    {"size", TABLE_RIGHT, 1},
-    {"tier", TABLE_LEFT, 2},         {"named by", TABLE_LEFT, 6}, {"moved", TABLE_RIGHT, 3},
-    {"times", TABLE_RIGHT, 7},       {"stalled", TABLE_RIGHT, 0},
+    {"parameter", TABLE_SHRINKS, 0}, {"dtype", TABLE_LEFT, 6},    {"size", TABLE_RIGHT, 1},
+    {"tier", TABLE_LEFT, 2},         {"named by", TABLE_LEFT, 7}, {"moved", TABLE_RIGHT, 4},
+    {"times", TABLE_RIGHT, 8},       {"stalled", TABLE_RIGHT, 0}, {"place", TABLE_LEFT, 3},
 };
+#define COLUMN_COUNT (sizeof(g_columns) / sizeof(g_columns[0]))
+
+static size_t column_count(const struct stats_report *report)
+{
+    for (size_t i = 0; i < report->parameter_count; i++) {
+        if (report->parameters[i].place != POLICY_NOWHERE)
+            return COLUMN_COUNT;
+    }
+    return COLUMN_COUNT - 1;
+}
 
 /* Loads are of extents, and where a parameter begins and ends in others' they say little of it:
  * what was moved for it is told in sizes of its own. */
 static void add_parameter(struct table *table, const struct stats_parameter *parameter)
 {
     char size[SIZE_TEXT_BYTES], moved[SIZE_TEXT_BYTES], stalled[STATS_TEXT_BYTES];
-    char tier[16], times[24] = "0";
-    const char *cells[] = {
+    char tier[16], times[24] = "0", place[POLICY_PLACE_BYTES] = "-";
+    const char *cells[COLUMN_COUNT] = {
         parameter->name,
         *parameter->dtype ? parameter->dtype : "-",
         size_text(parameter->bytes, size),
@@ -313,8 +324,11 @@ static void add_parameter(struct table *table, const struct stats_parameter *par
         size_text(parameter->h2d_bytes, moved),
         times,
         stats_time_text(parameter->stall_ns, stalled),
+        place,
     };
 
+    if (parameter->place != POLICY_NOWHERE)
+        policy_place_name(parameter->place, place);
     snprintf(tier, sizeof(tier), "%s%s", parameter->is_freed ? "was " : "",
              stats_tier_name(parameter->tier));
     if (parameter->h2d_bytes && parameter->bytes)
@@ -359,7 +373,7 @@ static int print_parameters(const struct stats_report *report, enum stats_table_
     qsort(sorted, count, sizeof(*sorted), compare_cost);
     if (rows == STATS_TABLE_TOP && count > STATS_TABLE_ROWS)
         shown = STATS_TABLE_ROWS;
-    table_begin(&table, g_columns, sizeof(g_columns) / sizeof(g_columns[0]));
+    table_begin(&table, g_columns, column_count(report));
     for (size_t i = 0; i < shown; i++)
         add_parameter(&table, sorted[i]);
     fputc('\n', out);

@@ -22,6 +22,12 @@ check "those that stalled most come first" test \
 check "and are named in the summary" grep -qE '^ {11}layer.99.weight \(99.0 us\)$' "$WORK/out"
 check "advice is the last word" bash -c 'tail -n 1 "$1" | grep -qE "^(advice|  ) +[A-Z0-9]"' - "$WORK/out"
 check "nothing escapes into a pipe" bash -c '! grep -q "$(printf "\033")" "$WORK/out"'
+check "no column for places that there are not" bash -c '! grep -q "^parameter .* place" "$1"' - "$WORK/out"
+sed 's/"name": "layer.100.weight[^}]*"evidence": "file"/&, "place": 0/; s/"name": "layer.99.weight"[^}]*"evidence": "file"/&, "place": "cpu"/' \
+    "$WORK/odd.json" >"$WORK/placed.json"
+expect "a table of places" 0 '^layer.99.weight .* cpu$' "$BERTH" stats "$WORK/placed.json"
+check "names GPUs" grep -qE '^layer.100.weight.* 0$' "$WORK/out"
+check "and leaves open what the map does" grep -qE '^layer.98.weight .* -$' "$WORK/out"
 expect "--all" 0 '^layer.0.weight' "$BERTH" stats "$WORK/odd.json" --all
 check "--all leaves nothing out" test "$(grep -c '^layer' "$WORK/out")" = 102
 expect "--json of odd names" 0 '' "$BERTH" stats --json "$WORK/odd.json"
