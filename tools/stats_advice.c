@@ -354,12 +354,13 @@ static const char *sparse_remark(const struct judge *j, char *text, size_t bytes
 }
 
 /* Neither the link nor a GPU without work says that paging costs anything. Launches that wait for
- * room while the GPU computes cost nothing; but what is queued on the GPU may wait for a load, too,
- * and no figure tells these apart. */
+ * room while the GPU computes cost nothing; but what is queued on the GPU may wait for a load, too.
+ * No figure tells these apart, so where launches wait much that is what is said, and how to tell.
+ */
 static void judge_little(struct judge *j)
 {
     char busy[STATS_TEXT_BYTES], starved[STATS_TEXT_BYTES], waiting[STATS_TEXT_BYTES];
-    char enough[STATS_TEXT_BYTES], sparse[160], compare[96] = "only a larger budget tells";
+    char enough[STATS_TEXT_BYTES], sparse[160], larger[96] = "a larger budget";
 
     stats_share_text(j->busy, busy);
     stats_share_text(j->starved, starved);
@@ -372,14 +373,13 @@ static void judge_little(struct judge *j)
         return;
     }
     if (card_is_enough(j))
-        snprintf(compare, sizeof(compare),
-                 "compare with --max-memory %u=%s, which holds everything", j->device,
+        snprintf(larger, sizeof(larger), "--max-memory %u=%s, which holds everything,", j->device,
                  stats_budget_text(j->enough_bytes, enough));
     add(j,
-        "Paging seems to cost little: the link is busy %s of the time, and the GPU without work %s of "
-        "it.%s But launches waited %s of it, and the work that was queued meanwhile may have "
-        "waited, too: to be sure, %s.",
-        busy, starved, sparse, stats_share_text(j->waiting, waiting), compare);
+        "Only a run with %s tells what paging costs here: launches waited %s of the time, which is "
+        "no loss where the GPU computed meanwhile. The link was busy %s of it, and the GPU without "
+        "work %s.%s",
+        larger, stats_share_text(j->waiting, waiting), busy, starved, sparse);
 }
 
 static void judge_paging(struct judge *j)
