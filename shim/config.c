@@ -1,9 +1,13 @@
 #include "config.h"
 #include "log.h"
+#include "names.h"
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#define PREFIX "BERTH_"
 
 static struct config g_config;
 static pthread_once_t g_once = PTHREAD_ONCE_INIT;
@@ -76,12 +80,65 @@ static void check_log_level(void)
                  level);
 }
 
+static int is_of_others(const char *name)
+{
+#define X(variable)                                                                                \
+    if (strcmp(name, #variable) == 0)                                                              \
+        return 1;
+    CONFIG_OTHER_VARIABLES(X)
+#undef X
+    return 0;
+}
+
+/* Nobody else would say that a mistyped variable does nothing. */
+static void check_name(const char *name)
+{
+    static const char *const known[] = {
+#define X(variable) #variable,
+        CONFIG_VARIABLES(X)
+#undef X
+    };
+    const size_t count = sizeof(known) / sizeof(known[0]);
+    const char *ends[sizeof(known) / sizeof(known[0])], *nearest;
+    char list[160];
+
+    if (is_of_others(name))
+        return;
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(name, known[i]) == 0)
+            return;
+        ends[i] = known[i] + strlen(PREFIX);
+    }
+    nearest = names_nearest(name + strlen(PREFIX), ends, count);
+    if (nearest)
+        log_warn("config", "%s: unknown, so it changes nothing: did you mean " PREFIX "%s?", name,
+                 nearest);
+    else
+        log_warn("config", "%s: unknown, so it changes nothing: use %s", name,
+                 names_list(known, count, list, sizeof(list)));
+}
+
+static void check_names(void)
+{
+    char name[64]; /* what is longer is nobody's slip of a finger */
+
+    for (char **variable = environ; variable && *variable; variable++) {
+        size_t bytes = strcspn(*variable, "=");
+
+        if (strncmp(*variable, PREFIX, strlen(PREFIX)) != 0 || bytes >= sizeof(name))
+            continue;
+        snprintf(name, sizeof(name), "%.*s", (int)bytes, *variable);
+        check_name(name);
+    }
+}
+
 static void read_environment(void)
 {
     const char *path = getenv("BERTH_POLICY");
     struct input_error error;
 
     check_log_level();
+    check_names();
     g_config.stats_path = getenv("BERTH_STATS");
     if (path && *path && policy_read(path, &g_config.policy, &error))
         refuse("BERTH_POLICY", &error);

@@ -16,6 +16,14 @@ check "the preloaded libraries" test "$(seen "$CLIENT" env LD_PRELOAD)" = \
 ln -sf "$(ldconfig -p | sed -n 's/.*x86-64.* => //p' | grep /libm.so | head -n 1)" "$WORK/other.so"
 check "the user's own LD_PRELOAD stays" test "$(LD_PRELOAD=$WORK/other.so seen "$CLIENT" env LD_PRELOAD)" = \
     "$OUT/libberth.so:$OUT/berth-stub/libcuda.so:$WORK/other.so"
+expect "a mistyped variable" 0 \
+    '^berth: warn config: BERTH_MAX_MEM: unknown, so it changes nothing: did you mean BERTH_MAX_MEMORY\?$' \
+    env BERTH_MAX_MEM=0=8MiB "$WORK/bin/run" "$CLIENT" cuda
+expect "a variable that is like none" 0 '^berth: warn config: BERTH_BUDGET: .*: use BERTH_POLICY, .* or BERTH_LOG$' \
+    env BERTH_BUDGET=8GiB "$WORK/bin/run" "$CLIENT" cuda
+expect "variables that there are" 0 '' env BERTH_OFFLINE=1 BERTH_LOG=warn BERTH_BACKEND=um BERTH_CHECKPOINT="$CHECKPOINT" \
+    BERTH_MAX_MEMORY=0=32MiB BERTH_STATS="$WORK/known.json" "$WORK/bin/run" "$CLIENT" cuda
+check "are not told of" test ! -s "$WORK/err"
 mkdir -p "$WORK/root/bin" "$WORK/root/lib/berth/berth-stub"
 cp "$BERTH" "$WORK/root/bin"
 cp "$OUT/libberth.so" "$WORK/root/lib/berth"
