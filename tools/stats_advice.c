@@ -377,8 +377,8 @@ static void judge_little(struct judge *j)
                  stats_budget_text(j->enough_bytes, enough));
     add(j,
         "Only a run with %s tells what paging costs here: launches waited %s of the time, which is "
-        "no loss where the GPU computed meanwhile. The link was busy %s of it, and the GPU without "
-        "work %s.%s",
+        "no loss where the GPU computed meanwhile. The link was busy %s of the time, and the GPU "
+        "without work %s.%s",
         larger, stats_share_text(j->waiting, waiting), busy, starved, sparse);
 }
 

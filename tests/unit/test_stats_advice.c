@@ -163,7 +163,7 @@ static void test_starved(void **state)
     expect(&r, 1,
            "Only a run with --max-memory 0=101MiB, which holds everything, tells what paging costs "
            "here: launches waited 50% of the time, which is no loss where the GPU computed "
-           "meanwhile. The link was busy 10% of it, and the GPU without work 10%.");
+           "meanwhile. The link was busy 10% of the time, and the GPU without work 10%.");
     assert_false(says(&r, "Nothing to change"));
     assert_false(says(&r, "cost little")); /* which would be taken back */
     r.paging_sparse_launches = 2500;
