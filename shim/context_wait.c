@@ -16,11 +16,19 @@ struct wait {
     struct wait *next;
 };
 
+/* The primary context of a device. */
+struct primary {
+    unsigned begins; /* calls that may begin a life of it are in the driver */
+    unsigned ends;   /* calls that may end one are, or have not seen yet what they did */
+    int outwaited;   /* one that may begin a life has not waited for these */
+};
+
 static pthread_once_t g_once = PTHREAD_ONCE_INIT;
 static pthread_mutex_t g_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t g_over;
-static struct wait *g_waits;         /* g_lock: that are not over */
-static struct context_hold *g_holds; /* g_lock */
+static struct wait *g_waits;                          /* g_lock: that are not over */
+static struct context_hold *g_holds;                  /* g_lock */
+static struct primary g_primaries[STATS_DEVICES_MAX]; /* g_lock */
 
 static void set_up(void)
 {
@@ -234,6 +242,94 @@ void context_wait_left(CUcontext ctx)
         end = end->next;
     if (end)
         unlink_wait(end);
+    pthread_cond_broadcast(&g_over);
     pthread_mutex_unlock(&g_lock);
     free(end);
+}
+
+void context_wait_new(CUcontext ctx)
+{
+    pthread_once(&g_once, set_up);
+    pthread_mutex_lock(&g_lock);
+    while (is_ending(ctx))
+        pthread_cond_wait(&g_over, &g_lock);
+    pthread_mutex_unlock(&g_lock);
+}
+
+/* NULL for a device that there is not, which the driver refuses. */
+static struct primary *primary_of(CUdevice dev)
+{
+    return dev >= 0 && dev < (CUdevice)STATS_DEVICES_MAX ? &g_primaries[dev] : NULL;
+}
+
+void context_primary_begins(CUdevice dev, uint64_t patience_ns)
+{
+    const struct timespec until = time_in(patience_ns);
+    struct primary *primary = primary_of(dev);
+    int err = 0;
+
+    if (!primary)
+        return;
+    pthread_once(&g_once, set_up);
+    pthread_mutex_lock(&g_lock);
+    while (!err && primary->ends)
+        err = pthread_cond_timedwait(&g_over, &g_lock, &until);
+    if (primary->ends)
+        primary->outwaited = 1;
+    primary->begins++;
+    pthread_mutex_unlock(&g_lock);
+}
+
+void context_primary_begun(CUdevice dev)
+{
+    struct primary *primary = primary_of(dev);
+
+    if (!primary)
+        return;
+    pthread_mutex_lock(&g_lock);
+    primary->begins--;
+    pthread_cond_broadcast(&g_over);
+    pthread_mutex_unlock(&g_lock);
+}
+
+void context_primary_ends(CUdevice dev, uint64_t patience_ns)
+{
+    const struct timespec until = time_in(patience_ns);
+    struct primary *primary = primary_of(dev);
+    int err = 0;
+
+    if (!primary)
+        return;
+    pthread_once(&g_once, set_up);
+    pthread_mutex_lock(&g_lock);
+    while (!err && (primary->ends || primary->begins))
+        err = pthread_cond_timedwait(&g_over, &g_lock, &until);
+    primary->ends++;
+    pthread_mutex_unlock(&g_lock);
+}
+
+int context_primary_is_outwaited(CUdevice dev)
+{
+    struct primary *primary = primary_of(dev);
+    int outwaited;
+
+    if (!primary)
+        return 0;
+    pthread_mutex_lock(&g_lock);
+    outwaited = primary->outwaited;
+    pthread_mutex_unlock(&g_lock);
+    return outwaited;
+}
+
+void context_primary_ended(CUdevice dev)
+{
+    struct primary *primary = primary_of(dev);
+
+    if (!primary)
+        return;
+    pthread_mutex_lock(&g_lock);
+    if (!--primary->ends)
+        primary->outwaited = 0;
+    pthread_cond_broadcast(&g_over);
+    pthread_mutex_unlock(&g_lock);
 }

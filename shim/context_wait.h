@@ -63,4 +63,26 @@ void context_let_go(struct context_hold *hold);
 void context_wait_leave(CUcontext ctx, uint64_t patience_ns);
 void context_wait_left(CUcontext ctx);
 
+/* The driver has made a context, whose handle may have been that of one which has just been
+ * destroyed: returns when all of ours in that one is forgotten. Call with no lock held.
+ */
+void context_wait_new(CUcontext ctx);
+
+/* The primary context of a device is counted, and has one handle through all its lives. Only while
+ * no life of it can begin does the driver tell whether a release has ended one.
+ *
+ * begins, begun  around a call that may begin a life
+ * ends, ended    around one that may end it, the question what became of it, and what then is to be
+ *                forgotten
+ * patience_ns    for who is between the two already; then it goes on
+ * outwaited      between ends and ended: has a beginning gone on so? What took so long has waited
+ *                for the context's work, and so was its end
+ * locks          call with none held
+ */
+void context_primary_begins(CUdevice dev, uint64_t patience_ns);
+void context_primary_begun(CUdevice dev);
+void context_primary_ends(CUdevice dev, uint64_t patience_ns);
+int context_primary_is_outwaited(CUdevice dev);
+void context_primary_ended(CUdevice dev);
+
 #endif

@@ -38,6 +38,10 @@ typedef struct CUmemPoolHandle_st *CUmemoryPool;
 typedef struct CUlinkState_st *CUlinkState;
 typedef unsigned long long CUmemGenericAllocationHandle;
 
+/* Nobody here looks into these. */
+struct CUexecAffinityParam_st;
+struct CUctxCreateParams_st;
+
 typedef struct CUuuid_st {
     char bytes[16];
 } CUuuid;

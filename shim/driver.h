@@ -31,7 +31,6 @@
     X(REQUIRED, cuCtxPushCurrent_v2, (CUcontext ctx)) \
     X(REQUIRED, cuCtxPopCurrent_v2, (CUcontext *ctx)) \
     X(REQUIRED, cuCtxGetDevice, (CUdevice *dev)) \
-    X(REQUIRED, cuDevicePrimaryCtxRetain, (CUcontext *ctx, CUdevice dev)) \
     X(REQUIRED, cuDevicePrimaryCtxGetState, (CUdevice dev, unsigned int *flags, int *active)) \
     X(REQUIRED, cuStreamCreate, (CUstream *stream, unsigned int flags)) \
     X(REQUIRED, cuStreamDestroy_v2, (CUstream stream)) \

@@ -86,9 +86,8 @@ static void leave(CUcontext ctx, uint64_t patience_ns, int paused[STATS_DEVICES_
     layout_forget_all(); /* its modules go with it: their functions' handles may come again */
 }
 
-static void go_on(CUcontext ctx, const int paused[STATS_DEVICES_MAX])
+static void go_on(const int paused[STATS_DEVICES_MAX])
 {
-    context_wait_left(ctx); /* before a pager goes on: where the context stays it has work there */
     for (CUdevice dev = 0; dev < (CUdevice)STATS_DEVICES_MAX; dev++)
         if (paused[dev])
             residency_resume(dev);
@@ -106,7 +105,8 @@ static CUresult end_context(CUcontext ctx, CUresult (*end)(CUcontext))
     result = end(ctx);
     if (result == CUDA_SUCCESS)
         forget(ctx);
-    go_on(ctx, paused);
+    context_wait_left(ctx); /* before a pager goes on: where the context stays it has work there */
+    go_on(paused);
     return result;
 }
 
@@ -120,45 +120,116 @@ CUresult cuCtxDestroy_v2(CUcontext ctx)
     return end_context(ctx, driver_get()->cuCtxDestroy_v2);
 }
 
-/* The primary context is counted: it goes with its last release. Holding it once more for a moment
- * tells which one it is. */
-static CUresult end_primary(CUdevice dev, CUresult (*end)(CUdevice))
+/* What is put into a new context is not what the end of another is about to forget. */
+static CUresult created(CUresult result, const CUcontext *ctx)
+{
+    if (result == CUDA_SUCCESS && !entry_is_passive())
+        context_wait_new(*ctx);
+    return result;
+}
+
+CUresult cuCtxCreate(CUcontext *out, unsigned int flags, CUdevice dev)
+{
+    return created(driver_get()->cuCtxCreate(out, flags, dev), out);
+}
+
+CUresult cuCtxCreate_v2(CUcontext *out, unsigned int flags, CUdevice dev)
+{
+    return created(driver_get()->cuCtxCreate_v2(out, flags, dev), out);
+}
+
+CUresult cuCtxCreate_v3(CUcontext *out, struct CUexecAffinityParam_st *params, int count,
+                        unsigned int flags, CUdevice dev)
+{
+    return created(driver_get()->cuCtxCreate_v3(out, params, count, flags, dev), out);
+}
+
+CUresult cuCtxCreate_v4(CUcontext *out, struct CUctxCreateParams_st *params, unsigned int flags,
+                        CUdevice dev)
+{
+    return created(driver_get()->cuCtxCreate_v4(out, params, flags, dev), out);
+}
+
+/* Longer than anything takes but to wait for work of the program's. */
+#define PRIMARY_PATIENCE_NS 10000000000ull
+
+CUresult cuDevicePrimaryCtxRetain(CUcontext *out, CUdevice dev)
+{
+    CUresult result;
+
+    if (entry_is_passive())
+        return driver_get()->cuDevicePrimaryCtxRetain(out, dev);
+    context_primary_begins(dev, PRIMARY_PATIENCE_NS);
+    result = driver_get()->cuDevicePrimaryCtxRetain(out, dev);
+    context_primary_begun(dev);
+    return result;
+}
+
+static int is_active(CUdevice dev)
+{
+    unsigned int flags;
+    int active = 0;
+
+    return stats_note(driver_get()->cuDevicePrimaryCtxGetState(dev, &flags, &active)) ==
+               CUDA_SUCCESS &&
+           active;
+}
+
+/* The primary context of a device, NULL where it has none. Holding it once more for a moment tells
+ * which one it is; an end of it in between would not look like one. */
+static CUcontext find_primary(CUdevice dev)
 {
     const struct driver *drv = driver_get();
     CUcontext primary = NULL;
-    unsigned int flags;
-    int active = 0, paused[STATS_DEVICES_MAX];
+
+    context_primary_begins(dev, PRIMARY_PATIENCE_NS);
+    if (is_active(dev) && stats_note(drv->cuDevicePrimaryCtxRetain(&primary, dev)) == CUDA_SUCCESS)
+        stats_note(drv->cuDevicePrimaryCtxRelease_v2(dev));
+    context_primary_begun(dev);
+    return primary;
+}
+
+enum primary_end {
+    PRIMARY_RELEASE, /* it is counted, and goes with its last release */
+    PRIMARY_RESET,   /* nothing in it is left, whoever holds it */
+};
+
+static CUresult end_primary(CUdevice dev, enum primary_end kind, CUresult (*end)(CUdevice))
+{
+    CUcontext primary = entry_is_passive() ? NULL : find_primary(dev);
+    int paused[STATS_DEVICES_MAX];
     CUresult result;
 
-    if (entry_is_passive() || stats_note(drv->cuDevicePrimaryCtxGetState(dev, &flags, &active)) ||
-        !active || stats_note(drv->cuDevicePrimaryCtxRetain(&primary, dev)))
+    if (!primary)
         return end(dev);
-    stats_note(drv->cuDevicePrimaryCtxRelease_v2(dev));
     leave(primary, RELEASE_PATIENCE_NS, paused);
+    context_primary_ends(dev, PRIMARY_PATIENCE_NS);
     result = end(dev);
     if (result == CUDA_SUCCESS &&
-        (stats_note(drv->cuDevicePrimaryCtxGetState(dev, &flags, &active)) || !active))
+        (kind == PRIMARY_RESET || !is_active(dev) || context_primary_is_outwaited(dev)))
         forget(primary);
-    go_on(primary, paused);
+    context_wait_left(primary);
+    context_primary_ended(dev);
+    go_on(paused);
     return result;
 }
 
 CUresult cuDevicePrimaryCtxRelease(CUdevice dev)
 {
-    return end_primary(dev, driver_get()->cuDevicePrimaryCtxRelease);
+    return end_primary(dev, PRIMARY_RELEASE, driver_get()->cuDevicePrimaryCtxRelease);
 }
 
 CUresult cuDevicePrimaryCtxRelease_v2(CUdevice dev)
 {
-    return end_primary(dev, driver_get()->cuDevicePrimaryCtxRelease_v2);
+    return end_primary(dev, PRIMARY_RELEASE, driver_get()->cuDevicePrimaryCtxRelease_v2);
 }
 
 CUresult cuDevicePrimaryCtxReset(CUdevice dev)
 {
-    return end_primary(dev, driver_get()->cuDevicePrimaryCtxReset);
+    return end_primary(dev, PRIMARY_RESET, driver_get()->cuDevicePrimaryCtxReset);
 }
 
 CUresult cuDevicePrimaryCtxReset_v2(CUdevice dev)
 {
-    return end_primary(dev, driver_get()->cuDevicePrimaryCtxReset_v2);
+    return end_primary(dev, PRIMARY_RESET, driver_get()->cuDevicePrimaryCtxReset_v2);
 }

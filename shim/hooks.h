@@ -254,8 +254,18 @@
 #define HOOKS_CONTEXT(X) \
     X(cuCtxSynchronize, cuCtxSynchronize, 2000, NONE, (void)) \
     X(cuCtxSynchronize, cuCtxSynchronize_v2, 13000, NONE, (CUcontext ctx)) \
+    X(cuCtxCreate, cuCtxCreate, 2000, NONE, (CUcontext *out, unsigned int flags, CUdevice dev)) \
+    X(cuCtxCreate, cuCtxCreate_v2, 3020, NONE, \
+      (CUcontext *out, unsigned int flags, CUdevice dev)) \
+    X(cuCtxCreate, cuCtxCreate_v3, 11040, NONE, \
+      (CUcontext *out, struct CUexecAffinityParam_st *params, int count, unsigned int flags, \
+       CUdevice dev)) \
+    X(cuCtxCreate, cuCtxCreate_v4, 12050, NONE, \
+      (CUcontext *out, struct CUctxCreateParams_st *params, unsigned int flags, CUdevice dev)) \
     X(cuCtxDestroy, cuCtxDestroy, 2000, NONE, (CUcontext ctx)) \
     X(cuCtxDestroy, cuCtxDestroy_v2, 4000, NONE, (CUcontext ctx)) \
+    X(cuDevicePrimaryCtxRetain, cuDevicePrimaryCtxRetain, 7000, NONE, \
+      (CUcontext *out, CUdevice dev)) \
     X(cuDevicePrimaryCtxRelease, cuDevicePrimaryCtxRelease, 7000, NONE, (CUdevice dev)) \
     X(cuDevicePrimaryCtxRelease, cuDevicePrimaryCtxRelease_v2, 11000, NONE, (CUdevice dev)) \
     X(cuDevicePrimaryCtxReset, cuDevicePrimaryCtxReset, 7000, NONE, (CUdevice dev)) \

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <stdatomic.h>
 #include <unistd.h>
 
 #include "context_wait.h"
@@ -114,6 +115,124 @@ static void test_holds_what_would_end(void **state)
     assert_true(may_hold(end.ctx));
 }
 
+/* What this thread waits for in the meantime happens in another one. */
+struct meantime {
+    void (*happens)(void);
+    atomic_int awaited, happened;
+};
+
+static void *happen_in_thread(void *arg)
+{
+    struct meantime *meantime = arg;
+
+    WAIT_FOR(atomic_load(&meantime->awaited));
+    atomic_store(&meantime->happened, 1);
+    meantime->happens();
+    return NULL;
+}
+
+/* Does wait() return only when happens() has? */
+static int waits_for(void (*wait)(void), void (*happens)(void))
+{
+    struct meantime meantime = {.happens = happens};
+    pthread_t thread;
+    int happened;
+
+    assert_int_equal(pthread_create(&thread, NULL, happen_in_thread, &meantime), 0);
+    atomic_store(&meantime.awaited, 1);
+    wait();
+    happened = atomic_load(&meantime.happened);
+    pthread_join(thread, NULL);
+    return happened;
+}
+
+static CUcontext g_again; /* a handle that comes again, before the end of its context is over */
+
+static void meet_new(void)
+{
+    context_wait_new(g_again);
+}
+
+static void leave_old(void)
+{
+    context_wait_left(g_again);
+}
+
+static void test_new_waits_for_the_old(void **state)
+{
+    (void)state;
+    g_again = fake_context(0);
+    context_wait_leave(g_again, CONTEXT_WAIT_ENDS);
+    context_wait_new(fake_context(1));
+    assert_true(waits_for(meet_new, leave_old));
+}
+
+#define PRIMARY 3 /* a device */
+
+static void begin_primary(void)
+{
+    context_primary_begins(PRIMARY, DAY_NS);
+}
+
+static void begun_primary(void)
+{
+    context_primary_begun(PRIMARY);
+}
+
+static void end_primary(void)
+{
+    context_primary_ends(PRIMARY, DAY_NS);
+}
+
+static void ended_primary(void)
+{
+    context_primary_ended(PRIMARY);
+}
+
+/* Beginnings need not wait for each other. */
+static void test_primary_begins_or_ends(void **state)
+{
+    (void)state;
+    end_primary();
+    context_primary_begins(PRIMARY + 1, DAY_NS);
+    context_primary_begun(PRIMARY + 1);
+    assert_true(waits_for(begin_primary, ended_primary));
+    begin_primary();
+    begun_primary();
+    assert_true(waits_for(end_primary, begun_primary));
+    assert_false(context_primary_is_outwaited(PRIMARY));
+    assert_true(waits_for(end_primary, ended_primary));
+    ended_primary();
+}
+
+/* Nobody waits for ever, and an end hears of it; the next one does not. */
+static void test_primary_is_outwaited(void **state)
+{
+    (void)state;
+    end_primary();
+    context_primary_begins(PRIMARY, 1);
+    assert_true(context_primary_is_outwaited(PRIMARY));
+    ended_primary();
+    context_primary_ends(PRIMARY, 1);
+    assert_false(context_primary_is_outwaited(PRIMARY));
+    begun_primary();
+    ended_primary();
+}
+
+static void test_primary_of_no_device(void **state)
+{
+    const CUdevice none[] = {-1, (CUdevice)STATS_DEVICES_MAX};
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        context_primary_begins(none[i], DAY_NS);
+        context_primary_ends(none[i], DAY_NS);
+        assert_false(context_primary_is_outwaited(none[i]));
+        context_primary_ended(none[i]);
+        context_primary_begun(none[i]);
+    }
+}
+
 static void *open_gate_for_two(void *arg)
 {
     WAIT_FOR(FAKE_READ(g_fake.at_gate) == 2);
@@ -159,9 +278,11 @@ static int setup(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tells_the_result),   cmocka_unit_test(test_is_given_up),
-        cmocka_unit_test(test_leaves_what_ends),   cmocka_unit_test(test_holds_what_would_end),
-        cmocka_unit_test(test_each_has_its_share),
+        cmocka_unit_test(test_tells_the_result),       cmocka_unit_test(test_is_given_up),
+        cmocka_unit_test(test_leaves_what_ends),       cmocka_unit_test(test_holds_what_would_end),
+        cmocka_unit_test(test_each_has_its_share),     cmocka_unit_test(test_new_waits_for_the_old),
+        cmocka_unit_test(test_primary_begins_or_ends), cmocka_unit_test(test_primary_is_outwaited),
+        cmocka_unit_test(test_primary_of_no_device),
     };
 
     return cmocka_run_group_tests(tests, setup, NULL);
