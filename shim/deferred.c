@@ -1,16 +1,17 @@
 #include "deferred.h"
 #include "range.h"
 #include "stats.h"
+#include "stream_id.h"
 #include <pthread.h>
 #include <stdlib.h>
 
 struct deferred {
     CUdeviceptr base;         /* 0: its memory has gone */
     CUevent event;            /* NULL: it has gone, with its context */
-    CUcontext ctx, event_ctx; /* of the memory, and of the stream that it was freed on */
-    struct context_hold hold; /* on event_ctx, once off the list, while there is an event */
-    CUstream stream;
-    pthread_t thread; /* that freed it, for a stream of its own has the same handle in each */
+    CUcontext ctx;            /* of the memory */
+    struct stream_id stream;  /* that it was freed on */
+    struct context_hold hold; /* on the stream's context, once off the list, while there is an event
+                               */
     struct deferred *next;
 };
 
@@ -51,6 +52,7 @@ CUresult deferred_free(CUdeviceptr base, CUcontext ctx, CUstream stream, int *pa
 {
     const struct driver *drv = driver_get();
     struct deferred *d = calloc(1, sizeof(*d));
+    CUcontext current = NULL;
     CUresult result;
 
     *paged = 1;
@@ -58,9 +60,8 @@ CUresult deferred_free(CUdeviceptr base, CUcontext ctx, CUstream stream, int *pa
         return CUDA_ERROR_OUT_OF_MEMORY;
     d->base = base;
     d->ctx = ctx;
-    d->stream = stream;
-    d->thread = pthread_self();
-    stats_note(drv->cuCtxGetCurrent(&d->event_ctx));
+    stats_note(drv->cuCtxGetCurrent(&current));
+    d->stream = stream_id_of(stream, current);
     result = drv->cuEventCreate(&d->event, CU_EVENT_DISABLE_TIMING);
     if (result == CUDA_SUCCESS)
         result = drv->cuEventRecord(d->event, stream);
@@ -111,19 +112,13 @@ static struct deferred *take_off(struct deferred **link)
     return d;
 }
 
-static int is_behind(const struct deferred *d, const struct deferred *earlier)
-{
-    return d->stream == earlier->stream && d->event_ctx == earlier->event_ctx &&
-           pthread_equal(d->thread, earlier->thread);
-}
-
 /* Has the event come? Then its context is held. One whose context is coming to its end cannot be
  * asked. g_lock is held. */
 static CUresult query(struct deferred *d)
 {
     CUresult result;
 
-    if (!context_hold(&d->hold, d->event_ctx))
+    if (!context_hold(&d->hold, d->stream.ctx))
         return CUDA_ERROR_NOT_READY;
     result = stats_note(driver_get()->cuEventQuery(d->event));
     if (result != CUDA_SUCCESS)
@@ -135,7 +130,7 @@ static CUresult query(struct deferred *d)
 void deferred_retire(void)
 {
     struct deferred *done = NULL, **link = &g_deferred;
-    const struct deferred *busy[STREAMS_SEEN];
+    const struct stream_id *busy[STREAMS_SEEN];
     size_t busy_count = 0;
 
     pthread_mutex_lock(&g_lock);
@@ -144,7 +139,7 @@ void deferred_retire(void)
         CUresult result = CUDA_ERROR_NOT_READY;
         size_t i = 0;
 
-        while (i < busy_count && !is_behind(d, busy[i]))
+        while (i < busy_count && !stream_id_is(&d->stream, busy[i]))
             i++;
         if (i == busy_count)
             result = query(d);
@@ -155,7 +150,7 @@ void deferred_retire(void)
             continue;
         }
         if (result == CUDA_ERROR_NOT_READY && i == busy_count && busy_count < STREAMS_SEEN)
-            busy[busy_count++] = d;
+            busy[busy_count++] = &d->stream;
         link = &d->next;
     }
     pthread_mutex_unlock(&g_lock);
@@ -183,7 +178,7 @@ void deferred_add_contexts(struct context_set *set)
 {
     pthread_mutex_lock(&g_lock);
     for (const struct deferred *d = g_deferred; d; d = d->next) {
-        context_set_add(set, d->event_ctx);
+        context_set_add(set, d->stream.ctx);
         context_set_add(set, d->ctx);
     }
     pthread_mutex_unlock(&g_lock);
@@ -197,14 +192,14 @@ void deferred_drop_context(CUcontext ctx)
     for (struct deferred **link = &g_deferred; *link;) {
         struct deferred *d = *link;
 
-        if (d->ctx != ctx && d->event_ctx != ctx) {
+        if (d->ctx != ctx && d->stream.ctx != ctx) {
             link = &d->next;
             continue;
         }
         take_off(link);
         d->next = done;
         done = d;
-        if (d->event_ctx == ctx || !context_hold(&d->hold, d->event_ctx))
+        if (d->stream.ctx == ctx || !context_hold(&d->hold, d->stream.ctx))
             d->event = NULL; /* another context's, which is coming to its end, goes with that */
         if (d->ctx == ctx)
             d->base = 0; /* its address may be another allocation's by now */

@@ -199,7 +199,8 @@ static uint64_t with_strays(const struct residency *res, uint64_t bytes)
 /* One victim at a time, for the lock is given up. What the plan wants kept goes only by force, and
  * only when no work is left on stream (NULL: on any) whose end would free something better: a
  * launch runs behind its own stream's work anyway, but must not wait for another's. */
-static enum room make_room(struct residency *res, uint64_t bytes, int force, CUstream stream)
+static enum room make_room(struct residency *res, uint64_t bytes, int force,
+                           const struct stream_id *stream)
 {
     struct extent *victim;
 
@@ -268,7 +269,7 @@ static enum room serve(struct residency *res)
 
         if (!e || e->state != EXTENT_ABSENT || trial_leaves(res, e))
             continue;
-        room = make_room(res, e->bytes, 1, r->use->stream);
+        room = make_room(res, e->bytes, 1, &r->use->stream);
         if (room == ROOM_THERE) {
             unsigned failures = res->failures;
 

@@ -21,6 +21,7 @@
 #include "residency.h"
 #include "schedule.h"
 #include "schedule_tempo.h"
+#include "stream_id.h"
 #include "transfer.h"
 
 #define EXTENT_NONE  UINT32_MAX
@@ -53,7 +54,7 @@ struct use {
     uint64_t trial_bytes;
     int doubted; /* a trial: of a function that the last one found dense */
     _Atomic uint8_t *verdict;
-    CUstream stream;
+    struct stream_id stream;
     size_t count, room;
     struct extent **set; /* an extent whose range has gone is NULL */
     struct use *next;
@@ -242,7 +243,7 @@ void use_pin(struct use *use);
 void use_end(struct residency *res, struct use **link, int has_run);
 /* Is there a use on stream (NULL: on any) whose end may free room: none that waits for room itself,
  * and none that was waited for in vain and whose stream has not moved since? */
-int use_may_end(const struct residency *res, CUstream stream);
+int use_may_end(const struct residency *res, const struct stream_id *stream);
 /* Is there a use whose event tells of its end? */
 int use_is_any_recorded(const struct residency *res);
 /* The pins of extents in range are gone. */

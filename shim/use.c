@@ -19,11 +19,11 @@ static uint64_t now_ns(void)
 }
 
 /* What is queued on a stream behind work that was waited for in vain will not end sooner. */
-static int is_outwaited(const struct residency *res, CUstream stream)
+static int is_outwaited(const struct residency *res, const struct stream_id *stream)
 {
     const struct use *use = res->uses;
 
-    while (use && !(use->outwaited && use->stream == stream))
+    while (use && !(use->outwaited && stream_id_is(&use->stream, stream)))
         use = use->next;
     return use != NULL;
 }
@@ -37,15 +37,15 @@ static void outwait(struct residency *res)
     pager_wake(res); /* which may have promised room to others */
 }
 
-static void stream_has_moved(struct residency *res, CUstream stream)
+static void stream_has_moved(struct residency *res, const struct stream_id *stream)
 {
     for (struct use *use = res->uses; use; use = use->next)
-        if (use->stream == stream)
+        if (stream_id_is(&use->stream, stream))
             use->outwaited = 0;
 }
 
 static struct use *use_new(struct residency *res, struct extent *const *set, size_t count,
-                           CUstream stream)
+                           const struct stream_id *stream)
 {
     struct use *use = res->free_uses;
 
@@ -77,7 +77,7 @@ static struct use *use_new(struct residency *res, struct extent *const *set, siz
     use->began = NULL;
     use->verdict = NULL;
     use->trial = 0;
-    use->stream = stream;
+    use->stream = *stream;
     use->next = NULL;
     *res->uses_tail = use;
     res->uses_tail = &use->next;
@@ -93,7 +93,7 @@ void use_end(struct residency *res, struct use **link, int has_run)
     if (!*link)
         res->uses_tail = link;
     if (use->outwaited)
-        stream_has_moved(res, use->stream);
+        stream_has_moved(res, &use->stream);
     for (size_t i = 0; i < use->count; i++)
         if (use->set[i] && use->set[i]->pins)
             use->set[i]->pins--;
@@ -106,7 +106,7 @@ void use_end(struct residency *res, struct use **link, int has_run)
 
 size_t use_retire(struct residency *res)
 {
-    CUstream busy[STREAMS_SEEN];
+    const struct stream_id *busy[STREAMS_SEEN];
     size_t busy_count = 0, ended = 0;
     struct use **link = &res->uses;
 
@@ -114,12 +114,12 @@ size_t use_retire(struct residency *res)
         struct use *use = *link;
         size_t i = 0;
 
-        while (i < busy_count && busy[i] != use->stream)
+        while (i < busy_count && !stream_id_is(busy[i], &use->stream))
             i++;
         if (!use->recorded || i < busy_count) {
             link = &use->next;
         } else if (stats_note(res->drv->cuEventQuery(use->event)) == CUDA_ERROR_NOT_READY) {
-            busy[busy_count++] = use->stream;
+            busy[busy_count++] = &use->stream;
             link = &use->next;
         } else {
             use_end(res, link, 1);
@@ -133,11 +133,12 @@ size_t use_retire(struct residency *res)
     return ended;
 }
 
-int use_may_end(const struct residency *res, CUstream stream)
+int use_may_end(const struct residency *res, const struct stream_id *stream)
 {
     const struct use *use = res->uses;
 
-    while (use && (use->waiting || use->outwaited || (stream && use->stream != stream)))
+    while (use &&
+           (use->waiting || use->outwaited || (stream && !stream_id_is(&use->stream, stream))))
         use = use->next;
     return use != NULL;
 }
@@ -329,6 +330,7 @@ struct use *residency_acquire(struct residency *res, struct extent *const *set, 
     struct use *use = NULL;
     size_t learned = count;
     CUcontext ctx = NULL, current = NULL;
+    struct stream_id id;
     uint64_t start;
 
     if ((!count && !trial) || !atomic_load_explicit(&res->active, memory_order_relaxed))
@@ -337,6 +339,7 @@ struct use *residency_acquire(struct residency *res, struct extent *const *set, 
     stats_note(res->drv->cuCtxGetCurrent(&current));
     if (!res->drv->cuStreamGetCtx || stats_note(res->drv->cuStreamGetCtx(stream, &ctx)))
         ctx = current;
+    id = stream_id_of(stream, ctx);
     pthread_mutex_lock(&res->lock);
     if (trial && (trial->loads || ctx != current || !trial_is_due(res, trial))) {
         if (trial->loads || trial_is_on(trial)) {
@@ -349,7 +352,7 @@ struct use *residency_acquire(struct residency *res, struct extent *const *set, 
         atomic_fetch_add_explicit(&shard->launches_sparse, 1, memory_order_relaxed);
     if (res->broken || !all_alive(set, count) || (!count && !trial))
         goto out;
-    use = use_new(res, set, count, stream);
+    use = use_new(res, set, count, &id);
     if (!use)
         goto out;
     if (need != RESIDENCY_AS_IS && count)
@@ -386,7 +389,6 @@ void residency_release(struct use *use, CUstream stream, CUresult result)
 
     pthread_mutex_lock(&res->lock);
     if (recorded && use->event) { /* the context has not been destroyed in between */
-        use->stream = stream;
         use->recorded = 1;
     } else { /* nobody would know when it has run; a drop too early is slow, not wrong */
         struct use **link = &res->uses;

@@ -264,6 +264,7 @@ static void test_standstill_is_remembered(void **state)
 {
     struct bench b = bench_make(DEVICE_PATIENCE, 20, HELD);
     CUstream other = fake_program_stream(0);
+    const struct stream_id stream = stream_id_of(b.stream, b.ctx);
     size_t set[FITS], probe = 15;
     uint64_t first_half;
 
@@ -284,11 +285,11 @@ static void test_standstill_is_remembered(void **state)
         residency_charge(b.res, -(int64_t)(2 * MIB));
     }
     assert_true(is_there(&b, 0) && is_there(&b, FITS - 1));
-    assert_false(LOCKED(b.res, use_may_end(b.res, b.stream)));
+    assert_false(LOCKED(b.res, use_may_end(b.res, &stream)));
     /* The first half of it has run, and the rest is on its way. */
     fake_finish_to(b.stream, first_half);
     LOCKED(b.res, use_retire(b.res));
-    assert_true(LOCKED(b.res, use_may_end(b.res, b.stream)));
+    assert_true(LOCKED(b.res, use_may_end(b.res, &stream)));
     fake_finish(b.stream);
     WAIT_FOR(LOCKED(b.res, (use_retire(b.res), !b.res->uses)));
     launch_on(&b, other, 1, &probe);
