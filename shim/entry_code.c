@@ -5,45 +5,42 @@
 #include "entry.h"
 #include "layout.h"
 
-static CUresult loaded(CUresult result, const void *image)
+static CUresult module_loaded(CUresult result, const CUmodule *out, const void *image)
 {
     if (result == CUDA_SUCCESS)
-        layout_image_loaded(image);
-    return result;
-}
-
-static CUresult loaded_from(CUresult result, const char *path)
-{
-    if (result == CUDA_SUCCESS)
-        layout_file_loaded(path);
+        layout_image_loaded(*out, LAYOUT_MODULE, image);
     return result;
 }
 
 CUresult cuModuleLoad(CUmodule *out, const char *path)
 {
-    return loaded_from(driver_get()->cuModuleLoad(out, path), path);
+    CUresult result = driver_get()->cuModuleLoad(out, path);
+
+    if (result == CUDA_SUCCESS)
+        layout_file_loaded(*out, LAYOUT_MODULE, path);
+    return result;
 }
 
 CUresult cuModuleLoadData(CUmodule *out, const void *image)
 {
-    return loaded(driver_get()->cuModuleLoadData(out, image), image);
+    return module_loaded(driver_get()->cuModuleLoadData(out, image), out, image);
 }
 
 CUresult cuModuleLoadDataEx(CUmodule *out, const void *image, unsigned int num_options,
                             CUjit_option *options, void **values)
 {
-    return loaded(driver_get()->cuModuleLoadDataEx(out, image, num_options, options, values),
-                  image);
+    return module_loaded(driver_get()->cuModuleLoadDataEx(out, image, num_options, options, values),
+                         out, image);
 }
 
 CUresult cuModuleLoadFatBinary(CUmodule *out, const void *image)
 {
-    return loaded(driver_get()->cuModuleLoadFatBinary(out, image), image);
+    return module_loaded(driver_get()->cuModuleLoadFatBinary(out, image), out, image);
 }
 
 CUresult cuModuleUnload(CUmodule module)
 {
-    layout_forget_all();
+    layout_unloaded(module);
     return driver_get()->cuModuleUnload(module);
 }
 
@@ -56,24 +53,29 @@ CUresult cuLibraryLoadData(CUlibrary *out, const void *image, CUjit_option *jit_
                            void **jit_values, unsigned int num_jit_options,
                            CUlibraryOption *options, void **values, unsigned int num_options)
 {
-    return loaded(driver_get()->cuLibraryLoadData(out, image, jit_options, jit_values,
-                                                  num_jit_options, options, values, num_options),
-                  image);
+    CUresult result = driver_get()->cuLibraryLoadData(
+        out, image, jit_options, jit_values, num_jit_options, options, values, num_options);
+
+    if (result == CUDA_SUCCESS)
+        layout_image_loaded(*out, LAYOUT_LIBRARY, image);
+    return result;
 }
 
 CUresult cuLibraryLoadFromFile(CUlibrary *out, const char *path, CUjit_option *jit_options,
                                void **jit_values, unsigned int num_jit_options,
                                CUlibraryOption *options, void **values, unsigned int num_options)
 {
-    return loaded_from(driver_get()->cuLibraryLoadFromFile(out, path, jit_options, jit_values,
-                                                           num_jit_options, options, values,
-                                                           num_options),
-                       path);
+    CUresult result = driver_get()->cuLibraryLoadFromFile(
+        out, path, jit_options, jit_values, num_jit_options, options, values, num_options);
+
+    if (result == CUDA_SUCCESS)
+        layout_file_loaded(*out, LAYOUT_LIBRARY, path);
+    return result;
 }
 
 CUresult cuLibraryUnload(CUlibrary library)
 {
-    layout_forget_all();
+    layout_unloaded(library);
     return driver_get()->cuLibraryUnload(library);
 }
 

@@ -71,6 +71,7 @@ static void forget(CUcontext ctx)
 {
     range_context_destroyed(ctx);
     residency_context_destroyed(ctx, 1);
+    layout_context_destroyed(ctx);
 }
 
 /* Nothing of ours asks anything of ctx between these two. Which device it is on cannot be asked,

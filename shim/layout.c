@@ -1,6 +1,7 @@
 #include "layout.h"
 #include "cubin.h"
 #include "log.h"
+#include "stats.h"
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -23,17 +24,26 @@ struct table {
     const struct layout *_Atomic slot[];
 };
 
-/* A kernel's layout as an image gave it, for drivers without cuFuncGetParamInfo. */
-struct named_layout {
+/* A kernel's layout as its image gave it, for drivers without cuFuncGetParamInfo. */
+struct kernel {
     char *name;
     size_t count;
     struct cubin_param *params;
+    int contradicted; /* the image has another layout under the same name */
+    UT_hash_handle hh;
+};
+
+/* A code image that was loaded, whether it could be read or not. */
+struct image {
+    const void *owner; /* the CUmodule or CUlibrary that it became */
+    CUcontext ctx;     /* that it goes with; NULL: a library goes with none */
+    struct kernel *kernels;
     UT_hash_handle hh;
 };
 
 static pthread_mutex_t g_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct table *_Atomic g_table;
-static struct named_layout *g_named; /* g_lock */
+static struct image *g_images; /* g_lock */
 static _Atomic uint64_t g_epoch = 1;
 
 static size_t hash_function(CUfunction function, size_t room)
@@ -137,32 +147,72 @@ static struct layout *ask_driver(CUfunction function)
     return exact ? exact : layout;
 }
 
+static int is_same(const struct kernel *kernel, const struct kernel *other)
+{
+    return kernel->count == other->count &&
+           !memcmp(kernel->params, other->params, kernel->count * sizeof(kernel->params[0]));
+}
+
+static struct kernel *kernel_in(const struct image *image, const char *name)
+{
+    struct kernel *kernel;
+
+    HASH_FIND_STR(image->kernels, name, kernel);
+    return kernel;
+}
+
+/* Where nobody knows which image it is from, only equal layouts help. g_lock is held. */
+static const struct kernel *kernel_in_any(const char *name)
+{
+    const struct kernel *found = NULL;
+
+    for (const struct image *image = g_images; image; image = image->hh.next) {
+        const struct kernel *kernel = kernel_in(image, name);
+
+        if (kernel && (kernel->contradicted || (found && !is_same(kernel, found))))
+            return NULL;
+        if (kernel)
+            found = kernel;
+    }
+    return found;
+}
+
 /* Look the function's name up among the images' kernels. g_lock is held. */
-static void take_named(struct layout **layout)
+static const struct kernel *find_kernel(CUfunction function)
 {
     const struct driver *drv = driver_get();
-    CUfunction function = (*layout)->function;
-    struct named_layout *named = NULL;
-    struct layout *grown;
+    struct image *image = NULL;
+    CUmodule module = NULL;
     const char *name = NULL;
 
     if (drv->cuFuncGetName && drv->cuFuncGetName(&name, function) != CUDA_SUCCESS)
         name = NULL;
+    if (name && drv->cuFuncGetModule && drv->cuFuncGetModule(&module, function) == CUDA_SUCCESS)
+        HASH_FIND_PTR(g_images, &module, image);
     if (!name && drv->cuKernelGetName &&
         drv->cuKernelGetName(&name, (CUkernel)function) != CUDA_SUCCESS)
         name = NULL;
-    if (name)
-        HASH_FIND_STR(g_named, name, named);
-    if (!named)
+    if (!name)
+        return NULL;
+    return image ? kernel_in(image, name) : kernel_in_any(name);
+}
+
+/* g_lock is held. */
+static void take_named(struct layout **layout)
+{
+    const struct kernel *kernel = find_kernel((*layout)->function);
+    struct layout *grown;
+
+    if (!kernel || kernel->contradicted)
         return;
-    grown = realloc(*layout, sizeof(**layout) + named->count * sizeof((*layout)->param[0]));
+    grown = realloc(*layout, sizeof(**layout) + kernel->count * sizeof((*layout)->param[0]));
     if (!grown)
         return;
-    for (size_t i = 0; i < named->count; i++) {
-        grown->param[i].offset = named->params[i].offset;
-        grown->param[i].bytes = named->params[i].bytes;
+    for (size_t i = 0; i < kernel->count; i++) {
+        grown->param[i].offset = kernel->params[i].offset;
+        grown->param[i].bytes = kernel->params[i].bytes;
     }
-    grown->count = (uint32_t)named->count;
+    grown->count = (uint32_t)kernel->count;
     grown->known = 1;
     *layout = grown;
 }
@@ -198,35 +248,90 @@ const struct layout *layout_get(CUfunction function)
     return known;
 }
 
+static void kernel_free(struct kernel *kernel)
+{
+    free(kernel->params);
+    free(kernel->name);
+    free(kernel);
+}
+
+static struct kernel *kernel_new(const char *name, const struct cubin_param *params, size_t count)
+{
+    struct kernel *kernel = calloc(1, sizeof(*kernel));
+
+    if (!kernel)
+        return NULL;
+    kernel->name = strdup(name);
+    kernel->params = malloc((count ? count : 1) * sizeof(*params));
+    if (!kernel->name || !kernel->params) {
+        kernel_free(kernel);
+        return NULL;
+    }
+    memcpy(kernel->params, params, count * sizeof(*params));
+    kernel->count = count;
+    return kernel;
+}
+
+/* A fatbin has a kernel once for each kind of device. */
 static void remember(void *arg, const char *name, const struct cubin_param *params, size_t count)
 {
-    struct named_layout *named = NULL;
-    struct cubin_param *copy = malloc((count ? count : 1) * sizeof(*copy));
+    struct image *image = arg;
+    struct kernel *kernel = kernel_new(name, params, count), *known = kernel_in(image, name);
 
-    (void)arg;
-    if (!copy)
+    if (!kernel)
         return;
-    memcpy(copy, params, count * sizeof(*copy));
-    pthread_mutex_lock(&g_lock);
-    HASH_FIND_STR(g_named, name, named);
-    if (named) {
-        /* The same name in another image: a launch may be of either, so only equal layouts help. */
-        if (named->count != count || memcmp(named->params, copy, count * sizeof(*copy)))
-            named->count = 0;
-        free(copy);
-    } else {
-        named = calloc(1, sizeof(*named));
-        if (named)
-            named->name = strdup(name);
-        if (named && named->name) {
-            named->count = count;
-            named->params = copy;
-            HASH_ADD_KEYPTR(hh, g_named, named->name, strlen(named->name), named);
-        } else {
-            free(named);
-            free(copy);
-        }
+    if (known) {
+        known->contradicted |= !is_same(known, kernel);
+        kernel_free(kernel);
+        return;
     }
+    HASH_ADD_KEYPTR(hh, image->kernels, kernel->name, strlen(kernel->name), kernel);
+    if (!kernel->hh.tbl) /* uthash has found no memory */
+        kernel_free(kernel);
+}
+
+static void image_free(struct image *image)
+{
+    struct kernel *kernel, *next;
+
+    HASH_ITER (hh, image->kernels, kernel, next) {
+        HASH_DEL(image->kernels, kernel);
+        kernel_free(kernel);
+    }
+    free(image);
+}
+
+static struct image *image_new(const void *owner, enum layout_owner kind)
+{
+    struct image *image = calloc(1, sizeof(*image));
+
+    if (!image)
+        return NULL;
+    image->owner = owner;
+    if (kind == LAYOUT_MODULE)
+        stats_note(driver_get()->cuCtxGetCurrent(&image->ctx));
+    return image;
+}
+
+static void forget_image(const void *owner)
+{
+    struct image *image;
+
+    HASH_FIND_PTR(g_images, &owner, image);
+    if (!image)
+        return;
+    HASH_DEL(g_images, image);
+    image_free(image);
+}
+
+/* What had the handle before has gone, whoever took it along. */
+static void image_add(struct image *image)
+{
+    pthread_mutex_lock(&g_lock);
+    forget_image(image->owner);
+    HASH_ADD_PTR(g_images, owner, image);
+    if (!image->hh.tbl)
+        image_free(image);
     pthread_mutex_unlock(&g_lock);
 }
 
@@ -240,13 +345,18 @@ static int driver_tells(void)
            version >= PARAM_INFO_SINCE;
 }
 
-void layout_image_loaded(const void *image)
+void layout_image_loaded(const void *owner, enum layout_owner kind, const void *code)
 {
+    struct image *image;
     size_t kernels;
 
-    if (!image || driver_tells())
+    if (!code || driver_tells())
         return;
-    kernels = cubin_walk(image, remember, NULL);
+    image = image_new(owner, kind);
+    if (!image)
+        return;
+    kernels = cubin_walk(code, remember, image);
+    image_add(image);
     log_debug("launch", "%zu kernels' parameters read from a code image", kernels);
 }
 
@@ -276,24 +386,50 @@ static char *read_file(const char *path, size_t *bytes)
     return text;
 }
 
-void layout_file_loaded(const char *path)
+void layout_file_loaded(const void *owner, enum layout_owner kind, const char *path)
 {
-    size_t bytes, kernels;
+    size_t bytes, kernels = 0;
+    struct image *image;
     char *file;
 
     if (!path || driver_tells())
         return;
-    file = read_file(path, &bytes);
-    if (!file) {
-        log_debug("launch", "the code in %s cannot be read", path);
+    image = image_new(owner, kind);
+    if (!image)
         return;
-    }
-    kernels = cubin_walk_file(file, bytes, remember, NULL);
+    file = read_file(path, &bytes);
+    if (file)
+        kernels = cubin_walk_file(file, bytes, remember, image);
+    else
+        log_debug("launch", "the code in %s cannot be read", path);
     free(file);
+    image_add(image);
     log_debug("launch", "%zu kernels' parameters read from %s", kernels, path);
 }
 
 void layout_forget_all(void)
 {
     atomic_fetch_add_explicit(&g_epoch, 1, memory_order_acq_rel);
+}
+
+void layout_unloaded(const void *owner)
+{
+    pthread_mutex_lock(&g_lock);
+    forget_image(owner);
+    pthread_mutex_unlock(&g_lock);
+    layout_forget_all();
+}
+
+void layout_context_destroyed(CUcontext ctx)
+{
+    struct image *image, *next;
+
+    pthread_mutex_lock(&g_lock);
+    HASH_ITER (hh, g_images, image, next) {
+        if (image->ctx != ctx)
+            continue;
+        HASH_DEL(g_images, image);
+        image_free(image);
+    }
+    pthread_mutex_unlock(&g_lock);
 }

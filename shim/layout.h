@@ -34,14 +34,28 @@ struct layout {
 /* The layout of a function; made on the first call for it. NULL when out of memory. */
 const struct layout *layout_get(CUfunction function);
 
-/* A code image was loaded: remember its kernels' layouts by name, where the driver does not tell.
+enum layout_owner {
+    LAYOUT_MODULE, /* of the current context */
+    LAYOUT_LIBRARY,
+};
+
+/* A code image was loaded: remember its kernels' layouts, where the driver does not tell. The same
+ * name may stand for another kernel in each image.
+ *
+ * owner    the CUmodule or CUlibrary
+ * code     the image, NULL for none; path: of the file that the driver has read it from
+ * locks    a leaf; call with none held
  */
-void layout_image_loaded(const void *image);
+void layout_image_loaded(const void *owner, enum layout_owner kind, const void *code);
+void layout_file_loaded(const void *owner, enum layout_owner kind, const char *path);
 
-/* The same for an image that the driver has read from a file. */
-void layout_file_loaded(const char *path);
-
-/* Code was unloaded: a function's handle may soon stand for another function. */
+/* A function's handle may soon stand for another function. */
 void layout_forget_all(void);
+
+/* A module or library is about to be unloaded: that too, and its image is forgotten. */
+void layout_unloaded(const void *owner);
+
+/* A context has gone, and its modules' images with it. */
+void layout_context_destroyed(CUcontext ctx);
 
 #endif

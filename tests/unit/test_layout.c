@@ -132,7 +132,17 @@ static void test_nobody_knows(void **state)
     assert_int_equal(g_asked, asked);
 }
 
-static void load_image(const char *name, unsigned bytes)
+static CUmodule g_module; /* of every function */
+
+static CUresult function_module(CUmodule *module, CUfunction function)
+{
+    (void)function;
+    *module = g_module;
+    return g_module ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+}
+
+/* Two parameters, the second of so many bytes. */
+static void load_image(const void *owner, enum layout_owner kind, const char *name, unsigned bytes)
 {
     char section[64];
     struct image info = {{0}, 0}, image;
@@ -142,21 +152,53 @@ static void load_image(const char *name, unsigned bytes)
     put_param(&info, 0x17, 1, 8, bytes);
     put_param(&info, 0x17, 0, 0, 8);
     make_elf(&image, sections, 1);
-    layout_image_loaded(image.bytes);
+    layout_image_loaded(owner, kind, image.bytes);
 }
 
-/* Without cuFuncGetParamInfo the image tells; two images that contradict each other tell nothing.
- */
+static void load_library(uintptr_t owner, const char *name, unsigned bytes)
+{
+    load_image((const void *)owner, LAYOUT_LIBRARY, name, bytes);
+}
+
+static CUmodule load_module(uintptr_t owner, const char *name, unsigned bytes)
+{
+    load_image((const void *)owner, LAYOUT_MODULE, name, bytes);
+    return (CUmodule)owner;
+}
+
+/* What the driver does not tell images have to. */
+static void tell_nothing(void)
+{
+    g_fake_driver.cuFuncGetParamInfo = NULL;
+    g_fake_driver.cuKernelGetParamInfo = NULL;
+    g_fake_driver.cuFuncGetModule = function_module;
+    g_module = NULL;
+    layout_forget_all();
+}
+
+/* Bytes of the second parameter of a function in a module, 0 when nobody knows. */
+static uint32_t second_bytes(CUmodule module, uintptr_t function)
+{
+    const struct layout *l;
+
+    g_module = module;
+    layout_forget_all();
+    l = layout_get((CUfunction)function);
+    assert_non_null(l);
+    assert_int_equal(l->count, l->known ? 2 : 0);
+    return l->known ? l->param[1].bytes : 0;
+}
+
+/* Without cuFuncGetParamInfo the image tells; of libraries, whose functions say nothing of where
+ * they are from, two images that contradict each other tell nothing. */
 static void test_from_images(void **state)
 {
     const struct layout *l;
 
     (void)state;
-    g_fake_driver.cuFuncGetParamInfo = NULL;
-    g_fake_driver.cuKernelGetParamInfo = NULL;
-    layout_forget_all();
-    load_image("first", 16);
-    load_image("second", 16);
+    tell_nothing();
+    load_library(1, "first", 16);
+    load_library(2, "second", 16);
     l = layout_get((CUfunction)0x10);
     assert_true(l->known);
     assert_int_equal(l->count, 2);
@@ -165,13 +207,83 @@ static void test_from_images(void **state)
     assert_int_equal(l->param[1].bytes, 16);
     l = layout_get((CUfunction)0x30); /* by the name of a library's kernel */
     assert_int_equal(l->count, 2);
-    load_image("first", 16);
-    load_image("second", 24);
-    layout_image_loaded(NULL);
-    layout_forget_all();
-    assert_int_equal(layout_get((CUfunction)0x10)->count, 2);
-    assert_int_equal(layout_get((CUfunction)0x20)->count, 0);
-    assert_false(layout_get((CUfunction)0x40)->known);
+    load_library(3, "first", 16);
+    load_library(4, "second", 24);
+    layout_image_loaded((void *)1, LAYOUT_LIBRARY, NULL);
+    assert_int_equal(second_bytes(NULL, 0x10), 16);
+    assert_int_equal(second_bytes(NULL, 0x20), 0);
+    assert_int_equal(second_bytes(NULL, 0x30), 0);
+    assert_int_equal(second_bytes(NULL, 0x40), 0);
+    layout_unloaded((void *)4);
+    assert_int_equal(second_bytes(NULL, 0x20), 16);
+    layout_unloaded((void *)2);
+    assert_int_equal(second_bytes(NULL, 0x20), 0);
+    layout_unloaded((void *)1);
+    layout_unloaded((void *)3);
+    assert_int_equal(second_bytes(NULL, 0x10), 0);
+}
+
+/* One name in two modules with other parameters: a function's module tells which. */
+static void test_told_apart_by_module(void **state)
+{
+    CUcontext ends = fake_context(0);
+    CUmodule one, other;
+
+    (void)state;
+    fake_context(0);
+    tell_nothing();
+    one = load_module(11, "first", 16); /* of the context that stays */
+    t_fake_ctx = ends;
+    other = load_module(12, "first", 24);
+    load_library(1, "first", 8);
+    assert_int_equal(second_bytes(one, 0x10), 16);
+    assert_int_equal(second_bytes(other, 0x10), 24);
+    assert_int_equal(second_bytes(one, 0x20), 0); /* which is not in it */
+    assert_int_equal(second_bytes((CUmodule)13, 0x10), 0);
+    /* A handle that comes again says nothing of what had it, even when the image is not read. */
+    layout_image_loaded(other, LAYOUT_MODULE, "no image");
+    assert_int_equal(second_bytes(other, 0x10), 0);
+    load_module(12, "first", 32);
+    assert_int_equal(second_bytes(other, 0x10), 32);
+    assert_int_equal(second_bytes(NULL, 0x10), 0);
+    layout_context_destroyed(ends);
+    assert_int_equal(second_bytes(one, 0x10), 16);
+    layout_unloaded(one);
+    assert_int_equal(second_bytes(other, 0x10), 8); /* the library's alone is left */
+    layout_file_loaded(other, LAYOUT_MODULE, "/dev/null");
+    assert_int_equal(second_bytes(other, 0x10), 0);
+    layout_unloaded(other);
+    load_library(1, "first", 40);
+    assert_int_equal(second_bytes(other, 0x10), 40);
+    layout_unloaded((void *)1);
+}
+
+/* "first", twice. */
+static void load_twice(uintptr_t owner, unsigned bytes, unsigned again_bytes)
+{
+    struct image info[2] = {{{0}, 0}, {{0}, 0}}, image;
+    struct section sections[2] = {{".nv.info.first", &info[0]}, {".nv.info.first", &info[1]}};
+
+    for (int i = 0; i < 2; i++) {
+        put_param(&info[i], 0x17, 1, 8, i ? again_bytes : bytes);
+        put_param(&info[i], 0x17, 0, 0, 8);
+    }
+    make_elf(&image, sections, 2);
+    layout_image_loaded((const void *)owner, LAYOUT_MODULE, image.bytes);
+}
+
+/* A fatbin has a kernel more than once, alike as a rule. */
+static void test_twice_in_an_image(void **state)
+{
+    (void)state;
+    tell_nothing();
+    load_twice(22, 16, 24);
+    load_twice(21, 16, 16);
+    assert_int_equal(second_bytes((CUmodule)21, 0x10), 16);
+    assert_int_equal(second_bytes((CUmodule)22, 0x10), 0);
+    assert_int_equal(second_bytes(NULL, 0x10), 0);
+    layout_unloaded((void *)21);
+    layout_unloaded((void *)22);
 }
 
 static void *ask_all(void *arg)
@@ -210,8 +322,8 @@ static void test_file_is_closed(void **state)
 
     (void)state;
     close(before);
-    layout_file_loaded("/proc/self/exe");
-    layout_file_loaded("/dev/null");
+    layout_file_loaded((void *)1, LAYOUT_MODULE, "/proc/self/exe");
+    layout_file_loaded((void *)1, LAYOUT_MODULE, "/dev/null");
     after = open("/dev/null", O_RDONLY);
     close(after);
     assert_int_equal(after, before);
@@ -220,10 +332,11 @@ static void test_file_is_closed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_asked_once),     cmocka_unit_test(test_forgotten_many_times),
-        cmocka_unit_test(test_kernel_handle),  cmocka_unit_test(test_nobody_knows),
-        cmocka_unit_test(test_threads),        cmocka_unit_test(test_from_images),
-        cmocka_unit_test(test_file_is_closed),
+        cmocka_unit_test(test_asked_once),        cmocka_unit_test(test_forgotten_many_times),
+        cmocka_unit_test(test_kernel_handle),     cmocka_unit_test(test_nobody_knows),
+        cmocka_unit_test(test_threads),           cmocka_unit_test(test_from_images),
+        cmocka_unit_test(test_file_is_closed),    cmocka_unit_test(test_told_apart_by_module),
+        cmocka_unit_test(test_twice_in_an_image),
     };
 
     g_fake_driver.cuFuncGetParamInfo = param_info;
