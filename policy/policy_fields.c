@@ -200,7 +200,7 @@ static bool is_place(const cJSON *item, int *place)
 static const char *guess_place(const char *text, char guess[16])
 {
     static const char *const words[] = {"cpu", "disk", "cuda:0"};
-    const char *nearest, *index = text + strlen("gpu");
+    const char *nearest, *index;
     int place;
 
     *guess = '\0';
@@ -209,6 +209,7 @@ static const char *guess_place(const char *text, char guess[16])
         snprintf(guess, 16, "%s", nearest ? nearest : "");
         return guess;
     }
+    index = text + strlen("gpu");
     snprintf(guess, 16, "cuda:%.8s", *index == ':' ? index + 1 : *index ? index : "0");
     if (policy_parse_place(guess, &place))
         *guess = '\0';

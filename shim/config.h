@@ -26,7 +26,8 @@
 #define CONFIG_OTHER_VARIABLES(X)                                                                  \
     X(BERTH_LAUNCHER_PID)                                                                          \
     X(BERTH_STATS_PID)                                                                             \
-    X(BERTH_OFFLINE)
+    X(BERTH_OFFLINE)                                                                               \
+    X(BERTH_TEST_DATA)
 
 struct config {
     struct policy *policy; /* never NULL; max_memory has the flags' values in it */

@@ -18,9 +18,9 @@ struct wait {
 
 /* The primary context of a device. */
 struct primary {
-    unsigned begins; /* calls that may begin a life of it are in the driver */
-    unsigned ends;   /* calls that may end one are, or have not seen yet what they did */
-    int outwaited;   /* one that may begin a life has not waited for these */
+    unsigned begins;  /* calls that may begin a life of it are in the driver */
+    unsigned ends;    /* calls that may end one are, or have not seen yet what they did */
+    unsigned waiting; /* of those that may, but wait still */
 };
 
 static pthread_once_t g_once = PTHREAD_ONCE_INIT;
@@ -272,10 +272,8 @@ void context_primary_begins(CUdevice dev, uint64_t patience_ns)
         return;
     pthread_once(&g_once, set_up);
     pthread_mutex_lock(&g_lock);
-    while (!err && primary->ends)
+    while (!err && (primary->ends || primary->waiting))
         err = pthread_cond_timedwait(&g_over, &g_lock, &until);
-    if (primary->ends)
-        primary->outwaited = 1;
     primary->begins++;
     pthread_mutex_unlock(&g_lock);
 }
@@ -302,23 +300,12 @@ void context_primary_ends(CUdevice dev, uint64_t patience_ns)
         return;
     pthread_once(&g_once, set_up);
     pthread_mutex_lock(&g_lock);
+    primary->waiting++;
     while (!err && (primary->ends || primary->begins))
         err = pthread_cond_timedwait(&g_over, &g_lock, &until);
+    primary->waiting--;
     primary->ends++;
     pthread_mutex_unlock(&g_lock);
-}
-
-int context_primary_is_outwaited(CUdevice dev)
-{
-    struct primary *primary = primary_of(dev);
-    int outwaited;
-
-    if (!primary)
-        return 0;
-    pthread_mutex_lock(&g_lock);
-    outwaited = primary->outwaited;
-    pthread_mutex_unlock(&g_lock);
-    return outwaited;
 }
 
 void context_primary_ended(CUdevice dev)
@@ -328,8 +315,7 @@ void context_primary_ended(CUdevice dev)
     if (!primary)
         return;
     pthread_mutex_lock(&g_lock);
-    if (!--primary->ends)
-        primary->outwaited = 0;
+    primary->ends--;
     pthread_cond_broadcast(&g_over);
     pthread_mutex_unlock(&g_lock);
 }

@@ -74,15 +74,12 @@ void context_wait_new(CUcontext ctx);
  * begins, begun  around a call that may begin a life
  * ends, ended    around one that may end it, the question what became of it, and what then is to be
  *                forgotten
- * patience_ns    for who is between the two already; then it goes on
- * outwaited      between ends and ended: has a beginning gone on so? What took so long has waited
- *                for the context's work, and so was its end
+ * patience_ns    for who is between the two already, or for an end that waits; then it goes on
  * locks          call with none held
  */
 void context_primary_begins(CUdevice dev, uint64_t patience_ns);
 void context_primary_begun(CUdevice dev);
 void context_primary_ends(CUdevice dev, uint64_t patience_ns);
-int context_primary_is_outwaited(CUdevice dev);
 void context_primary_ended(CUdevice dev);
 
 #endif

@@ -42,12 +42,11 @@
     X(REQUIRED, cuEventQuery, (CUevent event)) \
     X(REQUIRED, cuEventSynchronize, (CUevent event)) \
     X(REQUIRED, cuEventDestroy_v2, (CUevent event)) \
-    X(REQUIRED, cuMemHostAlloc, (void **out, size_t bytes, unsigned int flags)) \
-    X(REQUIRED, cuMemFreeHost, (void *ptr)) \
     X(REQUIRED, cuMemHostRegister_v2, (void *ptr, size_t bytes, unsigned int flags)) \
     X(REQUIRED, cuMemHostUnregister, (void *ptr)) \
     X(OPTIONAL, cuEventElapsedTime, (float *milliseconds, CUevent start, CUevent end)) \
     X(OPTIONAL, cuArray3DGetDescriptor_v2, (CUDA_ARRAY3D_DESCRIPTOR *descriptor, CUarray array)) \
+    X(OPTIONAL, cuCtxGetId, (CUcontext ctx, unsigned long long *id)) \
     X(OPTIONAL, cuStreamGetCtx, (CUstream stream, CUcontext *ctx)) \
     X(OPTIONAL, cuStreamWaitValue32_v2, \
       (CUstream stream, CUdeviceptr addr, uint32_t value, unsigned int flags)) \

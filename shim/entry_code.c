@@ -7,7 +7,7 @@
 
 static CUresult module_loaded(CUresult result, const CUmodule *out, const void *image)
 {
-    if (result == CUDA_SUCCESS)
+    if (result == CUDA_SUCCESS && !entry_is_passive())
         layout_image_loaded(*out, LAYOUT_MODULE, image);
     return result;
 }
@@ -16,7 +16,7 @@ CUresult cuModuleLoad(CUmodule *out, const char *path)
 {
     CUresult result = driver_get()->cuModuleLoad(out, path);
 
-    if (result == CUDA_SUCCESS)
+    if (result == CUDA_SUCCESS && !entry_is_passive())
         layout_file_loaded(*out, LAYOUT_MODULE, path);
     return result;
 }
@@ -40,7 +40,8 @@ CUresult cuModuleLoadFatBinary(CUmodule *out, const void *image)
 
 CUresult cuModuleUnload(CUmodule module)
 {
-    layout_unloaded(module);
+    if (!entry_is_passive())
+        layout_unloaded(module);
     return driver_get()->cuModuleUnload(module);
 }
 
@@ -56,7 +57,7 @@ CUresult cuLibraryLoadData(CUlibrary *out, const void *image, CUjit_option *jit_
     CUresult result = driver_get()->cuLibraryLoadData(
         out, image, jit_options, jit_values, num_jit_options, options, values, num_options);
 
-    if (result == CUDA_SUCCESS)
+    if (result == CUDA_SUCCESS && !entry_is_passive())
         layout_image_loaded(*out, LAYOUT_LIBRARY, image);
     return result;
 }
@@ -68,14 +69,15 @@ CUresult cuLibraryLoadFromFile(CUlibrary *out, const char *path, CUjit_option *j
     CUresult result = driver_get()->cuLibraryLoadFromFile(
         out, path, jit_options, jit_values, num_jit_options, options, values, num_options);
 
-    if (result == CUDA_SUCCESS)
+    if (result == CUDA_SUCCESS && !entry_is_passive())
         layout_file_loaded(*out, LAYOUT_LIBRARY, path);
     return result;
 }
 
 CUresult cuLibraryUnload(CUlibrary library)
 {
-    layout_unloaded(library);
+    if (!entry_is_passive())
+        layout_unloaded(library);
     return driver_get()->cuLibraryUnload(library);
 }
 

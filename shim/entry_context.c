@@ -176,18 +176,49 @@ static int is_active(CUdevice dev)
            active;
 }
 
-/* The primary context of a device, NULL where it has none. Holding it once more for a moment tells
- * which one it is; an end of it in between would not look like one. */
-static CUcontext find_primary(CUdevice dev)
+/* A life of a primary context. */
+struct life {
+    CUcontext ctx;         /* NULL: there is none */
+    unsigned long long id; /* another one in each life; 0 where the driver does not tell */
+};
+
+static unsigned long long life_id(CUcontext ctx)
 {
     const struct driver *drv = driver_get();
-    CUcontext primary = NULL;
+    unsigned long long id = 0;
+
+    if (!drv->cuCtxGetId || stats_note(drv->cuCtxGetId(ctx, &id)) != CUDA_SUCCESS)
+        return 0;
+    return id;
+}
+
+/* Holding the primary context of a device once more for a moment tells which one it is; an end of
+ * it in between would not look like one. */
+static struct life find_life(CUdevice dev)
+{
+    const struct driver *drv = driver_get();
+    struct life life = {NULL, 0};
 
     context_primary_begins(dev, PRIMARY_PATIENCE_NS);
-    if (is_active(dev) && stats_note(drv->cuDevicePrimaryCtxRetain(&primary, dev)) == CUDA_SUCCESS)
+    if (is_active(dev) &&
+        stats_note(drv->cuDevicePrimaryCtxRetain(&life.ctx, dev)) == CUDA_SUCCESS) {
+        life.id = life_id(life.ctx);
         stats_note(drv->cuDevicePrimaryCtxRelease_v2(dev));
+    }
     context_primary_begun(dev);
-    return primary;
+    return life;
+}
+
+/* Has a release ended it? Mostly no other can have begun meanwhile. */
+static int is_over(CUdevice dev, const struct life *life)
+{
+    unsigned long long id = 0;
+
+    if (!is_active(dev))
+        return 1;
+    if (life->id)
+        id = life_id(life->ctx);
+    return id && id != life->id;
 }
 
 enum primary_end {
@@ -197,19 +228,20 @@ enum primary_end {
 
 static CUresult end_primary(CUdevice dev, enum primary_end kind, CUresult (*end)(CUdevice))
 {
-    CUcontext primary = entry_is_passive() ? NULL : find_primary(dev);
+    struct life life = {NULL, 0};
     int paused[STATS_DEVICES_MAX];
     CUresult result;
 
-    if (!primary)
+    if (!entry_is_passive())
+        life = find_life(dev);
+    if (!life.ctx)
         return end(dev);
-    leave(primary, RELEASE_PATIENCE_NS, paused);
     context_primary_ends(dev, PRIMARY_PATIENCE_NS);
+    leave(life.ctx, RELEASE_PATIENCE_NS, paused);
     result = end(dev);
-    if (result == CUDA_SUCCESS &&
-        (kind == PRIMARY_RESET || !is_active(dev) || context_primary_is_outwaited(dev)))
-        forget(primary);
-    context_wait_left(primary);
+    if (result == CUDA_SUCCESS && (kind == PRIMARY_RESET || is_over(dev, &life)))
+        forget(life.ctx);
+    context_wait_left(life.ctx);
     context_primary_ended(dev);
     go_on(paused);
     return result;

@@ -2,10 +2,12 @@
 #include "stats.h"
 #include "thread.h"
 #include <pthread.h>
+#include <sys/mman.h>
 #include <time.h>
 
-#define LOOK_NS    1000000 /* between looks at gates that may have been closed for too long */
-#define LOOKS_IDLE 100     /* that found none closed: then the thread sleeps until one is */
+#define LOOK_NS       1000000 /* between looks at gates that may have been closed for too long */
+#define PAGE_OF_WORDS 4096u
+#define LOOKS_IDLE    100 /* that found none closed: then the thread sleeps until one is */
 
 static pthread_mutex_t g_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t g_closing;
@@ -14,12 +16,12 @@ static int g_sleeps;           /* g_lock: the thread is to be woken */
 static pthread_once_t g_once = PTHREAD_ONCE_INIT;
 static int g_runs; /* set once */
 
-static void open_old_gates(void)
+static void open_forgotten_gates(void)
 {
     for (struct gates *g = g_closed; g; g = g->next) {
-        if (g->is_old)
+        if (g->was_seen)
             atomic_store_explicit(&g->words[g->closed], g->number, memory_order_release);
-        g->is_old = 1;
+        g->was_seen = 1;
     }
 }
 
@@ -31,8 +33,10 @@ static void *look_after_gates(void *arg)
         struct timespec until;
 
         g_sleeps = idle >= LOOKS_IDLE;
-        while (g_sleeps)
+        while (g_sleeps) {
             pthread_cond_wait(&g_closing, &g_lock);
+            idle = 0;
+        }
         clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_nsec += LOOK_NS;
         if (until.tv_nsec >= 1000000000) {
@@ -40,7 +44,7 @@ static void *look_after_gates(void *arg)
             until.tv_nsec -= 1000000000;
         }
         pthread_cond_timedwait(&g_closing, &g_lock, &until);
-        open_old_gates();
+        open_forgotten_gates();
     }
     return NULL;
 }
@@ -58,15 +62,21 @@ static void start_thread(void)
 
 static int make_words(const struct driver *drv, struct gates *gates)
 {
-    void *words = NULL;
+    void *page;
 
     pthread_once(&g_once, start_thread);
-    if (!g_runs || !drv->cuStreamWaitValue32_v2 ||
-        stats_note(drv->cuMemHostAlloc(&words, GATES_MAX * sizeof(*gates->words), 0)))
+    if (!g_runs || !drv->cuStreamWaitValue32_v2)
         return 0;
-    gates->words = words;
-    for (int i = 0; i < GATES_MAX; i++)
-        atomic_init(&gates->words[i], 0);
+    page = mmap(NULL, PAGE_OF_WORDS, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED)
+        return 0;
+    /* A copy on write would leave the device with the page that this process no longer has. */
+    if (madvise(page, PAGE_OF_WORDS, MADV_DONTFORK) ||
+        stats_note(drv->cuMemHostRegister_v2(page, PAGE_OF_WORDS, CU_MEMHOSTREGISTER_DEVICEMAP))) {
+        munmap(page, PAGE_OF_WORDS);
+        return 0;
+    }
+    gates->words = page;
     return 1;
 }
 
@@ -74,7 +84,7 @@ static void list_closed(struct gates *gates, unsigned which)
 {
     pthread_mutex_lock(&g_lock);
     gates->closed = which;
-    gates->is_old = 0;
+    gates->was_seen = 0;
     gates->next = g_closed;
     g_closed = gates;
     if (g_sleeps) {
@@ -92,17 +102,17 @@ int gate_close(const struct driver *drv, struct gates *gates, unsigned which, CU
         gates->refused = !make_words(drv, gates);
     if (gates->refused)
         return 0;
-    result = drv->cuStreamWaitValue32_v2(stream, (CUdeviceptr)(uintptr_t)&gates->words[which],
-                                         gates->number + 1, CU_STREAM_WAIT_VALUE_GEQ);
-    if (result != CUDA_SUCCESS) {
-        if (result != CUDA_ERROR_NOT_SUPPORTED)
-            stats_note(result);
-        gates->refused = 1; /* loads are as good without, only not as calm */
-        return 0;
-    }
     gates->number++;
-    list_closed(gates, which);
-    return 1;
+    list_closed(gates, which); /* before: whatever the call does, the gate is opened */
+    result = drv->cuStreamWaitValue32_v2(stream, (CUdeviceptr)(uintptr_t)&gates->words[which],
+                                         gates->number, CU_STREAM_WAIT_VALUE_GEQ);
+    if (result == CUDA_SUCCESS)
+        return 1;
+    if (result != CUDA_ERROR_NOT_SUPPORTED)
+        stats_note(result);
+    gates->refused = 1; /* loads are as good without, only not as calm */
+    gate_open(gates);
+    return 0;
 }
 
 void gate_open(struct gates *gates)
@@ -119,7 +129,10 @@ void gate_open(struct gates *gates)
 
 void gate_free(const struct driver *drv, struct gates *gates, int gone)
 {
-    if (gates->words && !gone)
-        stats_note(drv->cuMemFreeHost(gates->words));
+    if (!gates->words)
+        return;
+    if (!gone)
+        stats_note(drv->cuMemHostUnregister((void *)gates->words));
+    munmap((void *)gates->words, PAGE_OF_WORDS);
     gates->words = NULL;
 }

@@ -22,11 +22,13 @@
 /* The gates of some streams of one context, of which one is closed at a time. All zero: none yet.
  * The pager's alone, but for what gate.c's thread does. */
 struct gates {
-    _Atomic uint32_t *words; /* pinned, one for each stream; NULL: not made yet */
+    _Atomic uint32_t *words; /* one for each stream, in a pinned page of ours: whatever becomes of
+                                the context, they can be written; NULL: not made yet */
     uint32_t number;         /* what the gate that was closed last waits for */
     int refused;             /* there are none to be had here */
-    unsigned closed;         /* which is, while the set is in gate.c's list */
-    int is_old;              /* it was so a while ago */
+    /* While one is closed the set is in gate.c's list: */
+    unsigned closed; /* which one */
+    int was_seen;    /* by the thread's last look: at the next one it is opened */
     struct gates *next;
 };
 
@@ -38,7 +40,7 @@ struct gates {
 int gate_close(const struct driver *drv, struct gates *gates, unsigned which, CUstream stream);
 void gate_open(struct gates *gates);
 
-/* Give the memory back. gone: it went with its context. */
+/* Give the memory back. gone: its context has gone, and the pinning with it. */
 void gate_free(const struct driver *drv, struct gates *gates, int gone);
 
 #endif

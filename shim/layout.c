@@ -161,13 +161,14 @@ static struct kernel *kernel_in(const struct image *image, const char *name)
     return kernel;
 }
 
-/* Where nobody knows which image it is from, only equal layouts help. g_lock is held. */
-static const struct kernel *kernel_in_any(const char *name)
+/* Where nobody knows which image it is from, only equal layouts help; of libraries' images where it
+ * is from none of the others. g_lock is held. */
+static const struct kernel *kernel_in_any(const char *name, int of_libraries)
 {
     const struct kernel *found = NULL;
 
     for (const struct image *image = g_images; image; image = image->hh.next) {
-        const struct kernel *kernel = kernel_in(image, name);
+        const struct kernel *kernel = of_libraries && image->ctx ? NULL : kernel_in(image, name);
 
         if (kernel && (kernel->contradicted || (found && !is_same(kernel, found))))
             return NULL;
@@ -194,7 +195,7 @@ static const struct kernel *find_kernel(CUfunction function)
         name = NULL;
     if (!name)
         return NULL;
-    return image ? kernel_in(image, name) : kernel_in_any(name);
+    return image ? kernel_in(image, name) : kernel_in_any(name, module != NULL);
 }
 
 /* g_lock is held. */

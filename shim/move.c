@@ -147,7 +147,9 @@ static CUresult start_load(struct residency *res, const struct extent *e, struct
     /* What nobody has written comes into being on the device, and crosses no link. */
     crosses = was_loaded || (*mode == BACKEND_SHARED && object_fills_ends(e->first, e->bytes));
     /* A calm load takes its stream longer, and would tell of that. */
-    if (crosses && !calm && (!trial_link_is_sure(res) || res->load_number % TIMED_EVERY == 0))
+    if (calm)
+        transfer_timing_end(res->drv, lane);
+    else if (crosses && (!trial_link_is_sure(res) || res->load_number % TIMED_EVERY == 0))
         transfer_timing_begin(res->drv, lane);
     gated =
         calm && turn == BACKEND_AGAIN && gate_close(res->drv, &lane->gates, lane->turn, *stream);
@@ -162,7 +164,9 @@ static CUresult start_load(struct residency *res, const struct extent *e, struct
 void move_load(struct residency *res, struct extent *e)
 {
     enum backend_mode mode = may_share(e) ? BACKEND_SHARED : BACKEND_MOVED;
-    int calm = res->learned && res->tempo.calm;
+    /* Some are not, or the link would never be timed again. */
+    int calm =
+        res->learned && res->tempo.calm && res->load_number % TIMED_EVERY >= TRANSFER_TIMED_LOADS;
     CUevent ready = NULL;
     struct lane *lane;
     CUstream stream = NULL;

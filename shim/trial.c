@@ -127,6 +127,19 @@ static void give_up_object(struct residency *res, const struct use *use)
             res->table[i]->sparse = 1;
 }
 
+/* Does the plan know of all of it? */
+static int is_planned(const struct residency *res, const struct use *use)
+{
+    for (uint32_t i = 0; i < res->table_count; i++) {
+        const struct extent *e = res->table[i];
+
+        if (e->trial == use->trial && !e->fixed &&
+            (i >= res->plan.extent_count || res->plan.first_load[i] == SCHEDULE_NONE))
+            return 0;
+    }
+    return 1;
+}
+
 /* The time that the launch took, against what loading the same bytes takes. */
 static enum reading judge(struct residency *res, const struct use *use)
 {
@@ -162,7 +175,7 @@ void trial_end(struct residency *res, struct use *use, int has_run)
             give_up_object(res, use);
         if (found == READING_DENSE) {
             range_changed(); /* launches that were resolved without the objects are resolved anew */
-            if (res->learned) /* the step was recorded without them, too */
+            if (res->learned && !is_planned(res, use)) /* the step was recorded without them, too */
                 learn_forget(res);
         }
     }

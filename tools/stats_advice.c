@@ -316,8 +316,9 @@ static int judge_start(struct judge *j)
     const struct stats_report *r = j->r;
 
     if (strcmp(r->backend, "off") == 0 && !*r->driver) {
-        add(j, "The program itself never used the GPU. Where another one does that it starts, put "
-               "berth run before that one.");
+        add(j,
+            "The program itself never used the GPU, or found none. Where another one does that it "
+            "starts, put berth run before that one.");
         return 0;
     }
     if (strcmp(r->backend, "off") == 0) {

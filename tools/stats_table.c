@@ -50,7 +50,7 @@ static void print_program(const struct stats_report *report, FILE *out)
         print_line(out, "backend", "%s, driver %s", *report->backend ? report->backend : "none",
                    report->driver);
     else
-        print_line(out, "backend", "none, for no driver was asked for a GPU");
+        print_line(out, "backend", "none, for no driver was asked for a GPU, or none could be had");
 }
 
 static void print_budgets(const struct stats_report *report, FILE *out)

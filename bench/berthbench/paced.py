@@ -19,7 +19,7 @@ from .common import (MIB, execute, fail, program, read_json, read_stats, spread,
 from .optimum import check, fewest, online, rows
 
 # warm: steps before those that are measured: the first pass loads, a step is known once it has come
-# round twice, the first turns of a new plan move what it keeps, and up to three plans are tried, of
+# round twice, the first turns of a new plan move what it keeps, and up to three ways are tried, of
 # six steps each, for one of them to be settled on. A prompt with its tokens is one
 # turn of 8 steps, two alternating models one of 4. The peers have nothing to learn.
 # of: the shape of workload.c, where it has another name. host_ns: of the host before each launch.

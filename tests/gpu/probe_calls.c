@@ -5,8 +5,8 @@
  * it the program's thread records events, with a pause after each.
  *
  * Answers: what such a call takes on average, alone and beside all three; how fast the loads are in
- * each way, and how long the calls take that queue one; and so whether calm loads (transfer.h) are
- * what they are meant to be.
+ * each way, and how long the calls take that queue one; and so whether loads behind gates
+ * (shim/gate.h) are what they are meant to be.
  */
 #include "probe.h"
 
@@ -33,7 +33,7 @@ struct loader {
     double call_ns;        /* of all calls that queue one, together */
 };
 
-static void prefetch_piece(struct loader *l, CUdeviceptr at, size_t turn)
+static void queue_piece(struct loader *l, CUdeviceptr at, size_t turn)
 {
     CUstream stream = l->load[turn % l->streams];
     _Atomic uint32_t *gate = &l->gate[turn % l->streams];
@@ -42,6 +42,7 @@ static void prefetch_piece(struct loader *l, CUdeviceptr at, size_t turn)
     if (l->gated)
         CUDA_CHECK(cuStreamWaitValue32(stream, (CUdeviceptr)(uintptr_t)gate, number,
                                        CU_STREAM_WAIT_VALUE_GEQ));
+    CUDA_CHECK(cuMemAdvise(at, PIECE, CU_MEM_ADVISE_SET_READ_MOSTLY, probe_device));
     CUDA_CHECK(cuMemPrefetchAsync(at, PIECE, probe_device, 0, stream));
     atomic_store(gate, number);
     CUDA_CHECK(cuEventRecord(l->arrived[turn % WINDOW], stream));
@@ -52,8 +53,7 @@ static void load_piece(struct loader *l, size_t turn)
     CUdeviceptr at = l->ptr + turn % l->pieces * PIECE;
     double from = probe_now_ns();
 
-    CUDA_CHECK(cuMemAdvise(at, PIECE, CU_MEM_ADVISE_SET_READ_MOSTLY, probe_device));
-    prefetch_piece(l, at, turn);
+    queue_piece(l, at, turn);
     l->call_ns += probe_now_ns() - from;
     atomic_fetch_add(&l->loaded, 1);
 }

@@ -85,7 +85,7 @@ struct fake {
     CUcontext synced;
     unsigned loads, drops;
     unsigned gated_loads; /* of them, that found their stream's gate closed */
-    int live_host;        /* pinned allocations */
+    int registered;       /* pinned pages */
     /* The next fail_count calls of fail_kind (any kind: NULL) fail, after fail_skip of them. */
     const char *fail_kind;
     unsigned fail_skip, fail_count;

@@ -243,20 +243,21 @@ static inline CUresult fake_cuStreamWaitValue32(CUstream stream, CUdeviceptr add
     return fake_leave(CUDA_SUCCESS);
 }
 
-static inline CUresult fake_cuMemHostAlloc(void **out, size_t bytes, unsigned int flags)
+static inline CUresult fake_cuMemHostRegister(void *ptr, size_t bytes, unsigned int flags)
 {
+    (void)ptr;
+    (void)bytes;
     (void)flags;
-    FAKE_ENTER("cuMemHostAlloc");
-    *out = calloc(1, bytes);
-    g_fake.live_host++;
+    FAKE_ENTER("cuMemHostRegister");
+    g_fake.registered++;
     return fake_leave(CUDA_SUCCESS);
 }
 
-static inline CUresult fake_cuMemFreeHost(void *ptr)
+static inline CUresult fake_cuMemHostUnregister(void *ptr)
 {
-    FAKE_ENTER("cuMemFreeHost");
-    free(ptr);
-    g_fake.live_host--;
+    (void)ptr;
+    FAKE_ENTER("cuMemHostUnregister");
+    g_fake.registered--;
     return fake_leave(CUDA_SUCCESS);
 }
 
@@ -479,8 +480,8 @@ static struct driver g_fake_driver = {
     .cuStreamIsCapturing = fake_cuStreamIsCapturing,
     .cuStreamWaitEvent = fake_cuStreamWaitEvent,
     .cuStreamWaitValue32_v2 = fake_cuStreamWaitValue32,
-    .cuMemHostAlloc = fake_cuMemHostAlloc,
-    .cuMemFreeHost = fake_cuMemFreeHost,
+    .cuMemHostRegister_v2 = fake_cuMemHostRegister,
+    .cuMemHostUnregister = fake_cuMemHostUnregister,
     .cuEventCreate = fake_cuEventCreate,
     .cuEventDestroy_v2 = fake_cuEventDestroy,
     .cuEventRecord = fake_cuEventRecord,

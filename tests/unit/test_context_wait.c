@@ -200,23 +200,22 @@ static void test_primary_begins_or_ends(void **state)
     begin_primary();
     begun_primary();
     assert_true(waits_for(end_primary, begun_primary));
-    assert_false(context_primary_is_outwaited(PRIMARY));
     assert_true(waits_for(end_primary, ended_primary));
     ended_primary();
 }
 
-/* Nobody waits for ever, and an end hears of it; the next one does not. */
-static void test_primary_is_outwaited(void **state)
+/* Nobody waits for ever. */
+static void test_primary_is_not_awaited_for_ever(void **state)
 {
     (void)state;
     end_primary();
     context_primary_begins(PRIMARY, 1);
-    assert_true(context_primary_is_outwaited(PRIMARY));
-    ended_primary();
     context_primary_ends(PRIMARY, 1);
-    assert_false(context_primary_is_outwaited(PRIMARY));
     begun_primary();
     ended_primary();
+    ended_primary();
+    begin_primary();
+    begun_primary();
 }
 
 static void test_primary_of_no_device(void **state)
@@ -227,7 +226,6 @@ static void test_primary_of_no_device(void **state)
     for (int i = 0; i < 2; i++) {
         context_primary_begins(none[i], DAY_NS);
         context_primary_ends(none[i], DAY_NS);
-        assert_false(context_primary_is_outwaited(none[i]));
         context_primary_ended(none[i]);
         context_primary_begun(none[i]);
     }
@@ -278,10 +276,14 @@ static int setup(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tells_the_result),       cmocka_unit_test(test_is_given_up),
-        cmocka_unit_test(test_leaves_what_ends),       cmocka_unit_test(test_holds_what_would_end),
-        cmocka_unit_test(test_each_has_its_share),     cmocka_unit_test(test_new_waits_for_the_old),
-        cmocka_unit_test(test_primary_begins_or_ends), cmocka_unit_test(test_primary_is_outwaited),
+        cmocka_unit_test(test_tells_the_result),
+        cmocka_unit_test(test_is_given_up),
+        cmocka_unit_test(test_leaves_what_ends),
+        cmocka_unit_test(test_holds_what_would_end),
+        cmocka_unit_test(test_each_has_its_share),
+        cmocka_unit_test(test_new_waits_for_the_old),
+        cmocka_unit_test(test_primary_begins_or_ends),
+        cmocka_unit_test(test_primary_is_not_awaited_for_ever),
         cmocka_unit_test(test_primary_of_no_device),
     };
 

@@ -32,7 +32,7 @@ static int teardown(void **state)
     (void)state;
     gate_free(driver_get(), &g_gates, 0);
     assert_int_equal(driver_get()->cuEventDestroy_v2(g_event), CUDA_SUCCESS);
-    assert_int_equal(g_fake.live_host, 0);
+    assert_int_equal(g_fake.registered, 0);
     assert_int_equal(g_fake.misuse, 0);
     return 0;
 }
@@ -49,7 +49,7 @@ static void test_closes_and_opens(void **state)
         assert_false(fake_is_gated(stream));
         assert_int_equal(driver_get()->cuEventRecord(g_event, stream), CUDA_SUCCESS);
     }
-    assert_int_equal(g_fake.live_host, 1);
+    assert_int_equal(g_fake.registered, 1);
 }
 
 /* What waits for the stream may keep away whoever would open its gate. */
@@ -74,7 +74,7 @@ static void test_opens_by_itself(void **state)
 /* Where there are none to be had, nobody asks twice. */
 static void test_refused(void **state)
 {
-    static const char *const kinds[] = {"cuStreamWaitValue32", "cuMemHostAlloc"};
+    static const char *const kinds[] = {"cuStreamWaitValue32", "cuMemHostRegister"};
 
     (void)state;
     for (int i = 0; i < 2; i++) {
@@ -99,10 +99,10 @@ static void test_without(void **state)
     g_fake_driver.cuStreamWaitValue32_v2 = NULL;
     assert_false(gate_close(driver_get(), &others, 0, g_stream[0]));
     g_fake_driver.cuStreamWaitValue32_v2 = fake_cuStreamWaitValue32;
-    assert_int_equal(g_fake.live_host, 0);
+    assert_int_equal(g_fake.registered, 0);
     assert_true(gate_close(driver_get(), &g_gates, 0, g_stream[0]));
     gate_open(&g_gates);
-    g_fake.live_host--;
+    g_fake.registered--;
     gate_free(driver_get(), &g_gates, 1);
 }
 

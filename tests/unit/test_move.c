@@ -266,6 +266,7 @@ static void test_calm_loads(void **state)
     g_fake_driver.cuEventElapsedTime = elapsed;
     set_uploaded(&b, 1);
     LOCKED(b.res, (b.res->learned = 1, b.res->tempo.calm = 1));
+    LOCKED(b.res, b.res->load_number = TRANSFER_TIMED_LOADS);
     load(&b, 0);
     assert_int_equal(g_fake.gated_loads, 0);
     for (unsigned turn = 1; turn <= 2 * TRANSFER_LOAD_STREAMS; turn++) {

@@ -49,7 +49,7 @@ static int teardown(void **state)
     assert_null(g_list);
     assert_int_equal(g_fake.live_streams, 0);
     assert_int_equal(g_fake.live_events, 0);
-    assert_int_equal(g_fake.live_host, 0);
+    assert_int_equal(g_fake.registered, 0);
     assert_int_equal(g_fake.misuse, 0);
     return 0;
 }

@@ -38,7 +38,7 @@ static _Atomic float g_load_ms = LINK_MS;
 static _Atomic int g_silent; /* the driver tells nothing */
 
 /* Functions are told apart by their address; each takes one pointer. */
-static const char g_function[14];
+static const char g_function[15];
 
 static CUresult param_info(CUfunction function, size_t index, size_t *offset, size_t *bytes)
 {
@@ -253,8 +253,15 @@ static void test_dense(void **state)
     bench_end(&b);
 }
 
+static void set_planned(const struct bench *b, int planned)
+{
+    for (size_t i = 0; i < LARGE_PAGES; i++)
+        LOCKED(b->res, b->range->extents[i]->fixed = planned != 0);
+}
+
 /* A step was learned while the function's launches were no part of it. Now they are, so it is
- * learned anew: loads that it knows nothing of would be waited for in each turn. */
+ * learned anew: loads that it knows nothing of would be waited for in each turn. Not where the plan
+ * has the object already, for other launches of the step use it. */
 static void test_dense_in_step(void **state)
 {
     struct bench b = make(DEVICE_STEP);
@@ -262,12 +269,16 @@ static void test_dense_in_step(void **state)
     (void)state;
     make_sure(&b);
     try(&b, 13, LOAD_MS, READING_DOUBTED);
+    try(&b, 14, LOAD_MS, READING_DOUBTED);
     for (size_t i = 10; !LOCKED(b.res, b.res->learned); i = i == 19 ? 10 : i + 1) {
         launch(&b, i);
         fake_finish(b.stream);
     }
     make_sure(&b);
+    set_planned(&b, 1);
+    try(&b, 14, LOAD_MS, READING_DENSE);
     assert_true(LOCKED(b.res, b.res->learned));
+    set_planned(&b, 0);
     try(&b, 13, LOAD_MS, READING_DENSE);
     WAIT_FOR_PAGER(b.res, LOCKED(b.res, !b.res->learned));
     bench_end(&b);
