@@ -278,16 +278,20 @@ void context_primary_begins(CUdevice dev, uint64_t patience_ns)
     pthread_mutex_unlock(&g_lock);
 }
 
+static void count_down(unsigned *calls)
+{
+    pthread_mutex_lock(&g_lock);
+    --*calls;
+    pthread_cond_broadcast(&g_over);
+    pthread_mutex_unlock(&g_lock);
+}
+
 void context_primary_begun(CUdevice dev)
 {
     struct primary *primary = primary_of(dev);
 
-    if (!primary)
-        return;
-    pthread_mutex_lock(&g_lock);
-    primary->begins--;
-    pthread_cond_broadcast(&g_over);
-    pthread_mutex_unlock(&g_lock);
+    if (primary)
+        count_down(&primary->begins);
 }
 
 void context_primary_ends(CUdevice dev, uint64_t patience_ns)
@@ -312,10 +316,6 @@ void context_primary_ended(CUdevice dev)
 {
     struct primary *primary = primary_of(dev);
 
-    if (!primary)
-        return;
-    pthread_mutex_lock(&g_lock);
-    primary->ends--;
-    pthread_cond_broadcast(&g_over);
-    pthread_mutex_unlock(&g_lock);
+    if (primary)
+        count_down(&primary->ends);
 }

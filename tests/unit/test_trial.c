@@ -11,8 +11,7 @@
 #define LOAD_MS     (5 * LINK_MS) /* what loading the large object would take */
 #define LARGE       (5 * PAGE_BYTES)
 #define LARGE_PAGES 5u
-#define FAST_MS                                                                                    \
-    0.02f /* what a load of one extent takes on a link that is faster than common ones */
+#define FAST_MS     0.02f /* the same, on a link that is faster than common ones */
 
 enum {
     DEVICE_SPARSE,
