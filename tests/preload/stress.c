@@ -27,6 +27,10 @@
 #define LOOP_LENGTH   40
 #define LOOP_ROUNDS   7
 
+#ifdef __SANITIZE_THREAD__
+#define TSAN_BYTES_MAX ((uint64_t)256 << 20)
+#endif
+
 struct tensor g_tensors[TENSORS_MAX];
 unsigned g_tensor_count;
 struct side g_sides[SIDES];
@@ -149,6 +153,12 @@ int main(int argc, char **argv)
     uint64_t seed = program_seed(argc, argv);
     struct plan plan;
 
+#ifdef __SANITIZE_THREAD__
+    if (bytes > TSAN_BYTES_MAX) {
+        puts("the thread sanitizer takes twelve times the memory, which is more than there may be");
+        return 77;
+    }
+#endif
     g_tensor_count = (unsigned)option(argc, argv, "tensors", 200);
     EXPECT(threads >= SIDES && threads <= THREADS_MAX && g_tensor_count <= TENSORS_MAX,
            "at most %d threads and %d tensors", THREADS_MAX, TENSORS_MAX);
