@@ -5,7 +5,7 @@
  *
  * stats: .steps.learned and .errors.driver_failures == 0 and .errors.refused == 0
  * stats: .weights.peak_resident_bytes <= 8 * 2**20
- * run: max-memory=0=8MiB log=debug only=berth
+ * run: max-memory=0=8MiB log=debug only=berth seeds=8
  * stderr: now tried: calm loads
  */
 #include "weights.h"

@@ -3,8 +3,8 @@
  * holds is its own, in every life of it.
  *
  * stats: .errors.driver_failures == 0 and .errors.refused == 0
- * run: max-memory=0=64MiB
- * run: max-memory=0=8MiB
+ * run: max-memory=0=64MiB seeds=3
+ * run: max-memory=0=8MiB seeds=3 only=berth
  * stats: .weights.peak_resident_bytes <= 8 * 2**20
  */
 #include "common.h"
