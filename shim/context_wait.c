@@ -1,11 +1,11 @@
 #include "context_wait.h"
 #include "deferred.h"
+#include "monotonic.h"
 #include "stats.h"
 #include "thread.h"
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
 
 struct wait {
     CUcontext ctx;
@@ -32,12 +32,7 @@ static struct primary g_primaries[STATS_DEVICES_MAX]; /* g_lock */
 
 static void set_up(void)
 {
-    pthread_condattr_t attr;
-
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&g_over, &attr);
-    pthread_condattr_destroy(&attr);
+    monotonic_cond_init(&g_over);
 }
 
 /* g_lock is held, here and below. */
@@ -112,16 +107,7 @@ static void *wait_main(void *arg)
 
 static struct timespec time_in(uint64_t ns)
 {
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    t.tv_sec += (time_t)(ns / 1000000000ull);
-    t.tv_nsec += (long)(ns % 1000000000ull);
-    if (t.tv_nsec >= 1000000000) {
-        t.tv_sec++;
-        t.tv_nsec -= 1000000000;
-    }
-    return t;
+    return monotonic_timespec(monotonic_now_ns() + ns);
 }
 
 CUresult context_wait(CUcontext ctx, uint64_t patience_ns)
@@ -164,21 +150,15 @@ void context_set_add(struct context_set *set, CUcontext ctx)
         set->ctx[set->count++] = ctx;
 }
 
-static uint64_t now_ns(void)
-{
-    const struct timespec now = time_in(0);
-
-    return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
-}
-
 void context_wait_each(struct context_set *set, uint64_t patience_ns)
 {
-    const uint64_t until_ns = now_ns() + patience_ns;
+    const uint64_t until_ns = monotonic_now_ns() + patience_ns;
     const size_t count = set->count;
 
     set->count = 0;
     for (size_t i = 0; i < count; i++) {
-        uint64_t time_ns = now_ns(), left_ns = time_ns < until_ns ? until_ns - time_ns : 0;
+        uint64_t time_ns = monotonic_now_ns(),
+                 left_ns = time_ns < until_ns ? until_ns - time_ns : 0;
         CUcontext ctx = set->ctx[i];
 
         if (stats_note(context_wait(ctx, left_ns / (count - i))) == CUDA_SUCCESS)
@@ -256,56 +236,51 @@ void context_wait_new(CUcontext ctx)
     pthread_mutex_unlock(&g_lock);
 }
 
-/* NULL for a device that there is not, which the driver refuses. */
-static struct primary *primary_of(CUdevice dev)
+/* Takes the lock. returns NULL, without it, for a device that there is not, which the driver
+ * refuses
+ */
+static struct primary *lock_primary(CUdevice dev)
 {
-    return dev >= 0 && dev < (CUdevice)STATS_DEVICES_MAX ? &g_primaries[dev] : NULL;
+    if (dev < 0 || dev >= (CUdevice)STATS_DEVICES_MAX)
+        return NULL;
+    pthread_once(&g_once, set_up);
+    pthread_mutex_lock(&g_lock);
+    return &g_primaries[dev];
 }
 
 void context_primary_begins(CUdevice dev, uint64_t patience_ns)
 {
     const struct timespec until = time_in(patience_ns);
-    struct primary *primary = primary_of(dev);
-    int err = 0;
+    struct primary *primary = lock_primary(dev);
 
     if (!primary)
         return;
-    pthread_once(&g_once, set_up);
-    pthread_mutex_lock(&g_lock);
-    while (!err && (primary->ends || primary->waiting))
+    for (int err = 0; !err && (primary->ends || primary->waiting);)
         err = pthread_cond_timedwait(&g_over, &g_lock, &until);
     primary->begins++;
     pthread_mutex_unlock(&g_lock);
 }
 
-static void count_down(unsigned *calls)
-{
-    pthread_mutex_lock(&g_lock);
-    --*calls;
-    pthread_cond_broadcast(&g_over);
-    pthread_mutex_unlock(&g_lock);
-}
-
 void context_primary_begun(CUdevice dev)
 {
-    struct primary *primary = primary_of(dev);
+    struct primary *primary = lock_primary(dev);
 
-    if (primary)
-        count_down(&primary->begins);
+    if (!primary)
+        return;
+    primary->begins--;
+    pthread_cond_broadcast(&g_over);
+    pthread_mutex_unlock(&g_lock);
 }
 
 void context_primary_ends(CUdevice dev, uint64_t patience_ns)
 {
     const struct timespec until = time_in(patience_ns);
-    struct primary *primary = primary_of(dev);
-    int err = 0;
+    struct primary *primary = lock_primary(dev);
 
     if (!primary)
         return;
-    pthread_once(&g_once, set_up);
-    pthread_mutex_lock(&g_lock);
     primary->waiting++;
-    while (!err && (primary->ends || primary->begins))
+    for (int err = 0; !err && (primary->ends || primary->begins);)
         err = pthread_cond_timedwait(&g_over, &g_lock, &until);
     primary->waiting--;
     primary->ends++;
@@ -314,8 +289,11 @@ void context_primary_ends(CUdevice dev, uint64_t patience_ns)
 
 void context_primary_ended(CUdevice dev)
 {
-    struct primary *primary = primary_of(dev);
+    struct primary *primary = lock_primary(dev);
 
-    if (primary)
-        count_down(&primary->ends);
+    if (!primary)
+        return;
+    primary->ends--;
+    pthread_cond_broadcast(&g_over);
+    pthread_mutex_unlock(&g_lock);
 }

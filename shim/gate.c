@@ -1,13 +1,13 @@
 #include "gate.h"
+#include "monotonic.h"
 #include "stats.h"
 #include "thread.h"
 #include <pthread.h>
 #include <sys/mman.h>
-#include <time.h>
 
 #define LOOK_NS       1000000 /* between looks at gates that may have been closed for too long */
+#define LOOKS_IDLE    100     /* that found none closed: then the thread sleeps until one is */
 #define PAGE_OF_WORDS 4096u
-#define LOOKS_IDLE    100 /* that found none closed: then the thread sleeps until one is */
 
 static pthread_mutex_t g_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t g_closing;
@@ -37,12 +37,7 @@ static void *look_after_gates(void *arg)
             pthread_cond_wait(&g_closing, &g_lock);
             idle = 0;
         }
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += LOOK_NS;
-        if (until.tv_nsec >= 1000000000) {
-            until.tv_sec++;
-            until.tv_nsec -= 1000000000;
-        }
+        until = monotonic_timespec(monotonic_now_ns() + LOOK_NS);
         pthread_cond_timedwait(&g_closing, &g_lock, &until);
         open_forgotten_gates();
     }
@@ -51,12 +46,7 @@ static void *look_after_gates(void *arg)
 
 static void start_thread(void)
 {
-    pthread_condattr_t attr;
-
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&g_closing, &attr);
-    pthread_condattr_destroy(&attr);
+    monotonic_cond_init(&g_closing);
     g_runs = !thread_start(look_after_gates, NULL);
 }
 

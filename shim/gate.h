@@ -7,7 +7,7 @@
  *
  * A free of the program's may hold all other calls of its context up until the streams have run,
  * ours as well. So that no call of ours waits for one which waits for our gate, a thread opens each
- * that has been closed for a millisecond.
+ * that has been closed for a millisecond or two.
  *
  * Locks: one of its own, a leaf.
  */

@@ -4,12 +4,12 @@
  * program is followed through the plan's loads by what it touches.
  */
 #include "log.h"
+#include "monotonic.h"
 #include "pager.h"
 #include "size.h"
 #include "stats.h"
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define MISSES_MIN   8 /* more than these and a quarter of a step's loads end the plan */
 #define DOUBTS_MAX   3
@@ -47,11 +47,8 @@ static void note_step(struct residency *res)
 {
     enum schedule_tempo_phase before = res->tempo.phase;
     struct link_load link = link_speed_get(&res->link);
-    struct timespec now;
-    uint64_t now_ns, link_ns = 0;
+    uint64_t now_ns = monotonic_now_ns(), link_ns = 0;
 
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    now_ns = (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
     if (link_speed_is_known(&res->link))
         link_ns = (uint64_t)((double)res->plan.load_bytes * (double)link.ns / (double)link.bytes);
     if (res->step_began_ns &&

@@ -1,8 +1,8 @@
 /* move.c - one extent's way into VRAM, and out of it: what the pager queues for it. */
+#include "monotonic.h"
 #include "object.h"
 #include "pager.h"
 #include "stats.h"
-#include <time.h>
 
 #define TIMED_EVERY 256 /* loads: timing some holds the others up */
 
@@ -70,11 +70,8 @@ static CUevent leave(struct residency *res, struct lane *lane, CUstream stream, 
 
 static void count_load(uint64_t bytes)
 {
-    struct timespec now;
-    uint64_t now_ns;
+    uint64_t now_ns = monotonic_now_ns();
 
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    now_ns = (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
     if (!atomic_load_explicit(&stats()->first_load_ns, memory_order_relaxed))
         stats_set(first_load_ns, now_ns);
     stats_set(last_load_ns, now_ns);

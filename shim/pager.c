@@ -2,12 +2,12 @@
 #include "pager.h"
 #include "check.h"
 #include "log.h"
+#include "monotonic.h"
 #include "object.h"
 #include "stats.h"
 #include "thread.h"
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <utlist.h>
 
 #define POLL_NS  20000 /* between looks at the events of unfinished work */
@@ -378,12 +378,7 @@ static void wait_for_use(struct residency *res)
         res->idle = 0;
         return;
     }
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += POLL_NS;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
+    until = monotonic_timespec(monotonic_now_ns() + POLL_NS);
     pthread_cond_timedwait(&res->work, &res->lock, &until);
 }
 

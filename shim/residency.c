@@ -4,13 +4,13 @@
 #include "context_wait.h"
 #include "entry.h"
 #include "log.h"
+#include "monotonic.h"
 #include "object.h"
 #include "pager.h"
 #include "size.h"
 #include "stats.h"
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define PATIENCE_NS    2000000000ull
 #define COPY_POLL_NS   50000 /* between looks at copies back */
@@ -105,7 +105,6 @@ static struct residency *create(CUdevice device)
     const struct driver *drv = driver_get();
     const char *reason = NULL;
     struct residency *res;
-    pthread_condattr_t attr;
 
     if (!backend_um.supports(drv, device, &reason)) {
         log_warn("residency", "GPU %d is not paged, all is as without berth: %s", device, reason);
@@ -125,11 +124,8 @@ static struct residency *create(CUdevice device)
     res->last_touched = EXTENT_NONE;
     res->vacated = EXTENT_NONE;
     pthread_mutex_init(&res->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&res->work, &attr);
-    pthread_cond_init(&res->progress, &attr);
-    pthread_condattr_destroy(&attr);
+    monotonic_cond_init(&res->work);
+    monotonic_cond_init(&res->progress);
     tell_device(stats()->budget_bytes, device, res->budget_bytes);
     tell_device(stats()->needed_bytes, device, 0);
     if (atomic_load_explicit(&stats()->device_count, memory_order_relaxed) <= (unsigned)device)
@@ -383,14 +379,6 @@ static uint64_t free_on_card(const struct residency *res)
     return free_bytes;
 }
 
-static uint64_t monotonic_ns(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
-}
-
 /* May something be on its way out of VRAM? It counts as gone by our account, but not by the card's.
  * While the pager must wait, a context may be ending whose streams cannot be asked: that is to be
  * found out later. The lock is held. */
@@ -411,14 +399,13 @@ static int is_copying_back(const struct residency *res)
  * nothing to wait for, or in vain */
 static int wait_for_copies_back(struct residency *res, uint64_t bytes)
 {
-    uint64_t deadline_ns = monotonic_ns() + res->patience_ns, free_bytes;
+    uint64_t deadline_ns = monotonic_now_ns() + res->patience_ns, free_bytes;
 
     if (!is_copying_back(res))
         return 0;
     do {
-        const uint64_t until_ns = monotonic_ns() + COPY_POLL_NS;
-        const struct timespec until = {(time_t)(until_ns / 1000000000ull),
-                                       (long)(until_ns % 1000000000ull)};
+        const uint64_t until_ns = monotonic_now_ns() + COPY_POLL_NS;
+        const struct timespec until = monotonic_timespec(until_ns);
 
         if (until_ns > deadline_ns)
             return 0;

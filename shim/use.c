@@ -1,22 +1,14 @@
 /* use.c - residency's side that launching threads see: pins, waits, and the uses that hold pins. */
 #include "log.h"
+#include "monotonic.h"
 #include "object.h"
 #include "pager.h"
 #include "stats.h"
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define STREAMS_SEEN 16
 #define STUCK_SHARE  1000 /* of the patience, once it has ended and nothing has moved since */
-
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
-}
 
 /* What is queued on a stream behind work that was waited for in vain will not end sooner. */
 static int is_outwaited(const struct residency *res, const struct stream_id *stream)
@@ -193,7 +185,8 @@ void patience_begin(const struct residency *res, struct patience *patience)
     int stuck = res->stuck && res->stuck_count == res->progress_count;
 
     patience->seen = res->progress_count;
-    patience->deadline_ns = now_ns() + (stuck ? res->patience_ns / STUCK_SHARE : res->patience_ns);
+    patience->deadline_ns =
+        monotonic_now_ns() + (stuck ? res->patience_ns / STUCK_SHARE : res->patience_ns);
 }
 
 int patience_wait(struct residency *res, struct patience *patience)
@@ -202,15 +195,14 @@ int patience_wait(struct residency *res, struct patience *patience)
 
     if (res->progress_count != patience->seen) {
         patience_begin(res, patience);
-    } else if (now_ns() >= patience->deadline_ns) {
+    } else if (monotonic_now_ns() >= patience->deadline_ns) {
         /* Whoever comes next meets the same standstill, and need not wait as long to see it. */
         res->stuck = 1;
         res->stuck_count = res->progress_count;
         outwait(res);
         return 0;
     }
-    until.tv_sec = (time_t)(patience->deadline_ns / 1000000000ull);
-    until.tv_nsec = (long)(patience->deadline_ns % 1000000000ull);
+    until = monotonic_timespec(patience->deadline_ns);
     pthread_cond_timedwait(&res->progress, &res->lock, &until);
     return 1;
 }
@@ -226,11 +218,11 @@ struct stall {
 static int wait_and_watch(struct residency *res, struct patience *patience, struct stall *stall)
 {
     int starved = !use_is_any_recorded(res);
-    uint64_t from = now_ns();
+    uint64_t from = monotonic_now_ns();
     int more = patience_wait(res, patience);
 
     if (starved)
-        stall->starved_ns += now_ns() - from;
+        stall->starved_ns += monotonic_now_ns() - from;
     return more;
 }
 
@@ -306,12 +298,12 @@ static void bring_in(struct residency *res, struct use *use, size_t learned,
         if (res->idle)
             pager_wake(res);
     } else {
-        uint64_t waits = now_ns();
+        uint64_t waits = monotonic_now_ns();
 
         stall->first = missed->first;
         stall->end = missed->first + missed->bytes;
         wait_for_pager(res, use, stall);
-        stall->ns = now_ns() - waits;
+        stall->ns = monotonic_now_ns() - waits;
     }
     if (wait_for_loads(res, use->set, use->count, stream) || missed)
         atomic_fetch_add_explicit(&shard->launches_waited, 1, memory_order_relaxed);
@@ -335,7 +327,7 @@ struct use *residency_acquire(struct residency *res, struct extent *const *set, 
 
     if ((!count && !trial) || !atomic_load_explicit(&res->active, memory_order_relaxed))
         return NULL;
-    start = now_ns();
+    start = monotonic_now_ns();
     stats_note(res->drv->cuCtxGetCurrent(&current));
     if (!res->drv->cuStreamGetCtx || stats_note(res->drv->cuStreamGetCtx(stream, &ctx)))
         ctx = current;
@@ -376,7 +368,7 @@ out:
         object_account_stall(stall.first, stall.end, stall.ns);
     atomic_fetch_add_explicit(&shard->stall_ns, stall.ns, memory_order_relaxed);
     atomic_fetch_add_explicit(&shard->starved_ns, stall.starved_ns, memory_order_relaxed);
-    atomic_fetch_add_explicit(&shard->overhead_ns, now_ns() - start - stall.ns,
+    atomic_fetch_add_explicit(&shard->overhead_ns, monotonic_now_ns() - start - stall.ns,
                               memory_order_relaxed);
     return use;
 }

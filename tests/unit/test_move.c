@@ -276,6 +276,16 @@ static void test_calm_loads(void **state)
     }
     lane = transfer_lane(&b.res->lanes, b.ctx);
     assert_false(lane->timing || lane->timed_loads);
+    LOCKED(b.res, b.res->load_number = 256); /* one by which the link is timed */
+    drop(&b, 0);
+    load(&b, 0);
+    assert_int_equal(g_fake.gated_loads, 2 * TRANSFER_LOAD_STREAMS);
+    assert_true(lane->timing);
+    LOCKED(b.res, b.res->load_number = 256 + TRANSFER_TIMED_LOADS);
+    drop(&b, 0);
+    load(&b, 0); /* a calm one ends the run */
+    assert_int_equal(g_fake.gated_loads, 2 * TRANSFER_LOAD_STREAMS + 1);
+    assert_false(lane->timing);
     /* One that the driver refuses leaves no gate closed. */
     drop(&b, 0);
     fake_fail("cuMemPrefetchAsync", 0, 1, CUDA_ERROR_UNKNOWN);
@@ -287,8 +297,7 @@ static void test_calm_loads(void **state)
     LOCKED(b.res, b.res->tempo.calm = 0);
     drop(&b, 0);
     load(&b, 0);
-    assert_int_equal(g_fake.gated_loads, 2 * TRANSFER_LOAD_STREAMS + 1);
-    assert_true(lane->timing);
+    assert_int_equal(g_fake.gated_loads, 2 * TRANSFER_LOAD_STREAMS + 2);
     LOCKED(b.res, b.res->learned = 0);
     g_fake_driver.cuEventElapsedTime = NULL;
     bench_let_go(&b);
